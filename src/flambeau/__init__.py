@@ -1,0 +1,68 @@
+"""flambeau: PyTorch's core in Python.  ``import flambeau as torch``."""
+
+from __future__ import annotations
+
+import warnings as _warnings
+
+# NumPy warns about 1/0 and the like; PyTorch does not.  Only calls made from our own modules are silenced.
+_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"flambeau(\.|$)")
+
+from . import autograd, ops  # noqa: E402
+from .core import public as _public  # noqa: E402
+from .core.state import defaults as _defaults  # noqa: E402
+from .core.tensor import Tensor  # noqa: E402
+from .runtime import dtypes as _dtypes  # noqa: E402
+from .runtime.dtypes import dtype, finfo, iinfo, promote_types  # noqa: E402
+from .runtime.types import (  # noqa: E402
+    Size,
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    device,
+    layout,
+    memory_format,
+    preserve_format,
+    sparse_coo,
+    strided,
+)
+from .tensor import indexing as _indexing  # noqa: E402
+from .tensor import methods as _methods  # noqa: E402
+from .autograd import (  # noqa: E402
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from .core.public import can_cast  # noqa: E402
+
+__version__ = "0.1.0"
+
+for _d in _dtypes.ALL:
+    globals()[_d.name] = _d
+for _alias, _d in _dtypes.ALIASES.items():
+    globals()[_alias] = _d
+for _name, _fn in _public.FUNCTIONS.items():
+    if not _name.startswith("__"):
+        globals()[_name] = _fn
+
+
+def get_default_dtype() -> dtype:
+    """The dtype of new floating tensors."""
+    return _defaults.dtype
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Set the dtype of new floating tensors.
+
+    Raises: TypeError for dtypes that are not floating.
+    """
+    if not isinstance(d, dtype) or not d.is_floating_point:
+        raise TypeError(f"only floating-point types are supported as the default type, not {d}")
+    _defaults.dtype = d
+
+
+def is_tensor(obj: object) -> bool:
+    """Whether `obj` is a Tensor."""
+    return isinstance(obj, Tensor)

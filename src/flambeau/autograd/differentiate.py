@@ -1,0 +1,213 @@
+"""``backward`` and ``grad``: from tensors to the engine and back."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence, Union
+
+from ..core import tape
+from ..core.interpreters import Interpreter, Taped, Value
+from ..core.op import dtype_of
+from ..core.state import tls
+from ..core.tape import BaseNode, LeafNode
+from ..core.tensor import Tensor, node_of
+from ..prims.base import convert_to, full
+
+TensorOrTensors = Union[Tensor, Sequence[Tensor]]
+
+
+def _as_tuple(x: Any, what: str) -> tuple[Any, ...]:
+    if isinstance(x, Tensor) or x is None:
+        return (x,)
+    try:
+        return tuple(x)
+    except TypeError:
+        raise TypeError(f"{what} must be a Tensor or a sequence of Tensors, not {type(x).__name__}") from None
+
+
+def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
+    """The initial cotangent of an output: the one given, checked, or 1 for a scalar."""
+    shape = tuple(t._a.shape)
+    if g is None:
+        n = 1
+        for s in shape:
+            n *= s
+        if n != 1:
+            raise RuntimeError(
+                f"grad can be implicitly created only for scalar outputs, but the output has shape {list(shape)}; "
+                "give gradient=, or reduce it first (for example .sum())"
+            )
+        if t._a.dtype.kind == "c":
+            raise RuntimeError(
+                f"grad can be implicitly created only for real scalar outputs but got {dtype_of(t)}; give gradient="
+            )
+        return full(shape, 1, t._a.dtype)
+    if not isinstance(g, Tensor):
+        raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+    have = tuple(g._a.shape)
+    if have != shape:
+        raise RuntimeError(
+            f"Mismatch in shape: grad_output has a shape of torch.Size({list(have)}) and output has a shape of "
+            f"torch.Size({list(shape)})."
+        )
+    if (g._a.dtype.kind == "c") != (t._a.dtype.kind == "c"):
+        raise RuntimeError(
+            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+            f"grad_output has dtype {dtype_of(g)} and output has dtype {dtype_of(t)}."
+        )
+    return g if g._a.dtype == t._a.dtype else convert_to(g, t._a.dtype)
+
+
+def _level(outputs: Sequence[Tensor]) -> Optional[Interpreter]:
+    """The functional tape, if any, on which the outputs were recorded."""
+    for t in outputs:
+        a = t._a
+        while isinstance(a, Value):
+            if isinstance(a, Taped) and a.node is not None:
+                return a.interp
+            a = a.inner._a
+    return None
+
+
+def _run(
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Any],
+    *,
+    keep_graph: bool,
+    create_graph: bool,
+    targets: Optional[Sequence[BaseNode]],
+    accumulate: bool,
+) -> dict[BaseNode, Tensor]:
+    roots = []
+    for t, g in zip(outputs, seeds):
+        node = node_of(t)
+        if node is None:
+            raise RuntimeError(
+                "element 0 of tensors does not require grad and does not have a grad_fn: nothing was recorded for it "
+                "(was it made under no_grad, by .detach(), or from tensors without requires_grad=True?)"
+            )
+        roots.append((node, _seed(t, g)))
+    prev = tls.grad
+    tls.set_grad(create_graph)
+    try:
+        return tape.run_backward(
+            roots, keep_graph=keep_graph, targets=targets, accumulate=accumulate, create_graph=create_graph
+        )
+    finally:
+        tls.set_grad(prev)
+
+
+def backward(
+    tensors: TensorOrTensors,
+    grad_tensors: Any = None,
+    retain_graph: Optional[bool] = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Accumulate into ``.grad`` of the leaves the gradients of the sum of `tensors`.
+
+    `grad_tensors` are the cotangents, of the tensors' shapes; scalars need none.  `inputs` limits the accumulation to
+    the given tensors.  The graph is freed unless `retain_graph` (default: the value of `create_graph`).
+
+    Raises: RuntimeError for non-scalar outputs without cotangents, mismatched shapes, a graph already freed, or a
+    saved tensor that was changed in place.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> torch.autograd.backward((x * x).sum())
+    >>> x.grad
+    tensor([2., 4.])
+    """
+    outputs = _as_tuple(tensors, "tensors")
+    if grad_variables is not None:
+        if grad_tensors is not None:
+            raise RuntimeError("grad_tensors and grad_variables (deprecated) were both given; give grad_tensors")
+        grad_tensors = grad_variables
+    seeds = (None,) * len(outputs) if grad_tensors is None else _as_tuple(grad_tensors, "grad_tensors")
+    if len(seeds) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(seeds)} gradients")
+    if inputs is not None:
+        wanted = _as_tuple(inputs, "inputs")
+        if not wanted:
+            raise RuntimeError("inputs argument to backward() cannot be empty.")
+    keep = create_graph if retain_graph is None else retain_graph
+    if inputs is None:
+        _run(outputs, seeds, keep_graph=keep, create_graph=create_graph, targets=None, accumulate=True)
+        return
+    nodes = []
+    for t in wanted:
+        node = node_of(t)
+        if node is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+        nodes.append(node)
+    found = _run(outputs, seeds, keep_graph=keep, create_graph=create_graph, targets=nodes, accumulate=True)
+    for t, node in zip(wanted, nodes):
+        if type(node) is not LeafNode and node in found:
+            old = getattr(t, "_grad", None)
+            t._grad = found[node] if old is None else tape.helpers["add"](old, found[node])
+
+
+def grad(
+    outputs: TensorOrTensors,
+    inputs: TensorOrTensors,
+    grad_outputs: Any = None,
+    retain_graph: Optional[bool] = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: Optional[bool] = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """Gradients of the sum of `outputs` with respect to `inputs`, without touching any ``.grad``.
+
+    `create_graph` makes the result differentiable again.  An input that the outputs do not depend on is an error
+    unless `allow_unused` (then None) or `materialize_grads` (then zeros).  With `is_grads_batched` the first dim of
+    each cotangent is a batch, and one batched pass gives all the vector-Jacobian products.
+
+    Raises: RuntimeError, as `backward`, and for unused inputs.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor(3.0, requires_grad=True)
+    >>> g, = torch.autograd.grad(x ** 3, x, create_graph=True)
+    >>> torch.autograd.grad(g, x)
+    (tensor(18.),)
+    """
+    outs = _as_tuple(outputs, "outputs")
+    ins = _as_tuple(inputs, "inputs")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
+    unused_ok = materialize_grads if allow_unused is None else allow_unused
+    seeds = (None,) * len(outs) if grad_outputs is None else _as_tuple(grad_outputs, "grad_outputs")
+    if len(seeds) != len(outs):
+        raise RuntimeError(f"got {len(outs)} tensors and {len(seeds)} gradients")
+    if is_grads_batched:
+        from ..func import vmap
+
+        def one(gs: Any) -> Any:
+            result = grad(outs, ins, gs, True, create_graph, True, allow_unused, False, materialize_grads)
+            return result
+
+        return vmap(one)(tuple(seeds))  # type: ignore[no-any-return]
+    keep = create_graph if retain_graph is None else retain_graph
+    nodes: list[BaseNode] = []
+    for t in ins:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"inputs must be Tensors, not {type(t).__name__}")
+        node = node_of(t)
+        if node is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+        nodes.append(node)
+    found = _run(outs, seeds, keep_graph=keep, create_graph=create_graph, targets=nodes, accumulate=False)
+    result: list[Any] = []
+    for t, node in zip(ins, nodes):
+        g = found.get(node)
+        if g is None:
+            if not unused_ok:
+                raise RuntimeError(
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True "
+                    "if this is the desired behavior."
+                )
+            if materialize_grads:
+                g = full(tuple(t._a.shape), 0, t._a.dtype)
+        result.append(g)
+    return tuple(result)

@@ -1,0 +1,1 @@
+"""The core: tensors as handles, operations, interpreters, the tape."""

@@ -1,0 +1,171 @@
+"""In-place operations: write memory and re-point history (eager), or re-bind the handle (under an interpreter)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .interpreters import VMap
+from .op import Op, bind
+from .state import tls
+from .tape import LeafNode, helpers, record
+from .tensor import Tensor, snapshot, storage, wrap
+from .where import describe, user_place
+
+
+def check_writable(t: Tensor, opname: str) -> None:
+    """Raise, before anything is changed, when PyTorch forbids writing to `t` here."""
+    if tls.stack:
+        return
+    st = t._st
+    if st is not None and st.inference and not tls.inference:
+        raise RuntimeError(
+            f"Inplace update to inference tensor outside InferenceMode is not allowed ({opname}). "
+            "You can make a clone to get a normal tensor before doing inplace update."
+        )
+    if tls.grad:
+        if type(t._node) is LeafNode:
+            raise RuntimeError(
+                f"a leaf Variable that requires grad is being used in an in-place operation ({opname} at "
+                f"{describe(user_place(3))}). Use the out-of-place form, or wrap the update in torch.no_grad()."
+            )
+        base = t._base
+        if base is not None and type(base._node) is LeafNode:
+            raise RuntimeError(
+                f"a view of a leaf Variable that requires grad is being used in an in-place operation ({opname} at "
+                f"{describe(user_place(3))}). Use the out-of-place form, or wrap the update in torch.no_grad()."
+            )
+    a = t._a
+    if not a.flags.writeable or 0 in a.strides:
+        if any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape)):
+            raise RuntimeError(
+                f"unsupported operation ({opname}): more than one element of the written-to tensor refers to a single "
+                "memory location. Please clone() the tensor before performing the operation."
+            )
+        if not a.flags.writeable and a.size:
+            raise RuntimeError(
+                f"{opname}: the tensor's memory is read-only (it shares a non-writable NumPy array or buffer); "
+                "write to a .clone() of it"
+            )
+
+
+def write(t: Tensor, new: Tensor, opname: str) -> Tensor:
+    """Give `t` the values (and history) of `new`, in place.
+
+    Raises: RuntimeError when shapes differ or `t` must not be written.
+    """
+    if tuple(new._a.shape) != tuple(t._a.shape):
+        raise RuntimeError(
+            f"output with shape {list(t._a.shape)} doesn't match the broadcast shape {list(new._a.shape)} ({opname})"
+        )
+    if tls.stack:
+        return functional_write(t, new, opname)
+    check_writable(t, opname)
+    if new._a.dtype != t._a.dtype:
+        new = helpers["convert"](new, t._a.dtype)
+    tracked = tls.grad and (new._node is not None or t._node is not None)
+    if tracked and new._node is None:
+        new = helpers["overwrite"](snapshot(t), new)  # the old values no longer matter: their gradient is zero
+    if new._a is not t._a:
+        np.copyto(t._a, new._a, casting="unsafe")
+    storage(t).written(opname, 4)
+    if tracked:
+        rebase(t, new)
+    return t
+
+
+def rebase(t: Tensor, new: Tensor) -> None:
+    """`t` now has the history of `new`; if `t` is a view, so has its base, and every other view of it."""
+    base = t._base
+    if base is None:
+        move_retained(t, new)
+        t._node = new._node
+        root = t
+    else:
+        root = base
+        root._node = put_history(snapshot(root), t._how, new)._node
+    refresh_views(root)
+
+
+def move_retained(t: Tensor, new: Tensor) -> None:
+    old = t._node
+    if old is not None and old.extra is not None and old.extra.retain is not None and new._node is not None:
+        new._node.extras().retain = old.extra.retain
+        old.extra.retain = None
+
+
+def put_history(base: Tensor, how: tuple[tuple[Op, dict[str, Any]], ...], y: Tensor) -> Tensor:
+    """A handle over the base's memory whose history is "base with y written through the view"."""
+    op, params = how[0]
+    if len(how) > 1:
+        y = put_history(op(base, **params), how[1:], y)
+    out = wrap(base._a)
+    put = op.put
+    record(put, (base, y), put_params(op, base, params), out)
+    return out
+
+
+def put_params(op: Op, base: Tensor, params: dict[str, Any]) -> dict[str, Any]:
+    return params
+
+
+def refresh_views(root: Tensor) -> None:
+    """Give the live views of `root` the history of the same views of its new value."""
+    st = root._st
+    if st is None or st.views is None:
+        return
+    for ref in list(st.views):
+        view = ref()
+        if view is not None and view._base is root:
+            again: Any = snapshot(root)
+            for op, params in view._how:
+                again = bind(op, (again,), params)
+            view._node = again._node
+
+
+def functional_write(t: Tensor, new: Tensor, opname: str) -> Tensor:
+    """In-place under an interpreter: a functional result, then re-binding of the handles that see it."""
+    top = tls.stack[-1]
+    root = t._base if t._base is not None else t
+    if not top.owns(root):
+        if isinstance(top, VMap) and not (top.owns(new) and new._a.batched):
+            with top.lowered():
+                write(t, top.inner(new), opname)
+            return t
+        if isinstance(top, VMap):
+            raise RuntimeError(
+                f"vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor in "
+                f"extra_args that is batched while self was made outside the mapped function ({opname} at "
+                f"{describe(user_place(3))}); the result would differ between examples. Use the out-of-place form."
+            )
+        raise RuntimeError(
+            "During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to call in-place operation "
+            f"({opname} at {describe(user_place(3))}) that would mutate a captured Tensor. This is not supported; please "
+            "rewrite the function being transformed to explicitly accept the mutated Tensor(s) as inputs."
+        )
+    if new._a.dtype != t._a.dtype:
+        new = helpers["convert"](new, t._a.dtype)
+    if not top.owns(new):
+        new = top.lift(new)
+    if t._base is not None:
+        new = put(snapshot(root), t._how, new)
+    root._a = new._a
+    st = storage(root)
+    st.written(opname, 4)
+    for ref in list(st.views or ()):
+        view = ref()
+        if view is not None and view._base is root:
+            again: Any = snapshot(root)
+            for op, params in view._how:
+                again = bind(op, (again,), params)
+            view._a = again._a
+    return t
+
+
+def put(base: Tensor, how: tuple[tuple[Op, dict[str, Any]], ...], y: Tensor) -> Tensor:
+    """`base` with `y` written through a chain of views."""
+    op, params = how[0]
+    if len(how) > 1:
+        y = put(bind(op, (base,), params), how[1:], y)
+    return bind(op.put, (base, y), params)  # type: ignore[no-any-return]

@@ -1,0 +1,170 @@
+"""Operations: what an interpreter knows about one, how rules name what they need, and `bind`.
+
+A rule is a plain function; the names of its parameters say what it reads, and so what is saved for it:
+
+* `g` (reverse) or `t` (forward) comes first: the cotangent or tangent.
+* an input's name (`x`, `a`, `b` ...) is that input, saved;   `y` is the output, saved;
+* `x_meta` is `Meta(shape, dtype)` of input `x`: nothing is kept alive;   `metas` are those of all inputs;
+* `inputs` is the list of all inputs (those before `info["save_from"]` are not saved, and None);
+* `needs` is a tuple of bools, one for each input;   `y_metas` are the outputs' metas;
+* any other name is a parameter of the operation.
+
+No rule can read an unsaved value, and nothing is saved that no rule reads.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, NamedTuple, Optional, Sequence
+
+from ..runtime import dtypes
+from .state import tls
+from .tensor import Tensor
+
+
+class Meta(NamedTuple):
+    """Shape and dtype of a tensor, without its values."""
+
+    shape: tuple[int, ...]
+    dtype: Any  # NumPy dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+def meta_of(x: Any) -> Meta:
+    """The Meta of a tensor; Python scalars count as 0-d."""
+    if isinstance(x, Tensor):
+        return Meta(x._a.shape, x._a.dtype)
+    return Meta((), type(x))
+
+
+IN, OUT, META, METAS, PARAM, NEEDS, OUT_METAS, INPUTS = range(8)
+
+
+class Rule:
+    """A derivative rule with its parameters resolved to sources."""
+
+    __slots__ = ("fn", "sources")
+
+    def __init__(self, fn: Callable[..., Any], inputs: Sequence[str]) -> None:
+        self.fn = fn
+        self.sources: list[tuple[int, Any]] = []
+        for name in list(inspect.signature(fn).parameters)[1:]:
+            if name in inputs:
+                self.sources.append((IN, list(inputs).index(name)))
+            elif name == "y":
+                self.sources.append((OUT, 0))
+            elif name.endswith("_meta") and name[:-5] in inputs:
+                self.sources.append((META, list(inputs).index(name[:-5])))
+            else:
+                special = {"metas": METAS, "needs": NEEDS, "y_metas": OUT_METAS, "inputs": INPUTS}
+                self.sources.append((special.get(name, PARAM), name))
+
+
+class Plan(NamedTuple):
+    """What to save when a given subset of the inputs needs gradients, and which rules to run."""
+
+    needs: tuple[bool, ...]
+    inputs: tuple[int, ...]  # positions of the inputs to save
+    output: bool  # save the output?
+    metas: bool  # save the inputs' metas?
+    rules: tuple[tuple[int, Callable[..., Any], tuple[tuple[int, Any], ...]], ...]
+
+
+class Op:
+    """One operation, as every interpreter sees it.
+
+    impl    NumPy arrays and scalars in, array (or tuple of arrays) out
+    vjp     one rule for each input (None: not differentiable in it), or a single rule that returns all gradients
+    jvp     (tangents, primals, output, params) -> tangent of the output; tangents may be None
+    batch   (size, batched, args, params) -> (output, is it batched?); batch dims are in front
+    """
+
+    __slots__ = (
+        *("name", "family", "impl", "inputs", "vjp", "joint", "jvp", "batch", "plans", "n_out", "is_view", "put"),
+        *("grad_name", "scalar", "public", "differentiable", "adjoint", "info"),
+    )
+
+    def __init__(
+        self,
+        name: str,
+        family: str,
+        impl: Callable[..., Any],
+        inputs: Sequence[str],
+        *,
+        vjp: Any = None,
+        jvp: Optional[Callable[..., Any]] = None,
+        batch: Optional[Callable[..., Any]] = None,
+        n_out: int = 1,
+        differentiable: bool = True,
+        grad_name: Optional[str] = None,
+    ) -> None:
+        if name in REGISTRY:
+            raise ValueError(f"operation {name!r} is registered twice")
+        if differentiable and vjp is None:
+            raise ValueError(f"operation {name!r} has no derivative rule: give one, or say differentiable=False")
+        if batch is None:
+            raise ValueError(f"operation {name!r} has no batching rule")
+        self.name, self.family, self.impl, self.inputs = name, family, impl, tuple(inputs)
+        self.joint = Rule(vjp, inputs) if callable(vjp) else None
+        self.vjp = tuple(r and Rule(r, inputs) for r in vjp) if vjp and not callable(vjp) else ()
+        self.jvp: Any = jvp
+        self.batch: Any = batch
+        self.plans: dict[tuple[bool, ...], Plan] = {}
+        self.n_out = n_out
+        self.is_view = False
+        self.put: Any = None
+        self.adjoint: Any = None
+        self.differentiable = differentiable
+        self.grad_name = grad_name or "".join(w.capitalize() for w in name.split("_")) + "Backward0"
+        self.scalar: Any = None  # a pointwise op's body, for the compiler
+        self.public: Any = None
+        self.info: dict[str, Any] = {}  # what the test battery and the documentation need to know
+        REGISTRY[name] = self
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        return bind(self, args, params)
+
+    def __repr__(self) -> str:
+        return f"<{self.family} op {self.name}>"
+
+    def plan(self, needs: tuple[bool, ...]) -> Plan:
+        """The Plan for this pattern of inputs that need gradients (cached)."""
+        found = self.plans.get(needs)
+        if found is None:
+            if self.joint is not None:
+                rules = [(-1, self.joint)]
+            else:
+                rules = [(i, r) for i, r in enumerate(self.vjp) if r is not None and i < len(needs) and needs[i]]
+            kinds = [s for _, r in rules for s in r.sources]
+            saved = tuple(sorted({i for k, i in kinds if k == IN}))
+            if any(k == INPUTS for k, _ in kinds):
+                saved = tuple(range(self.info.get("save_from", 0), len(needs)))
+            found = self.plans[needs] = Plan(
+                needs,
+                saved,
+                any(k == OUT for k, _ in kinds),
+                any(k in (META, METAS) for k, _ in kinds),
+                tuple((i, r.fn, tuple((k, saved.index(p) if k == IN else p) for k, p in r.sources)) for i, r in rules),
+            )
+        return found
+
+
+REGISTRY: dict[str, Op] = {}
+
+
+def bind(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """Run `op` under the innermost interpreter, or eagerly when there is none."""
+    stack = tls.stack
+    if stack:
+        return stack[-1].process(op, args, params)
+    return eager(op, args, params)
+
+
+def dtype_of(t: Tensor) -> dtypes.dtype:
+    return dtypes.OF_NUMPY[t._a.dtype]
+
+
+from .eager import eager  # noqa: E402  (eager execution needs Op; bind needs eager)

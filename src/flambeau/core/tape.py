@@ -1,0 +1,523 @@
+"""The tape: nodes that remember how a tensor was made, and the engine that walks them backwards.
+
+Edges go node -> node, never node -> tensor, so a handle can be re-bound by an in-place write without making a
+cycle, and dropping the last handle frees the graph at once, without the cycle collector.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import weakref
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional, Sequence
+
+import numpy as np
+
+from .state import tls
+from .tensor import Storage, Tensor, new_object, storage, wrap
+from .where import Place, describe, user_place
+
+if TYPE_CHECKING:
+    from .op import Op, Plan
+
+next_seq = itertools.count().__next__  # creation order: a consumer always has a larger number than its inputs
+
+
+class Extras:
+    """Hooks and retained gradients: most nodes have none."""
+
+    __slots__ = ("tensor_hooks", "pre_hooks", "hooks", "retain", "metadata", "post_accumulate", "created", "name")
+
+    def __init__(self) -> None:
+        self.tensor_hooks: dict[int, Callable[[Tensor], Any]] = {}  # on the gradient of the node's output
+        self.pre_hooks: dict[int, Callable[..., Any]] = {}  # (grad_outputs) -> replacement or None
+        self.hooks: dict[int, Callable[..., Any]] = {}  # (grad_inputs, grad_outputs) -> replacement or None
+        self.post_accumulate: dict[int, Callable[[Tensor], None]] = {}
+        self.retain: Optional[weakref.ref[Tensor]] = None
+        self.metadata: dict[str, Any] = {}
+        self.created: Any = None  # anomaly mode: the traceback of the forward call
+        self.name: Optional[str] = None
+
+
+class BaseNode:
+    """What every node has; also the face that users see as ``grad_fn``."""
+
+    __slots__ = ("next", "seq", "extra", "__weakref__")
+    next: Sequence[Optional[BaseNode]]
+    seq: int
+    extra: Optional[Extras]
+
+    def extras(self) -> Extras:
+        if self.extra is None:
+            self.extra = Extras()
+        return self.extra
+
+    def name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def next_functions(self) -> tuple[tuple[Optional[BaseNode], int], ...]:
+        """The nodes of the inputs, each with the number of the output used."""
+        return tuple((n.parent, n.index) if type(n) is OutNode else (n, 0) for n in self.next)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A dictionary for the user's own notes on this node."""
+        return self.extras().metadata
+
+    def _sequence_nr(self) -> int:
+        return self.seq
+
+    def register_hook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call ``fn(grad_inputs, grad_outputs)`` after this node ran; a returned tuple replaces grad_inputs."""
+        return RemovableHandle(self.extras().hooks, fn)
+
+    def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before this node runs; a returned tuple replaces them."""
+        return RemovableHandle(self.extras().pre_hooks, fn)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+class RemovableHandle:
+    """Returned by the hook registration methods; ``remove()`` (or leaving a ``with``) takes the hook away."""
+
+    _ids = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any], fn: Any) -> None:
+        self.id = next(RemovableHandle._ids)
+        self._hooks = hooks
+        hooks[self.id] = fn
+
+    def remove(self) -> None:
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.remove()
+
+
+class LeafNode(BaseNode):
+    """Accumulates into the ``.grad`` of a leaf, which it refers to weakly (the leaf owns its node)."""
+
+    __slots__ = ("ref",)
+
+    def __init__(self, leaf: Tensor) -> None:
+        self.ref = weakref.ref(leaf)
+        self.next = ()
+        self.seq = next_seq()
+        self.extra = None
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    @property
+    def variable(self) -> Optional[Tensor]:
+        """The leaf, or None if nobody holds it any more."""
+        return self.ref()
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self):#x}>"
+
+
+class OutNode(BaseNode):
+    """One output of an operation that has several: hands its cotangent to the operation's node."""
+
+    __slots__ = ("parent", "index")
+
+    def __init__(self, parent: BaseNode, index: int) -> None:
+        self.parent = parent
+        self.index = index
+        self.next = (parent,)
+        self.seq = next_seq()
+        self.extra = None
+
+    def name(self) -> str:
+        return self.parent.name()
+
+
+class Packed:
+    """A saved tensor that went through saved-tensor hooks."""
+
+    __slots__ = ("value", "unpack")
+
+    def __init__(self, value: Any, unpack: Callable[[Any], Any]) -> None:
+        self.value = value
+        self.unpack = unpack
+
+
+class Node(BaseNode):
+    """One recorded operation."""
+
+    __slots__ = ("op", "params", "plan", "saved", "stores", "metas", "out_metas", "place", "freed")
+
+    op: Op
+    params: dict[str, Any]
+    plan: Plan
+    saved: Any  # payloads (arrays, scalars, Packed) in the order of plan.inputs, then the output; None once freed
+    stores: tuple[Optional[tuple[Storage, int]], ...]  # (storage, version when saved) beside each saved payload
+    metas: Any
+    out_metas: Any
+    place: Place  # the user's line
+    freed: Place  # where the graph was first consumed
+
+    def name(self) -> str:
+        extra = self.extra
+        return (extra and extra.name) or self.op.grad_name
+
+    def unpack(self, k: int) -> Any:
+        """Saved value `k` as a tensor with its history, after the version check."""
+        value = self.saved[k]
+        pair = self.stores[k]
+        if pair is not None and pair[0].version != pair[1]:
+            self.raise_stale(value, pair)
+        if type(value) is np.ndarray:
+            t = wrap(value)
+            inputs = self.plan.inputs
+            t._node = self.next[inputs[k]] if k < len(inputs) else self  # type: ignore[assignment]
+            t._st = pair[0] if pair else None
+            return t
+        if type(value) is Packed:
+            t = value.unpack(value.value)
+            if not isinstance(t, Tensor):
+                raise TypeError(f"the unpack hook of saved_tensors_hooks must return a Tensor, not {type(t).__name__}")
+            inputs = self.plan.inputs
+            copy = wrap(t._a)
+            copy._node = self.next[inputs[k]] if k < len(inputs) else self  # type: ignore[assignment]
+            return copy
+        return value
+
+    def raise_stale(self, value: Any, pair: tuple[Storage, int]) -> None:
+        st, version = pair
+        shape = list(value.shape) if isinstance(value, np.ndarray) else []
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[torch.{_type_name(value)} {shape}] is at version {st.version}; expected version {version} instead.\n"
+            f"  saved by {self.op.name}:    {describe(self.place)}\n"
+            f"  changed by {st.writer or 'an in-place write'}:  {describe(st.place)}\n"
+            "Two usual cures: use the operation that makes a new tensor instead of the in-place one "
+            "(x = x + 1, not x += 1), or save a copy by calling .clone() before the change."
+        )
+
+    def backward(self, g: Any) -> Sequence[Any]:
+        """Gradients for the inputs, given the cotangent (for several outputs: a list of them)."""
+        if self.saved is None:
+            raise_freed(self.freed)
+        plan = self.plan
+        if self.out_metas is not None:
+            g = [zeros_like_meta(m) if c is None else c for c, m in zip(g, self.out_metas)]
+        if len(plan.rules) == 1 and plan.rules[0][0] < 0:
+            _, fn, sources = plan.rules[0]
+            return fn(g, *[self.fetch(k, p) for k, p in sources])  # type: ignore[no-any-return]
+        grads: list[Any] = [None] * len(plan.needs)
+        for i, fn, sources in plan.rules:
+            grads[i] = fn(g, *[self.fetch(k, p) for k, p in sources])
+        return grads
+
+    def fetch(self, kind: int, key: Any) -> Any:
+        if kind == 0:  # IN
+            return self.unpack(key)
+        if kind == 4:  # PARAM
+            return self.params[key]
+        if kind == 2:  # META
+            return self.metas[key] if self.metas is not None else None  # None: of the result's shape (fast path)
+        if kind == 1:  # OUT
+            return self.unpack_output()
+        if kind == 3:  # METAS
+            return self.metas
+        if kind == 5:  # NEEDS
+            return self.plan.needs
+        if kind == 7:  # INPUTS
+            saved = [self.unpack(k) for k in range(len(self.plan.inputs))]
+            return [None] * (len(self.plan.needs) - len(saved)) + saved
+        return self.out_metas
+
+    def unpack_output(self) -> Any:
+        first = len(self.plan.inputs)
+        if self.op.n_out == 1:
+            return self.unpack(first)
+        outs = []
+        for i in range(self.op.n_out):
+            t = self.unpack(first + i)
+            t._node = OutNode(self, i)  # type: ignore[assignment]
+            outs.append(t)
+        return tuple(outs)
+
+    def free(self, place: Place) -> None:
+        if self.saved is not None:
+            self.saved = None
+            self.stores = ()
+            self.freed = place
+
+    @property
+    def _raw_saved(self) -> Any:
+        return self.saved
+
+
+def raise_freed(place: Place) -> None:
+    raise RuntimeError(
+        "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+        "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
+        "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if "
+        f"you need to access saved tensors after calling backward.\n  The graph was first consumed at: {describe(place)}"
+    )
+
+
+def _type_name(value: Any) -> str:
+    names = {"float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "float16": "HalfTensor"}
+    return names.get(str(getattr(value, "dtype", "")), "Tensor")
+
+
+def zeros_like_meta(meta: Any) -> Tensor:
+    return helpers["zeros"](meta)  # type: ignore[no-any-return]
+
+
+# Operations that the tape itself uses; set by the primitives that define them.
+helpers: dict[str, Callable[..., Any]] = {}
+
+
+# ---------------------------------------------------------------------------------------------------- recording
+
+
+def record(op: Op, args: tuple[Any, ...], params: dict[str, Any], out: Any) -> None:
+    """Give `out` a node that remembers how it was made (bottom tape)."""
+    nexts = tuple([x._node if isinstance(x, Tensor) else None for x in args])
+    plan = op.plan(tuple([n is not None for n in nexts]))
+    if not plan.rules:
+        return
+    node = make_node(Node, op, args, params, plan, nexts, out)
+    attach(node, out)
+    if tls.anomaly is not None:
+        tls.anomaly.note_forward(node)
+
+
+def attach(node: Node, out: Any) -> None:
+    if isinstance(out, Tensor):
+        out._node = node
+        return
+    for i, t in enumerate(out):
+        if t._a.dtype.kind in "fcV":  # integer outputs (pivots, ranks, indices) carry no gradient
+            t._node = OutNode(node, i)  # type: ignore[assignment]
+
+
+def make_node(
+    cls: type[Node],
+    op: Op,
+    args: tuple[Any, ...],
+    params: dict[str, Any],
+    plan: Plan,
+    nexts: tuple[Any, ...],
+    out: Any,
+) -> Node:
+    node = new_object(cls)
+    node.op = op
+    node.params = params
+    node.plan = plan
+    node.next = nexts
+    node.seq = next_seq()
+    node.extra = None
+    node.freed = None
+    node.out_metas = None
+    saved: list[Any] = []
+    stores: list[Any] = []
+    for i in plan.inputs:
+        save(args[i], saved, stores)
+    outs = (out,) if op.n_out == 1 else out
+    if plan.output:
+        for t in outs:
+            save(t, saved, stores)
+    if op.n_out != 1:
+        node.out_metas = tuple([(t._a.shape, t._a.dtype) for t in outs])
+    node.metas = tuple([metas(x) for x in args]) if plan.metas else None
+    node.saved = saved
+    node.stores = tuple(stores)
+    node.place = user_place(4) if saved else None
+    return node
+
+
+def metas(x: Any) -> Any:
+    return helpers["meta_of"](x)
+
+
+def save(x: Any, saved: list[Any], stores: list[Any]) -> None:
+    if not isinstance(x, Tensor):
+        saved.append(x)
+        stores.append(None)
+        return
+    hooks = tls.saved_hooks
+    if hooks and hooks[-1] is not None:
+        pack, unpack = hooks[-1]
+        view = wrap(x._a)
+        view._node = x._node if type(x._node) is LeafNode else None
+        view._st = storage(x)
+        version = view._st.version
+        packed = pack(view)
+        if view._st.version != version:
+            raise RuntimeError("A saved tensor pack hook is modifying its input in place; it must not")
+        saved.append(Packed(packed, unpack))
+        stores.append(None)
+        return
+    st = storage(x)
+    if st.inference:
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal "
+            "tensor and use it in autograd."
+        )
+    saved.append(x._a)
+    stores.append((st, st.version))
+
+
+# ------------------------------------------------------------------------------------------------------- engine
+
+
+def reachable_to(roots: Iterable[BaseNode], targets: set[BaseNode]) -> set[BaseNode]:
+    """The nodes that lie on a path from a root to a target, both included (iterative: graphs are deep)."""
+    parents: dict[BaseNode, list[BaseNode]] = {}
+    seen = set(roots)
+    todo = list(seen)
+    while todo:
+        node = todo.pop()
+        if node in targets and not node.next:
+            continue
+        for child in node.next:
+            if child is not None:
+                parents.setdefault(child, []).append(node)
+                if child not in seen:
+                    seen.add(child)
+                    todo.append(child)
+    needed = {t for t in targets if t in seen}
+    todo = list(needed)
+    while todo:
+        for parent in parents.get(todo.pop(), ()):
+            if parent not in needed:
+                needed.add(parent)
+                todo.append(parent)
+    return needed
+
+
+def run_backward(
+    roots: Sequence[tuple[BaseNode, Tensor]],
+    *,
+    keep_graph: bool,
+    targets: Optional[Sequence[BaseNode]] = None,
+    accumulate: bool = True,
+    create_graph: bool = False,
+) -> dict[BaseNode, Tensor]:
+    """Propagate cotangents from the roots.
+
+    Nodes run in the order of their sequence numbers, largest first: every consumer of a tensor was recorded after
+    it, so a node runs when all contributions to its cotangent have arrived.  `targets` limits the walk to paths
+    that lead to them and returns their cotangents; leaves accumulate into ``.grad`` when `accumulate` is set.
+    """
+    add = helpers["add"]
+    target_set = set(targets) if targets is not None else None
+    needed = reachable_to([n for n, _ in roots], target_set) if target_set is not None else None
+    found: dict[BaseNode, Tensor] = {}
+    pending: dict[BaseNode, Any] = {}
+    heap: list[tuple[int, BaseNode]] = []
+    place = user_place(3)
+    for node, ct in roots:
+        if needed is not None and node not in needed:
+            continue
+        if node in pending:
+            pending[node] = add(pending[node], ct)
+        else:
+            pending[node] = ct
+            heapq.heappush(heap, (-node.seq, node))
+    while heap:
+        node = heapq.heappop(heap)[1]
+        g = pending.pop(node)
+        kind = type(node)
+        if node.extra is not None:
+            g = run_pre_hooks(node, g)
+        if target_set is not None and node in target_set:
+            found[node] = g
+            if kind is not LeafNode and not any(n is not None and n in needed for n in node.next):  # type: ignore[operator]
+                continue
+        if kind is LeafNode:
+            if accumulate:
+                accumulate_leaf(node, g, create_graph)  # type: ignore[arg-type]
+            continue
+        if kind is OutNode:
+            parent: BaseNode = node.parent  # type: ignore[attr-defined]
+            cts = pending.get(parent)
+            if cts is None:
+                cts = pending[parent] = [None] * parent.op.n_out  # type: ignore[attr-defined]
+                heapq.heappush(heap, (-parent.seq, parent))
+            index = node.index  # type: ignore[attr-defined]
+            cts[index] = g if cts[index] is None else add(cts[index], g)
+            continue
+        if tls.anomaly is None:
+            grads = node.backward(g)  # type: ignore[attr-defined]
+        else:
+            grads = tls.anomaly.run(node, g)
+        if node.extra is not None and node.extra.hooks:
+            grads = run_post_hooks(node, grads, g)
+        if not keep_graph:
+            node.free(place)  # type: ignore[attr-defined]
+        for child, h in zip(node.next, grads):
+            if child is None or h is None or (needed is not None and child not in needed):
+                continue
+            old = pending.get(child)
+            if old is None:
+                pending[child] = h
+                heapq.heappush(heap, (-child.seq, child))
+            else:
+                pending[child] = add(old, h)
+    return found
+
+
+def run_pre_hooks(node: BaseNode, g: Any) -> Any:
+    extra = node.extra
+    assert extra is not None
+    for fn in list(extra.tensor_hooks.values()):
+        new = fn(g)
+        if new is not None:
+            if not isinstance(new, Tensor):
+                raise TypeError(f"expected Variable, but hook returned '{type(new).__name__}'")
+            if tuple(new._a.shape) != tuple(g._a.shape):
+                raise RuntimeError(
+                    f"hook '{getattr(fn, '__name__', fn)}' has changed the size of value: "
+                    f"{list(g._a.shape)} -> {list(new._a.shape)}"
+                )
+            g = new
+    for fn in list(extra.pre_hooks.values()):
+        many = isinstance(g, list)
+        new = fn(tuple(g) if many else (g,))
+        if new is not None:
+            new = new if isinstance(new, tuple) else (new,)
+            g = list(new) if many else new[0]
+    if extra.retain is not None and type(node) is not LeafNode:
+        kept = extra.retain()
+        if kept is not None:
+            old = getattr(kept, "_grad", None)
+            kept._grad = g if old is None else helpers["add"](old, g)
+    return g
+
+
+def run_post_hooks(node: BaseNode, grads: Sequence[Any], g: Any) -> Sequence[Any]:
+    assert node.extra is not None
+    for fn in list(node.extra.hooks.values()):
+        new = fn(tuple(grads), tuple(g) if isinstance(g, list) else (g,))
+        if new is not None:
+            grads = new if isinstance(new, (tuple, list)) else (new,)
+    return grads
+
+
+def accumulate_leaf(node: LeafNode, g: Tensor, create_graph: bool) -> None:
+    leaf = node.ref()
+    if leaf is None:
+        return
+    old = getattr(leaf, "_grad", None)
+    if old is None:
+        leaf._grad = helpers["own"](g, create_graph)
+    elif create_graph:
+        leaf._grad = helpers["add"](old, g)
+    else:
+        helpers["add_"](old, g)
+    if node.extra is not None:
+        for fn in list(node.extra.post_accumulate.values()):
+            fn(leaf)

@@ -1,0 +1,15 @@
+"""The public operations, by name, with PyTorch's signatures: ``from flambeau import ops; ops.softmax(...)``."""
+
+from typing import Any
+
+from ..core.public import FUNCTIONS
+from . import conversion, creation, elementwise, matmul, reduce, shape
+
+_modules = (conversion, creation, elementwise, matmul, reduce, shape)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return FUNCTIONS[name]
+    except KeyError:
+        raise AttributeError(f"flambeau has no operation {name!r} (see docs/compatibility.md)") from None

@@ -1,0 +1,763 @@
+"""Making tensors: from data, filled, ranges, and like another tensor."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional
+
+import numpy as np
+
+from ..core.op import bind
+from ..core.public import FUNCTIONS, OVERRIDES, METHODS, adapt, default_for, overridden, public, result_type, scalar_category
+from ..core.state import defaults, tls
+from ..core.tape import LeafNode
+from ..core.tensor import Tensor, constructors, new_object, storage, wrap
+from ..prims import base
+from ..prims.base import from_value
+from ..runtime import dtypes, pool, types
+from ..runtime.dtypes import dtype
+from ..runtime.types import check_device
+from .args import as_dtype, check_sizes, dtype_of, numel, sizes
+
+
+def finish(t: Tensor, requires_grad: bool = False, device: Any = None) -> Tensor:
+    """Common end of every factory: the device is checked, the leaf marked."""
+    if device is not None:
+        check_device(device)
+    if tls.inference:
+        storage(t).inference = True
+    if requires_grad:
+        mark_leaf(t)
+    return t
+
+
+def mark_leaf(t: Tensor) -> None:
+    """Make `t` a leaf that requires grad.
+
+    Raises: RuntimeError for dtypes that have no gradients.
+    """
+    if t._a.dtype.kind not in "fcV":
+        raise RuntimeError(
+            f"only Tensors of floating point and complex dtype can require gradients, not {dtype_of(t)}"
+        )
+    t._node = LeafNode(t)  # type: ignore[assignment]
+
+
+def _fill(shape: tuple[int, ...], value: Any, d: dtype) -> Tensor:
+    if tls.stack:
+        return base.full(shape, value, d.numpy)
+    return wrap(base._full(shape=shape, value=value, dtype=d.numpy))
+
+
+def _factory(name: str, value: Any) -> Any:
+    def make(
+        *size: Any,
+        out: Optional[Tensor] = None,
+        dtype: Any = None,
+        layout: Any = None,
+        device: Any = None,
+        pin_memory: bool = False,
+        requires_grad: bool = False,
+        memory_format: Any = None,
+        names: Any = None,
+        **kw: Any,
+    ) -> Tensor:
+        if "size" in kw:
+            size = (kw.pop("size"),)
+        if kw:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kw))}'")
+        shape = sizes(size, name)
+        d = as_dtype(dtype, out.dtype if out is not None else None)
+        check_sizes(shape, name, d.itemsize)
+        if device is not None:
+            check_device(device)
+        t = _fill(shape, value, d)
+        if out is not None:
+            return FUNCTIONS["__store_out"](out, t, name)  # type: ignore[no-any-return]
+        return finish(t, requires_grad)
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"A tensor of shape ``size`` filled with {value}; dtype defaults to the default dtype."
+    FUNCTIONS[name] = make
+    return make
+
+
+def _store(out: Tensor, t: Tensor, name: str) -> Tensor:
+    from ..core.public import store_out
+
+    return store_out(out, t, name)  # type: ignore[no-any-return]
+
+
+FUNCTIONS["__store_out"] = _store
+zeros = _factory("zeros", 0)
+ones = _factory("ones", 1)
+
+
+def empty_array(shape: tuple[int, ...], d: Any) -> Any:
+    """Uninitialised memory.
+
+    Raises: RuntimeError when there is not enough.
+    """
+    size = math.prod(shape) * d.itemsize
+    if size >= 1 << 20:
+        return pool.empty(shape, d)
+    return np.empty(shape, d)
+
+
+@public(method=False)
+def empty(
+    *size: Any,
+    out: Optional[Tensor] = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    memory_format: Any = None,
+    **kw: Any,
+) -> Tensor:
+    """An uninitialised tensor of shape ``size``."""
+    if "size" in kw:
+        size = (kw.pop("size"),)
+    if kw:
+        raise TypeError(f"empty() got an unexpected keyword argument '{next(iter(kw))}'")
+    shape = sizes(size, "empty")
+    d = as_dtype(dtype)
+    check_sizes(shape, "empty", d.itemsize)
+    if device is not None:
+        check_device(device)
+    if out is not None:
+        return _store(out, from_value(empty_array(shape, d.numpy)), "empty")
+    t = from_value(empty_array(shape, d.numpy))
+    if memory_format is types.channels_last and len(shape) == 4:
+        t = t.contiguous(memory_format=memory_format)
+    return finish(t, requires_grad)
+
+
+@public(method=False)
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    out: Optional[Tensor] = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    names: Any = None,
+) -> Tensor:
+    """A tensor of shape ``size`` filled with ``fill_value``, whose type decides the dtype if none is given.
+
+    >>> import flambeau as torch
+    >>> torch.full((2,), 3)
+    tensor([3, 3])
+    """
+    shape = sizes((size,), "full")
+    if isinstance(fill_value, Tensor):
+        d = as_dtype(dtype, dtype_of(fill_value))
+        fill_value = fill_value.item()
+    else:
+        d = as_dtype(dtype, default_for(scalar_category(fill_value)))
+    check_sizes(shape, "full", d.itemsize)
+    if device is not None:
+        check_device(device)
+    t = _fill(shape, checked_scalar(fill_value, d), d)
+    return _store(out, t, "full") if out is not None else finish(t, requires_grad)
+
+
+def checked_scalar(value: Any, d: dtype) -> Any:
+    """A scalar that fits dtype `d`.
+
+    Raises: RuntimeError when it does not, in PyTorch's words.
+    """
+    if isinstance(value, complex) and not d.is_complex:
+        if value.imag:
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
+        value = value.real
+    if d.category == dtypes.INTEGRAL:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
+        n = int(value)
+        info = np.iinfo(d.numpy)
+        if not info.min <= n <= info.max:
+            if d.numpy.kind == "u" and n < 0 and n >= -(info.max + 1) // 2:
+                return n % (info.max + 1)
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {n}")
+        return n
+    if d.category == dtypes.BOOL:
+        return bool(value)
+    if d.is_floating_point and isinstance(value, (int, float)) and d.name in ("float16", "bfloat16", "float32"):
+        limit = dtypes.finfo(d).max
+        if math.isfinite(value) and abs(value) > limit:
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
+    return value
+
+
+# -------------------------------------------------------------------------------------------------------- from data
+
+
+def _shape_of_nested(data: Any) -> tuple[int, ...]:
+    """The shape of nested sequences.
+
+    Raises: ValueError for ragged ones, naming the place.
+    """
+    if isinstance(data, Tensor):
+        return tuple(data._a.shape)
+    if isinstance(data, np.ndarray):
+        return data.shape
+    if not isinstance(data, (list, tuple, range)) and not (hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes, dict))):
+        return ()
+    n = len(data)
+    if not n:
+        return (0,)
+    first = _shape_of_nested(data[0])
+    for i, item in enumerate(data):
+        shape = _shape_of_nested(item)
+        if shape != first:
+            if len(shape) == len(first) == 1 or shape and first:
+                raise ValueError(f"expected sequence of length {first[0]} at dim 1 (got {shape[0]}) at index {i}")
+            raise TypeError(
+                f"not a sequence: the nested lists are ragged, item {i} has shape {list(shape)} "
+                f"where item 0 has {list(first)}"
+            )
+    return (n, *first)
+
+
+def _category_of(data: Any) -> int:
+    if isinstance(data, Tensor):
+        return dtype_of(data).category
+    if isinstance(data, (list, tuple, range)):
+        found = -1
+        for item in data:
+            found = max(found, _category_of(item))
+            if found == dtypes.COMPLEX:
+                break
+        return found if data else dtypes.FLOATING
+    if isinstance(data, np.ndarray):
+        return dtypes.from_numpy_dtype(data.dtype).category
+    return scalar_category(data)
+
+
+def _to_python(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        return data.tolist()
+    if isinstance(data, (list, tuple)):
+        return [_to_python(x) for x in data]
+    return data
+
+
+def array_of(data: Any, d: Optional[dtype]) -> Any:
+    """A fresh NumPy array holding `data`, with PyTorch's inference of the dtype."""
+    if isinstance(data, Tensor):
+        from ..core.eager import raw
+
+        a = raw(data)
+        return base.astype(a, d.numpy).copy() if d is not None and d.numpy != a.dtype else np.array(a, order="C")
+    if isinstance(data, np.ndarray) or isinstance(data, np.generic):
+        a = np.asarray(data)
+        found = dtypes.from_numpy_dtype(a.dtype)
+        target = d or found
+        if not a.dtype.isnative:
+            raise ValueError(
+                "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+                "currently not supported. Use a.astype(a.dtype.newbyteorder('='))."
+            )
+        return base.astype(a, target.numpy).copy() if target is not found else np.array(a, order="C")
+    if isinstance(data, (str, bytes, dict, set)) or data is None:
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'" if not isinstance(data, str) else "new(): invalid data type 'str'")
+    if not isinstance(data, (list, tuple, range, int, float, complex, np.generic)):
+        if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+            return array_of(np.asarray(data), d)
+        if hasattr(data, "__dlpack__"):
+            return array_of(np.from_dlpack(data), d)
+        if not hasattr(data, "__len__"):
+            if hasattr(data, "__index__"):
+                data = data.__index__()
+            elif hasattr(data, "__float__"):
+                data = float(data)
+            else:
+                raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+        else:
+            data = list(data)
+    if isinstance(data, (list, tuple)) and data and all(isinstance(x, np.ndarray) for x in data):
+        _shape_of_nested(data)
+        return array_of(np.stack(data), d)
+    if d is None:
+        try:
+            category = _category_of(data)
+        except TypeError:
+            raise RuntimeError(f"Could not infer dtype of {type(_first_leaf(data)).__name__}") from None
+        d = default_for(category)
+        kinds = _tensor_dtypes(data)
+        if kinds:
+            d = kinds
+    py = _to_python(data)
+    if d.category == dtypes.INTEGRAL and isinstance(py, int):
+        checked = py if np.iinfo(d.numpy).min <= py <= np.iinfo(d.numpy).max else checked_scalar(py, d)
+        return np.array(checked, d.numpy)
+    try:
+        if d.category <= dtypes.INTEGRAL:
+            a = np.array(py)
+            if a.dtype.kind in "fc":
+                return base.astype(a, d.numpy)
+            if a.dtype.kind == "O" or a.dtype.kind in "US":
+                raise ValueError("ragged or not numeric")
+            if d.category == dtypes.INTEGRAL and a.size:
+                info = np.iinfo(d.numpy)
+                low, high = int(a.min()), int(a.max())
+                if low < info.min or high > info.max:
+                    bad = low if low < info.min else high
+                    raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {bad}")
+            return a.astype(d.numpy) if a.size or a.shape else a.astype(d.numpy)
+        return np.array(py, d.numpy)
+    except (ValueError, TypeError, OverflowError) as e:
+        if isinstance(e, OverflowError):
+            raise RuntimeError(f"Overflow when unpacking long: {e}") from None
+        _shape_of_nested(py)  # names the ragged place, if that is what is wrong
+        leaf = _first_leaf(py)
+        if isinstance(leaf, str):
+            raise TypeError("new(): invalid data type 'str'") from None
+        raise TypeError(f"cannot make a {d.name} tensor from {type(leaf).__name__}: {e}") from None
+
+
+def _first_leaf(data: Any) -> Any:
+    while isinstance(data, (list, tuple)) and data:
+        bad = next((x for x in data if not isinstance(x, (int, float, complex, list, tuple, Tensor))), None)
+        data = bad if bad is not None else data[0]
+    return data
+
+
+def _tensor_dtypes(data: Any) -> Optional[dtype]:
+    """The promoted dtype of 0-d tensors and NumPy scalars inside nested lists, if there are any."""
+    found: Optional[dtype] = None
+    todo = [data]
+    while todo:
+        x = todo.pop()
+        if isinstance(x, (list, tuple)):
+            todo.extend(x)
+            continue
+        if isinstance(x, Tensor):
+            d = dtype_of(x)
+        elif isinstance(x, (np.generic, np.ndarray)):
+            d = dtypes.from_numpy_dtype(x.dtype)
+        else:
+            continue
+        found = d if found is None else dtypes.promote_types(found, d)
+    return found
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A new tensor with a copy of `data`: numbers, nested sequences, NumPy arrays.
+
+    Raises: ValueError for ragged lists, TypeError or RuntimeError for what is not a number.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1, 2], [3, 4.5]])
+    tensor([[1.0000, 2.0000],
+            [3.0000, 4.5000]])
+    """
+    if OVERRIDES and isinstance(data, Tensor):
+        found = overridden(tensor, (data,), {"dtype": dtype})
+        if found is not None:
+            return found[0]  # type: ignore[no-any-return]
+    if device is not None:
+        check_device(device)
+    d = as_dtype(dtype) if dtype is not None else None
+    if isinstance(data, Tensor):
+        import warnings
+
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            UserWarning,
+            stacklevel=2,
+        )
+        if tls.stack:
+            t = data.detach().clone() if d is None else data.detach().to(d, copy=True)
+            return finish(t, requires_grad)
+    if tls.stack and isinstance(data, (list, tuple)) and _has_payload(data):
+        t = _stack_nested(data)
+        return t if d is None else t.to(d)
+    a = array_of(data, d)
+    t = from_value(a if type(a) is np.ndarray else np.asarray(a))
+    return finish(t, requires_grad)
+
+
+def _has_payload(data: Any) -> bool:
+    if isinstance(data, Tensor):
+        return type(data._a) is not np.ndarray
+    return isinstance(data, (list, tuple)) and any(_has_payload(x) for x in data)
+
+
+def _stack_nested(data: Any) -> Tensor:
+    if isinstance(data, Tensor):
+        return data
+    if isinstance(data, (list, tuple)):
+        return FUNCTIONS["stack"]([_stack_nested(x) for x in data])  # type: ignore[no-any-return]
+    return tensor(data)
+
+
+def from_numpy(ndarray: Any) -> Tensor:
+    """A tensor over the memory of a NumPy array: a change of either is seen by both.
+
+    Raises: TypeError for other objects and unsupported element types, ValueError for foreign byte order or negative strides.
+
+    >>> import flambeau as torch, numpy as np
+    >>> a = np.zeros(2); t = torch.from_numpy(a); t[0] = 1
+    >>> a
+    array([1., 0.])
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    dtypes.from_numpy_dtype(ndarray.dtype)
+    if not ndarray.dtype.isnative:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "currently not supported."
+        )
+    if any(s < 0 for s in ndarray.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
+            "supported. (You can probably work around this by making a copy of your array  with array.copy().)"
+        )
+    if not ndarray.flags.writeable:
+        import warnings
+
+        warnings.warn(
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. Writing to this tensor "
+            "raises an error here; copy the array (array.copy()) to get a writable tensor.",
+            UserWarning,
+            stacklevel=2,
+        )
+    a = ndarray.view(np.ndarray) if type(ndarray) is not np.ndarray else ndarray
+    if a.dtype not in dtypes.OF_NUMPY or dtypes.OF_NUMPY[a.dtype].numpy is not a.dtype:
+        a = a.view(dtypes.from_numpy_dtype(a.dtype).numpy)
+    return finish(from_value(a))
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """`data` as a tensor, sharing memory with tensors and NumPy arrays when dtype and device allow.
+
+    >>> import flambeau as torch
+    >>> torch.as_tensor([1, 2])
+    tensor([1, 2])
+    """
+    if device is not None:
+        check_device(device)
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(as_dtype(dtype))
+    if isinstance(data, np.ndarray) and data.dtype.isnative and not any(s < 0 for s in data.strides):
+        t = from_numpy(data)
+        return t if dtype is None else t.to(as_dtype(dtype))
+    return tensor(data, dtype=dtype)
+
+
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: Optional[bool] = None, requires_grad: bool = False
+) -> Tensor:
+    """`obj` as a tensor; `copy` True always copies, False never, None when needed.
+
+    Raises: ValueError when copy=False and a copy is needed.
+    """
+    if device is not None:
+        check_device(device)
+    d = None if dtype is None else as_dtype(dtype)
+    if isinstance(obj, Tensor):
+        if copy is False and d is not None and d is not dtype_of(obj):
+            raise ValueError(f"can't alias tensor with dtype {dtype_of(obj)} into dtype {d}.")
+        t = obj.to(d or dtype_of(obj), copy=bool(copy))
+        return t if not requires_grad or t.requires_grad else t.detach().requires_grad_()
+    if isinstance(obj, (np.ndarray, np.generic)):
+        t = from_numpy(np.asarray(obj)) if isinstance(obj, np.ndarray) else tensor(obj)
+        if copy is False and d is not None and d is not dtype_of(t):
+            raise ValueError(f"can't alias array with dtype {dtype_of(t)} into dtype {d}.")
+        t = t.to(d or dtype_of(t), copy=bool(copy))
+    elif hasattr(obj, "__dlpack__"):
+        t = from_dlpack(obj)
+        t = t.to(d or dtype_of(t), copy=bool(copy))
+    else:
+        if copy is False:
+            raise ValueError(f"can't alias arbitrary sequence into a tensor ({type(obj).__name__}).")
+        t = tensor(obj, dtype=d)
+    return finish(t, requires_grad)
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor over the memory of another library's array, through the DLPack protocol (CPU)."""
+    if isinstance(ext_tensor, Tensor):
+        return ext_tensor.view_as(ext_tensor)
+    a = np.from_dlpack(ext_tensor)
+    return finish(from_value(a))
+
+
+def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+    """A 1-d tensor over the memory of an object with the buffer protocol.
+
+    Raises: ValueError when offset, count and dtype do not fit the buffer.
+    """
+    view = memoryview(buffer)
+    if view.nbytes == 0 or count == 0:
+        raise ValueError(f"both buffer length ({view.nbytes}) and count ({count}) must not be 0")
+    if not 0 <= offset < view.nbytes:
+        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({view.nbytes} bytes) minus 1")
+    if count < 0 and (view.nbytes - offset) % dtype.itemsize:
+        raise ValueError(f"buffer length ({view.nbytes - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({dtype.itemsize})")
+    if count > 0 and offset + count * dtype.itemsize > view.nbytes:
+        raise ValueError(f"requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({view.nbytes} bytes)")
+    return finish(from_value(np.frombuffer(buffer, dtype.numpy, count, offset)), requires_grad)
+
+
+# ----------------------------------------------------------------------------------------------------------- ranges
+
+
+def _number(x: Any) -> Any:
+    return x.item() if isinstance(x, (Tensor, np.generic)) else x
+
+
+@public(method=False, out=True)
+def arange(
+    *args: Any, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False, **kw: Any
+) -> Tensor:
+    """``arange([start=0,] end[, step=1])``: the values of [start, end) at distance step.
+
+    Raises: RuntimeError for a zero or wrongly signed step, or infinite bounds.
+
+    >>> import flambeau as torch
+    >>> torch.arange(1, 2.5, 0.5)
+    tensor([1.0000, 1.5000, 2.0000])
+    """
+    values = [_number(a) for a in args]
+    start, end, step = kw.pop("start", None), kw.pop("end", None), kw.pop("step", None)
+    if kw:
+        raise TypeError(f"arange() got an unexpected keyword argument '{next(iter(kw))}'")
+    if len(values) == 1 and end is None:
+        end = values[0]
+    elif len(values) == 1:
+        start = values[0]
+    elif len(values) >= 2:
+        start, end = values[:2]
+        if len(values) == 3:
+            step = values[2]
+    start = 0 if start is None else _number(start)
+    end, step = _number(end), 1 if step is None else _number(step)
+    if end is None:
+        raise TypeError("arange() missing 1 required positional arguments: 'end'")
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    integral = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
+    d = as_dtype(dtype, dtypes.int64 if integral else None)
+    n = -(-(end - start) // step) if integral else math.ceil((end - start) / step)
+    check_sizes((int(n),), "arange", d.itemsize)
+    if d.category <= dtypes.INTEGRAL:
+        start, step = int(start), int(step)
+        values_a = (start + step * np.arange(int(n), dtype=np.int64)).astype(d.numpy)
+    else:
+        values_a = (start + step * np.arange(int(n), dtype=np.float64)).astype(d.numpy)
+    return finish(from_value(values_a), requires_grad, device)
+
+
+@public(method=False, out=True)
+def linspace(
+    start: Any, end: Any, steps: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """`steps` values from start to end, both included, evenly spaced.
+
+    Raises: RuntimeError for negative steps.
+
+    >>> import flambeau as torch
+    >>> torch.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    """
+    steps = int(_number(steps))
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    complex_in = any(isinstance(_number(x), complex) for x in (start, end))
+    for x in (start, end):
+        if isinstance(x, Tensor) and x._a.shape:
+            raise RuntimeError(f"linspace only supports 0-dimensional start and end tensors, but got start or end with {x.ndim} dimension(s).")
+    d = as_dtype(dtype, defaults.dtype.to_complex() if complex_in else None)
+    start, end = _number(start), _number(end)
+    a = _spaced(start, end, steps, d)
+    return finish(from_value(a), requires_grad, device)
+
+
+def _spaced(start: Any, end: Any, steps: int, d: dtype) -> Any:
+    """Computed from both ends towards the middle, as PyTorch does, so that both ends are exact."""
+    if steps <= 1:
+        return np.full(steps, start, d.numpy if d.category > dtypes.INTEGRAL else d.numpy)
+    if d.category <= dtypes.INTEGRAL:
+        step = (end - start) / (steps - 1)
+        i = np.arange(steps)
+        r = np.where(i < steps // 2, int(start) + (step * i), int(end) - step * (steps - 1 - i))
+        return np.trunc(r).astype(d.numpy)
+    work = np.dtype(np.float32) if d.itemsize <= 4 and not d.is_complex else d.numpy
+    i = np.arange(steps).astype(work)
+    step = ((np.asarray(end, work) - np.asarray(start, work)) / work.type(steps - 1)).astype(work)
+    half = steps // 2
+    low = np.asarray(start, work) + step * i
+    high = np.asarray(end, work) - step * (steps - 1 - np.arange(steps)).astype(work)
+    return np.where(np.arange(steps) < half, low, high).astype(d.numpy)
+
+
+@public(method=False, out=True)
+def logspace(
+    start: Any, end: Any, steps: Any, base: float = 10.0, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """``base ** linspace(start, end, steps)``."""
+    steps = int(_number(steps))
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    d = as_dtype(dtype)
+    start, end = _number(start), _number(end)
+    if d.category <= dtypes.INTEGRAL:
+        step = (end - start) / max(steps - 1, 1)
+        i = np.arange(steps)
+        a = np.power(np.float64(base), np.where(i < steps // 2, start + step * i, end - step * (steps - 1 - i)))
+        return finish(from_value(np.trunc(a).astype(d.numpy)), requires_grad, device)
+    wide = dtypes.float64 if not d.is_complex else dtypes.complex128
+    a = np.power(base, _spaced(start, end, steps, wide)).astype(d.numpy)
+    return finish(from_value(a), requires_grad, device)
+
+
+@public(method=False, out=True)
+def eye(
+    n: int, m: Optional[int] = None, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """The n x m matrix (square by default) with ones on the diagonal.
+
+    >>> import flambeau as torch
+    >>> torch.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    m = n if m is None else m
+    if n < 0 or m < 0:
+        raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m)}")
+    return finish(from_value(np.eye(n, m, dtype=np.float64).astype(as_dtype(dtype).numpy)), requires_grad, device)
+
+
+# ------------------------------------------------------------------------------------------------------- like another
+
+
+def _strides_like(x: Tensor, d: dtype) -> Any:
+    """Uninitialised memory with the dims of `x` in the same order (preserve_format)."""
+    a = x._a
+    if type(a) is np.ndarray and a.ndim > 1 and not a.flags.c_contiguous and 0 not in a.strides:
+        order = sorted(range(a.ndim), key=lambda i: -a.strides[i])
+        dense = math.prod(a.shape) * a.itemsize == sum((n - 1) * s for n, s in zip(a.shape, a.strides)) + a.itemsize
+        if dense and all(n > 0 for n in a.shape):
+            mem = empty_array(tuple([a.shape[i] for i in order]), d.numpy)
+            inverse = np.argsort(order)
+            return mem.transpose(inverse)
+    return empty_array(tuple(a.shape), d.numpy)
+
+
+def _like(name: str, value: Any) -> Any:
+    def make(
+        input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+        pin_memory: bool = False, memory_format: Any = types.preserve_format,
+    ) -> Tensor:  # fmt: skip
+        if not isinstance(input, Tensor):
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        d = as_dtype(dtype, dtype_of(input))
+        if tls.stack:
+            return finish(base.full(tuple(input._a.shape), 0 if value is None else value, d.numpy), requires_grad, device)
+        a = _strides_like(input, d) if memory_format is types.preserve_format else empty_array(tuple(input._a.shape), d.numpy)
+        if value is not None:
+            a[...] = value
+        t = wrap(a)
+        if memory_format is types.channels_last:
+            t = t.contiguous(memory_format=memory_format)
+        return finish(t, requires_grad, device)
+
+    make.__doc__ = f"Like :func:`flambeau.{name[:-5]}`, with the shape, dtype and memory order of ``input``."
+    return public(method=False, name=name)(make)
+
+
+zeros_like = _like("zeros_like", 0)
+ones_like = _like("ones_like", 1)
+empty_like = _like("empty_like", None)
+
+
+@public(method=False)
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = types.preserve_format
+) -> Tensor:
+    """A tensor of input's shape, dtype and memory order, filled with ``fill_value``."""
+    d = as_dtype(dtype, dtype_of(input))
+    value = checked_scalar(_number(fill_value), d)
+    if tls.stack:
+        return finish(base.full(tuple(input._a.shape), value, d.numpy), requires_grad, device)
+    a = _strides_like(input, d)
+    a[...] = value
+    return finish(wrap(a), requires_grad, device)
+
+
+def _new(name: str, fn: Any) -> Any:
+    def method(self: Tensor, *args: Any, dtype: Any = None, **kw: Any) -> Tensor:
+        kw.pop("layout", None)
+        return fn(*args, dtype=dtype if dtype is not None else dtype_of(self), **kw)  # type: ignore[no-any-return]
+
+    method.__doc__ = f"Like :func:`flambeau.{name[4:]}`, with the dtype of this tensor unless another is given."
+    METHODS[name] = method
+    method.__name__ = name
+    setattr(Tensor, name, method)
+    return method
+
+
+new_zeros = _new("new_zeros", zeros)
+new_ones = _new("new_ones", ones)
+new_empty = _new("new_empty", empty)
+new_full = _new("new_full", full)
+new_tensor = _new("new_tensor", tensor)
+
+
+@public(method=False)
+def scalar_tensor(s: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A 0-d tensor holding the number `s`, in the default dtype unless another is given."""
+    return full((), _number(s), dtype=as_dtype(dtype), device=device, requires_grad=requires_grad)  # type: ignore[no-any-return]
+
+
+# ------------------------------------------------------------------------------------------------- Tensor(...) itself
+
+
+def legacy(cls: type, *args: Any, dtype: Any = None, device: Any = None, **kw: Any) -> Tensor:
+    """``Tensor(...)``: sizes make an uninitialised tensor, a sequence or tensor its data, in the class's dtype."""
+    d = getattr(cls, "_legacy_dtype", None) or defaults.dtype
+    if device is not None:
+        check_device(device)
+    if "data" in kw:
+        args = (kw.pop("data"),)
+    if not args:
+        a = np.empty((0,), d.numpy)
+    elif len(args) == 1 and isinstance(args[0], Tensor):
+        src = args[0]
+        t = new_object(cls) if issubclass(cls, Tensor) else new_object(Tensor)
+        t._a, t._node, t._base = src._a, None, None
+        t._st = storage(src)
+        return t
+    elif len(args) == 1 and not hasattr(args[0], "__index__"):
+        a = array_of(args[0], None if isinstance(args[0], np.ndarray) else d)
+        a = a if isinstance(args[0], types.Size) is False else np.empty(tuple(args[0]), d.numpy)
+        if a.dtype != d.numpy and not isinstance(args[0], types.Size):
+            a = base.astype(a, d.numpy)
+    else:
+        shape = sizes(args, "Tensor")
+        check_sizes(shape, "Tensor", d.itemsize)
+        a = empty_array(shape, d.numpy)
+    t = new_object(cls) if issubclass(cls, Tensor) else new_object(Tensor)
+    t._a, t._node, t._st, t._base = a, None, None, None
+    return t
+
+
+constructors["legacy"] = legacy
+for _name, _fn in (("tensor", tensor), ("from_numpy", from_numpy), ("as_tensor", as_tensor), ("asarray", asarray), ("from_dlpack", from_dlpack), ("frombuffer", frombuffer), ("result_type", result_type)):  # fmt: skip
+    FUNCTIONS[_name] = _fn
+_ = (adapt, bind, numel)

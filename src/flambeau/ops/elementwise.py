@@ -1,0 +1,366 @@
+"""Elementwise composites: the forms with alpha, rounding modes, clamping, selection, and fused multiply-adds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional
+
+import numpy as np
+
+from ..core.public import FUNCTIONS, FLOAT, adapt, check_broadcast, convert, promote, public, result_type
+from ..core.tape import helpers
+from ..core.tensor import Tensor
+from ..prims import pointwise as pw
+from ..prims.pointwise import where_op
+from ..runtime import dtypes
+from .args import as_dtype, dtype_of, is_number
+
+_add, _sub, _div = pw.add, pw.sub, pw.div
+
+
+def _check_alpha(x: Any, other: Any, alpha: Any) -> None:
+    d = result_type(*[v for v in (x, other) if v is not None])
+    if isinstance(alpha, float) and d.category <= dtypes.INTEGRAL:
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    if isinstance(alpha, bool) and d.category != dtypes.BOOL:
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if isinstance(alpha, complex) and not d.is_complex:
+        raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
+
+
+def _scaled(other: Any, alpha: Any, x: Any) -> Any:
+    if type(alpha) is int and alpha == 1:
+        return other
+    _check_alpha(x, other, alpha)
+    if isinstance(other, Tensor) and other._a.dtype.kind == "b":
+        return other if alpha else other & False
+    return other * alpha
+
+
+@public(inplace=True, out=True, grad_name="AddBackward0")
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``input + alpha * other``."""
+    return _add(input, _scaled(other, alpha, input))  # type: ignore[no-any-return]
+
+
+@public(inplace=True, out=True, aliases=("subtract",), grad_name="SubBackward0")
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``input - alpha * other``.
+
+    Raises: RuntimeError for bool tensors (use ``^`` or logical_xor).
+    """
+    for x in (input, other):
+        if isinstance(x, Tensor) and x._a.dtype.kind == "b":
+            if all(isinstance(v, bool) or isinstance(v, Tensor) and v._a.dtype.kind == "b" for v in (input, other)):
+                raise RuntimeError(
+                    "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+                    "operator instead."
+                )
+            raise RuntimeError(
+                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the "
+                "`~` or `logical_not()` operator instead."
+            )
+    return _sub(input, _scaled(other, alpha, input))  # type: ignore[no-any-return]
+
+
+@public()
+def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``other - alpha * input``."""
+    return sub(other, input, alpha=alpha) if isinstance(other, Tensor) else _sub(other, _scaled(input, alpha, other))  # type: ignore[no-any-return]
+
+
+@public(inplace=True, out=True, aliases=("divide",), grad_name="DivBackward0")
+def div(input: Any, other: Any, *, rounding_mode: Optional[str] = None) -> Tensor:
+    """``input / other``, rounded if `rounding_mode` is "trunc" or "floor" (integers then stay integers).
+
+    Raises: RuntimeError for other modes and for integer division by zero.
+    """
+    if rounding_mode is None:
+        return _div(input, other)  # type: ignore[no-any-return]
+    if rounding_mode == "floor":
+        return pw.div_floor(input, other)  # type: ignore[no-any-return]
+    if rounding_mode == "trunc":
+        return pw.div_trunc(input, other)  # type: ignore[no-any-return]
+    raise RuntimeError(
+        f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+    )
+
+
+@public(inplace=True, out=True)
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """``floor(input / other)``."""
+    return pw.div_floor(input, other)  # type: ignore[no-any-return]
+
+
+setattr(Tensor, "__floordiv__", lambda self, other: floor_divide(self, other))
+setattr(Tensor, "__rfloordiv__", lambda self, other: floor_divide(other, self))
+setattr(Tensor, "__ifloordiv__", lambda self, other: self.floor_divide_(other))
+setattr(Tensor, "__rdiv__", Tensor.__rtruediv__)
+setattr(Tensor, "__div__", Tensor.__truediv__)
+setattr(Tensor, "__rpow__", lambda self, other: pw.power(other, self))
+for _n in ("__rlshift__", "__rrshift__"):
+    setattr(Tensor, _n, Tensor.__dict__[_n])
+
+
+@public()
+def positive(input: Tensor) -> Tensor:
+    """The tensor itself.
+
+    Raises: RuntimeError for bool tensors.
+    """
+    if input._a.dtype.kind == "b":
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+setattr(Tensor, "__pos__", positive)
+
+
+@public(inplace=True, out=True)
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """``input ** exponent`` in double precision."""
+    d = dtypes.complex128 if result_type(input, exponent).is_complex else dtypes.float64
+    a, b = (convert(x, d) if isinstance(x, Tensor) else x for x in (input, exponent))
+    return pw.power(a, b)  # type: ignore[no-any-return]
+
+
+# ------------------------------------------------------------------------------------------------ selection
+
+
+@public(out=True)
+def where(condition: Tensor, input: Any = None, other: Any = None, **kw: Any) -> Any:
+    """Elements of `input` where the condition holds, of `other` elsewhere; alone: the indices where it holds.
+
+    The gradient of the branch not taken is exactly zero, also where its derivative is infinite.
+
+    Raises: RuntimeError for conditions that are not bool, TypeError when only one value is given.
+
+    >>> import flambeau as torch
+    >>> torch.where(torch.tensor([True, False]), 1.0, torch.zeros(2))
+    tensor([1., 0.])
+    """
+    if input is None and other is None:
+        return FUNCTIONS["nonzero"](condition, as_tuple=True)
+    if input is None or other is None:
+        raise TypeError("where() takes a condition alone, or a condition and two values (input, other)")
+    if condition._a.dtype.kind != "b":
+        if condition._a.dtype != np.uint8:
+            raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {dtype_of(condition)}")
+        condition = convert(condition, dtypes.bool_)
+    d = result_type(input, other)
+    a, b = adapt(input, d), adapt(other, d)
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        a = helpers["scalar"](a, d)
+    check_broadcast([condition, a, b])
+    return where_op(condition, a, b)
+
+
+def _where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """``flambeau.where(condition, self, other)``."""
+    return where(condition, self, other)  # type: ignore[no-any-return]
+
+
+setattr(Tensor, "where", _where_method)
+
+
+@public(inplace=True, grad_name="MaskedFillBackward0")
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """`input` with `value` where the mask holds.
+
+    Raises: RuntimeError for masks that are not bool and values that are not scalars.
+    """
+    if mask._a.dtype.kind != "b":
+        raise RuntimeError(f"masked_fill only supports boolean masks, but got mask with dtype {dtype_of(mask)}")
+    d = dtype_of(input)
+    if isinstance(value, Tensor):
+        if value._a.shape:
+            raise RuntimeError(f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {len(value._a.shape)} dimension(s).")
+        value = convert(value, d)
+    else:
+        from .creation import checked_scalar
+
+        if isinstance(value, complex) and not d.is_complex:
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+        value = checked_scalar(value, d) if not (isinstance(value, float) and not math.isfinite(value) and d.category > 1) else value
+    check_broadcast([input, mask])
+    return where_op(mask, value, input)  # type: ignore[no-any-return]
+
+
+def _bound(x: Tensor, low: Any, high: Any) -> tuple[Tensor, Any, Any]:
+    given = [v for v in (low, high) if v is not None]
+    d = result_type(x, *given)
+    return convert(x, d), *[None if v is None else adapt(v, d) for v in (low, high)]  # type: ignore[return-value]
+
+
+@public(inplace=True, out=True, aliases=("clip",), grad_name="ClampBackward1")
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Elements limited to [min, max]; the gradient passes where they are inside, ends included.
+
+    Raises: RuntimeError when neither bound is given or the tensor is complex.
+    """
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if input._a.dtype.kind == "c":
+        raise RuntimeError("clamp is not supported for complex types")
+    x, low, high = _bound(input, min, max)
+    check_broadcast([v for v in (x, low, high) if isinstance(v, Tensor)])
+    if isinstance(low, float) and math.isnan(low) or isinstance(high, float) and math.isnan(high):
+        return where_op(x == x, math.nan, x)  # type: ignore[no-any-return]
+    nan = x._a.dtype.kind in "fV"
+    y = x
+    if low is not None:
+        keep = (x >= low) | (x != x) if nan else x >= low
+        y = where_op(keep, x, low)
+    if high is not None:
+        keep = (y <= high) | (y != y) if nan else y <= high
+        y = where_op(keep, y, high)
+    if nan:  # a NaN bound gives NaN
+        for bound in (low, high):
+            if isinstance(bound, Tensor):
+                y = where_op(bound != bound, bound, y)
+    return y
+
+
+@public(inplace=True, out=True)
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """``clamp(input, min=min)``."""
+    return clamp(input, min=min)
+
+
+@public(inplace=True, out=True)
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """``clamp(input, max=max)``."""
+    return clamp(input, max=max)
+
+
+@public(inplace=True, out=True)
+def nan_to_num(input: Tensor, nan: Optional[float] = None, posinf: Optional[float] = None, neginf: Optional[float] = None) -> Tensor:
+    """NaN, +inf and -inf replaced (by default: 0 and the extreme finite values)."""
+    x = input
+    if x._a.dtype.kind in "bui":
+        return x.clone()  # type: ignore[no-any-return]
+    if x._a.dtype.kind == "c":
+        return FUNCTIONS["complex"](nan_to_num(x.real, nan, posinf, neginf), nan_to_num(x.imag, nan, posinf, neginf))  # type: ignore[no-any-return]
+    info = dtypes.finfo(dtype_of(x))
+    y = where_op(x != x, 0.0 if nan is None else nan, x)
+    y = where_op(x == math.inf, info.max if posinf is None else posinf, y)
+    return where_op(x == -math.inf, info.min if neginf is None else neginf, y)  # type: ignore[no-any-return]
+
+
+@public(inplace=True, out=True)
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """Rounded to the nearest integer, halves to even; `decimals` shifts the decimal point."""
+    if input._a.dtype.kind == "c":
+        raise RuntimeError('"round_cpu" not implemented for complex dtypes')
+    if decimals == 0:
+        return pw.rint(input)  # type: ignore[no-any-return]
+    if input._a.dtype.kind in "bui":
+        raise RuntimeError('"round_cpu" not implemented for integers with decimals')
+    scale = 10.0 ** abs(decimals)
+    return pw.rint(input * scale) / scale if decimals > 0 else pw.rint(input / scale) * scale  # type: ignore[no-any-return]
+
+
+# ------------------------------------------------------------------------------------------------ multiply-adds
+
+
+def _value_checks(value: Any, *xs: Any) -> None:
+    if isinstance(value, float) and all(x._a.dtype.kind in "bui" for x in xs):
+        raise RuntimeError("For integral input tensors, argument value must not be a floating point number.")
+
+
+@public(inplace=True, out=True, grad_name="AddcmulBackward0")
+def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
+    """``input + value * tensor1 * tensor2``."""
+    _value_checks(value, *[x for x in (input, tensor1, tensor2) if isinstance(x, Tensor)])
+    product = tensor1 * tensor2
+    return input + (product if type(value) is int and value == 1 else product * value)
+
+
+@public(inplace=True, out=True, grad_name="AddcdivBackward0")
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """``input + value * tensor1 / tensor2``.
+
+    Raises: RuntimeError for integer division.
+    """
+    if tensor1._a.dtype.kind in "bui" and tensor2._a.dtype.kind in "bui":
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true division of "
+            "tensor1 and tensor2. Convert them with .float() first."
+        )
+    quotient = tensor1 / tensor2
+    return input + (quotient if type(value) is int and value == 1 else quotient * value)
+
+
+@public(inplace=True, out=True, grad_name="LerpBackward0")
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """``input + weight * (end - input)``, computed from the nearer end."""
+    if input._a.dtype != end._a.dtype:
+        raise RuntimeError(f"expected dtype {dtype_of(input)} for `end` but got dtype {dtype_of(end)}")
+    if isinstance(weight, Tensor):
+        if weight._a.dtype != input._a.dtype:
+            raise RuntimeError(f"expected dtype {dtype_of(input)} for `weight` but got dtype {dtype_of(weight)}")
+        near = (weight.abs() if weight._a.dtype.kind == "c" else weight) < 0.5
+        return where_op(near, input + weight * (end - input), end - (end - input) * (1 - weight))  # type: ignore[no-any-return]
+    return input + weight * (end - input) if builtin_abs(weight) < 0.5 else end - (end - input) * (1 - weight)
+
+
+builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __builtins__.abs
+
+
+@public()
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
+    """``|input - other| <= atol + rtol * |other|`` elementwise; infinities must be equal.
+
+    Raises: RuntimeError for different dtypes or negative tolerances.
+    """
+    if input._a.dtype != other._a.dtype:
+        raise RuntimeError(f"{dtype_of(input).name.title()} did not match {dtype_of(other).name.title()}")
+    if rtol < 0 or atol < 0:
+        raise RuntimeError(f"{'rtol' if rtol < 0 else 'atol'} must be greater than or equal to zero, but got {rtol if rtol < 0 else atol}")
+    close = input == other
+    if input._a.dtype.kind in "bui":
+        if rtol == 0 and atol == 0:
+            return close  # type: ignore[no-any-return]
+        input, other = (convert(x, dtypes.float64) for x in (input, other))
+    if equal_nan:
+        close = close | ((input != input) & (other != other))
+    error = (input - other).abs()
+    return close | (FUNCTIONS["isfinite"](error) & (error <= atol + (rtol * other).abs()))  # type: ignore[no-any-return]
+
+
+@public()
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    """Whether all elements are close (see isclose)."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+@public()
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether both tensors have the same shape and elements."""
+    if not isinstance(other, Tensor):
+        raise TypeError(f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
+    return tuple(input._a.shape) == tuple(other._a.shape) and bool((input == other).all())
+
+
+@public(inplace=True, function=True)
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A copy with every element set to `value`."""
+    d = dtype_of(input)
+    if isinstance(value, Tensor):
+        if value._a.shape:
+            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {len(value._a.shape)} dimensions.")
+        return pw.overwrite_op(input, convert(value, d))  # type: ignore[no-any-return]
+    from .creation import checked_scalar
+
+    from ..prims.base import full
+
+    return pw.overwrite_op(input, full((), checked_scalar(value, d), input._a.dtype))  # type: ignore[no-any-return]
+
+
+@public(inplace=True, method=True)
+def zero(input: Tensor) -> Tensor:
+    """A copy with every element set to zero."""
+    return fill(input, 0)
+
+
+_ = (FLOAT, as_dtype, is_number, promote)

@@ -1,0 +1,239 @@
+"""The primitives that the families and the tape themselves rest on: conversion, factories, views of shape, sum."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from ..core import families as fam
+from ..core.families import Axes, Index, Perm, Shape
+from ..core.op import REGISTRY, Op, bind, meta_of
+from ..core.tape import helpers
+from ..core.tensor import Tensor, wrap
+from ..runtime import pool
+
+# --------------------------------------------------------------------------------------------------------- conversion
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """Values of `x` in another dtype with PyTorch's rules: complex to real keeps the real part."""
+    if x.dtype.kind == "c" and dtype.kind != "c":
+        if dtype.kind == "b":
+            return x != 0
+        x = x.real
+    if dtype.kind in "ui" and x.dtype.kind == "f" and dtype.itemsize < 8:
+        return x.astype(np.int64).astype(dtype)  # out of range wraps, as the C conversion through int64 does
+    return x.astype(dtype)
+
+
+def _convert(x: Any, *, dtype: Any) -> Any:
+    return astype(x, dtype)
+
+
+def _convert_vjp(g: Tensor, x_meta: Any) -> Tensor:
+    return convert_to(g, x_meta.dtype)
+
+
+_convert_op = fam.linear_op(_convert, _convert_vjp, name="convert", grad_name="ToCopyBackward0")
+_cast = fam.opaque_op(_convert, None, name="cast", differentiable=False)
+
+
+def convert_to(x: Tensor, dtype: Any) -> Tensor:
+    """`x` in NumPy dtype `dtype`; conversions to integers and bool carry no gradient."""
+    if x._a.dtype == dtype:
+        return x
+    op = _convert_op if dtype.kind in "fcV" else _cast
+    return op(x, dtype=dtype)  # type: ignore[no-any-return]
+
+
+class _ConvertEntry:
+    """REGISTRY['convert'] as the promotion code calls it."""
+
+    def __call__(self, x: Tensor, *, dtype: Any) -> Tensor:
+        return convert_to(x, dtype)
+
+
+REGISTRY["convert"] = _ConvertEntry()  # type: ignore[assignment]
+helpers["convert"] = convert_to
+helpers["meta_of"] = meta_of
+
+# ---------------------------------------------------------------------------------------------------------- factories
+
+
+def _full(*, shape: Any, value: Any, dtype: Any) -> Any:
+    size = dtype.itemsize
+    for n in shape:
+        size *= n
+    a = pool.empty(shape, dtype) if size >= fam.BIG else np.empty(shape, dtype)
+    a[...] = value
+    return a
+
+
+full_op = fam.constant_op("full", _full)
+
+
+def _array(*, value: Any) -> Any:
+    return value
+
+
+array_op = fam.constant_op("array", _array)
+
+
+def full(shape: tuple[int, ...], value: Any, dtype: Any) -> Tensor:
+    """A constant tensor of a NumPy dtype."""
+    return bind(full_op, (), {"shape": tuple(shape), "value": value, "dtype": dtype})  # type: ignore[no-any-return]
+
+
+def from_value(value: Any) -> Tensor:
+    """A tensor over an existing array, owned by the current interpreter."""
+    return bind(array_op, (), {"value": value})  # type: ignore[no-any-return]
+
+
+helpers["zeros"] = lambda meta: full(meta[0], 0, meta[1])
+helpers["scalar"] = lambda value, d: from_value(np.array(value, d.numpy))
+
+# -------------------------------------------------------------------------------------------------------------- views
+
+
+def _reshape(x: Any, *, shape: Shape) -> Any:
+    return x.reshape(shape)
+
+
+def view_possible(x: Any, shape: tuple[int, ...]) -> bool:
+    """Whether `x` can be seen in this shape without a copy."""
+    if x.flags.c_contiguous:
+        return True
+    try:
+        y = x.view()
+        y.shape = shape
+    except AttributeError:
+        return False
+    return True
+
+
+reshape_op = fam.view_op(
+    _reshape,
+    inverse=lambda g, x_meta, shape: reshape(g, tuple(x_meta.shape)),
+    name="reshape",
+    grad_name="ViewBackward0",
+)
+# A reshape that had to copy does not alias its input: it must not be registered as a view of it.
+copy_reshape_op = fam.linear_op(
+    _reshape,
+    lambda g, x_meta: reshape(g, tuple(x_meta.shape)),
+    name="reshape_copy",
+    grad_name="UnsafeViewBackward0",
+)
+
+
+def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`x` with its elements in another shape: a view where the memory allows one, else a copy."""
+    a = innermost(x)
+    if a is None or a.ndim != len(x._a.shape):
+        return reshape_op(x, shape=shape)  # type: ignore[no-any-return]
+    op = reshape_op if view_possible(a, shape) else copy_reshape_op
+    return op(x, shape=shape)  # type: ignore[no-any-return]
+
+
+def innermost(x: Tensor) -> Any:
+    """The array at the bottom of a tensor's payloads."""
+    a = x._a
+    while type(a) is not np.ndarray:
+        a = a.inner._a
+    return a
+
+
+class _ReshapeEntry:
+    """REGISTRY['reshape'] as the families call it: chooses between view and copy."""
+
+    def __call__(self, x: Tensor, *, shape: tuple[int, ...]) -> Tensor:
+        return reshape(x, shape)
+
+
+REGISTRY["view"] = REGISTRY["reshape"]
+REGISTRY["reshape"] = _ReshapeEntry()  # type: ignore[assignment]
+
+
+def broadcast_strides(x: Any, shape: tuple[int, ...]) -> Any:
+    """`np.broadcast_to` that keeps the array writable and costs a fraction of the time."""
+    lead = len(shape) - x.ndim
+    strides = [0] * lead
+    for n, m, s in zip(x.shape, shape[lead:], x.strides):
+        strides.append(s if n == m else 0)
+    return np.lib.stride_tricks.as_strided(x, shape, strides)
+
+
+def _expand(x: Any, *, shape: Shape) -> Any:
+    return broadcast_strides(x, shape)
+
+
+def _expand_batch(size: int, batched: Any, args: Any, params: Any) -> Any:
+    x, shape = args[0], params["shape"]
+    s = x._a.shape[1:]
+    x = reshape(x, (size, *(1,) * (len(shape) - len(s)), *s))
+    return expand_op(x, shape=(size, *shape)), True
+
+
+expand_op = fam.view_op(
+    _expand,
+    adjoint=lambda g, x_meta, shape: fam.unbroadcast(g, tuple(x_meta.shape)),
+    name="expand",
+    grad_name="ExpandBackward0",
+)
+expand_op.batch = _expand_batch
+
+
+def _permute(x: Any, *, dims: Perm) -> Any:
+    return x.transpose(dims)
+
+
+def inverse_perm(dims: tuple[int, ...]) -> tuple[int, ...]:
+    out = [0] * len(dims)
+    for i, d in enumerate(dims):
+        out[d] = i
+    return tuple(out)
+
+
+permute_op = fam.view_op(
+    _permute,
+    inverse=lambda g, x_meta, dims: permute_op(g, dims=inverse_perm(dims)),
+    name="permute",
+    grad_name="PermuteBackward0",
+)
+
+
+def _basic_index(x: Any, *, index: Index) -> Any:
+    return x[(*index, ...)]
+
+
+index_view_op = fam.view_op(_basic_index, name="slice", grad_name="SliceBackward0")
+
+
+def _sum(x: Any, *, dims: Axes) -> Any:
+    if x.dtype.itemsize == 2 and x.dtype.kind in "fV":  # half types accumulate in float32, as PyTorch does
+        return x.astype(np.float32).sum(axis=dims).astype(x.dtype)
+    return np.add.reduce(x, axis=dims, dtype=np.int64 if x.dtype.kind in "bui" else None)
+
+
+sum_op: Op = fam.reduction_op(_sum, name="sum")
+
+# -------------------------------------------------------------------------------------------------- the tape's helpers
+
+
+def own(g: Tensor, create_graph: bool) -> Tensor:
+    """The tensor to keep as ``.grad``: the cotangent itself when nobody else can see its memory, else a copy."""
+    if create_graph or type(g._a) is not np.ndarray:
+        return g
+    a = g._a
+    sole = sys.getrefcount(a) <= _SOLE and a.base is None and a.flags.c_contiguous
+    if sole and sys.getrefcount(g) <= _SOLE_HANDLE:
+        g._node = None
+        return g
+    return wrap(a.copy())
+
+
+_SOLE = 3  # the handle's slot, the local name, the argument of getrefcount
+_SOLE_HANDLE = 5
+helpers["own"] = own

@@ -1,0 +1,510 @@
+"""Elementwise operations.  Each is one statement: body over a dialect `k`, and the tangent map of each input."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core.families import pointwise_op
+from ..core.op import REGISTRY, bind
+from ..core.public import COMPARE, FLOAT, FUNCTIONS, SAME, binary, unary
+from ..core.tape import helpers
+from ..core.tensor import Tensor
+from . import base
+
+_ = base  # defines the primitives that the derivative rules below use
+
+# ------------------------------------------------------------------------------------------------ arithmetic
+
+add = binary("add", lambda k, a, b: a + b, (lambda t: t, lambda t: t), dunder="__add__", commutes=True)
+sub = binary("sub", lambda k, a, b: a - b, (lambda t: t, lambda t: -t), dunder="__sub__", reject="b", aliases=("subtract",))
+mul = binary(
+    "mul",
+    lambda k, a, b: a * b,
+    (lambda t, b: t * b, lambda t, a: t * a),
+    dunder="__mul__",
+    commutes=True,
+    aliases=("multiply",),
+)
+div = binary(
+    "div",
+    lambda k, a, b: a / b,
+    (lambda t, b: t / b, lambda t, b, y: -t * (y / b)),
+    kind=FLOAT,
+    dunder="__truediv__",
+    aliases=("true_divide", "divide"),
+)
+neg = unary("neg", lambda k, x: -x, (lambda t: -t,), kind=SAME, aliases=("negative",), reject="b")
+setattr(Tensor, "__neg__", neg)
+helpers["add"] = lambda a, b: a + b
+
+
+def _add_in_place(a: Tensor, b: Tensor) -> None:
+    """Accumulate a gradient without recording, as AccumulateGrad does."""
+    x, y = a._a, b._a
+    if x.shape != y.shape or x.dtype != y.dtype or not x.flags.writeable:
+        raise RuntimeError(
+            f"cannot accumulate a gradient of shape {list(y.shape)} into .grad of shape {list(x.shape)}; "
+            "set .grad to None (zero_grad()) when a parameter changes its shape"
+        )
+    np.add(x, y, out=x)
+    if a._st is not None:
+        a._st.version += 1
+
+
+helpers["add_"] = _add_in_place
+
+reciprocal = unary("reciprocal", lambda k, x: 1 / x, (lambda t, y: -t * (y * y),))
+sqrt = unary("sqrt", lambda k, x: k.sqrt(x), (lambda t, y: t / (2 * y),))
+rsqrt = unary("rsqrt", lambda k, x: k.rsqrt(x), (lambda t, y: -0.5 * t * (y * y * y),))
+square = unary("square", lambda k, x: x * x, (lambda t, x: 2 * t * x,), kind=SAME, grad_name="PowBackward0")
+
+# ------------------------------------------------------------------------------------------------ comparisons
+
+eq = binary("eq", lambda k, a, b: a == b, kind=COMPARE, dunder="__eq__")
+ne = binary("ne", lambda k, a, b: a != b, kind=COMPARE, dunder="__ne__", aliases=("not_equal",))
+lt = binary("lt", lambda k, a, b: a < b, kind=COMPARE, dunder="__lt__", reject="c", aliases=("less",))
+le = binary("le", lambda k, a, b: a <= b, kind=COMPARE, dunder="__le__", reject="c", aliases=("less_equal",))
+gt = binary("gt", lambda k, a, b: a > b, kind=COMPARE, dunder="__gt__", reject="c", aliases=("greater",))
+ge = binary("ge", lambda k, a, b: a >= b, kind=COMPARE, dunder="__ge__", reject="c", aliases=("greater_equal",))
+
+# ------------------------------------------------------------------------------------------------ selection
+
+where_op = pointwise_op(
+    "where",
+    lambda k, c, a, b: k.select(c, a, b),
+    # select, never multiply by a mask: 0 * inf would put NaN into the branch that was not taken
+    (None, lambda t, c: where_op(c, t, 0), lambda t, c: where_op(c, 0, t)),
+    impl=lambda c, a, b: _select(c, a, b),
+)
+
+
+def _select(c: Any, a: Any, b: Any) -> Any:
+    """`np.where` with Python scalars taking the arrays' dtype."""
+    dtype = a.dtype if isinstance(a, (np.ndarray, np.generic)) else b.dtype
+    return np.where(c, np.asarray(a, dtype), np.asarray(b, dtype))
+
+
+def masked(t: Tensor, c: Tensor) -> Tensor:
+    """`t` where `c` holds, else exactly zero."""
+    return where_op(c, t, 0)  # type: ignore[no-any-return]
+
+
+def tie_share(t: Tensor, wins: Tensor, ties: Tensor) -> Tensor:
+    """The winner takes the gradient; equals take half each."""
+    return where_op(wins, t, where_op(ties, t * 0.5, 0))  # type: ignore[no-any-return]
+
+
+maximum = binary(
+    "maximum",
+    lambda k, a, b: k.max(a, b),
+    (lambda t, a, b: tie_share(t, a > b, a == b), lambda t, a, b: tie_share(t, b > a, a == b)),
+    reject="c",
+    inplace=False,
+)
+minimum = binary(
+    "minimum",
+    lambda k, a, b: k.min(a, b),
+    (lambda t, a, b: tie_share(t, a < b, a == b), lambda t, a, b: tie_share(t, b < a, a == b)),
+    reject="c",
+    inplace=False,
+)
+fmax = binary(
+    "fmax",
+    lambda k, a, b: k.fmax(a, b),
+    (lambda t, a, b: masked(t, (a >= b) | isnan(b)), lambda t, a, b: masked(t, ~((a >= b) | isnan(b)))),
+    reject="c",
+    inplace=False,
+)
+fmin = binary(
+    "fmin",
+    lambda k, a, b: k.fmin(a, b),
+    (lambda t, a, b: masked(t, (a <= b) | isnan(b)), lambda t, a, b: masked(t, ~((a <= b) | isnan(b)))),
+    reject="c",
+    inplace=False,
+)
+
+# ------------------------------------------------------------------------------------------------ exponentials
+
+exp = unary("exp", lambda k, x: k.exp(x), (lambda t, y: t * y,))
+exp2 = unary("exp2", lambda k, x: k.exp2(x), (lambda t, y: t * y * math.log(2),), aliases=("special_exp2",))
+expm1 = unary("expm1", lambda k, x: k.expm1(x), (lambda t, y: t * (y + 1),), aliases=("special_expm1",))
+log = unary("log", lambda k, x: k.log(x), (lambda t, x: t / x,))
+log2 = unary("log2", lambda k, x: k.log2(x), (lambda t, x: t / (x * math.log(2)),))
+log10 = unary("log10", lambda k, x: k.log10(x), (lambda t, x: t / (x * math.log(10)),))
+log1p = unary("log1p", lambda k, x: k.log1p(x), (lambda t, x: t / (x + 1),), aliases=("special_log1p",))
+
+
+def _pow_exponent_tangent(t: Tensor, a: Any, b: Any, y: Tensor) -> Tensor:
+    """d(a**b)/db = a**b log a, with 0**b (b >= 0) contributing nothing."""
+    if isinstance(a, Tensor):
+        zero = (a == 0) & (b.real >= 0 if b._a.dtype.kind == "c" else b >= 0) if isinstance(b, Tensor) else a == 0
+        return where_op(zero, 0, t * (y * log(where_op(zero, 1, a))))  # type: ignore[no-any-return]
+    if a == 0:
+        return masked(t * y, b < 0)
+    if isinstance(a, complex) or a < 0 and y._a.dtype.kind == "c":
+        return t * (y * complex(np.log(complex(a))))
+    return t * (y * (math.log(a) if a > 0 else math.nan))
+
+
+def _pow_base_tangent(t: Tensor, a: Any, b: Any) -> Tensor:
+    if not isinstance(b, Tensor):
+        if b == 0:
+            return t * 0
+        if b == 2:
+            return t * (a * 2)
+        return t * (b * power(a, b - 1))
+    return where_op(b == 0, 0, t * (b * power(a, b - 1)))  # type: ignore[no-any-return]
+
+
+def _pow(a: Any, b: Any) -> Any:
+    """Powers with the small exponents as multiplications, as PyTorch computes them."""
+    if not isinstance(b, np.ndarray) or b.ndim == 0 and b.dtype.kind in "fiu":
+        e = b.item() if isinstance(b, (np.ndarray, np.generic)) else b
+        kind = a.dtype.kind if isinstance(a, (np.ndarray, np.generic)) else ""
+        if e == 2:
+            return np.multiply(a, a)
+        if e == 3:
+            return a * a * a
+        if kind in "fcV" and kind:
+            if e == 0.5:
+                return np.sqrt(a)
+            if e == 1:
+                return +a
+            if e == -1:
+                return np.reciprocal(a)
+            if e == -2:
+                return np.reciprocal(a * a)
+            if e == -0.5:
+                return np.reciprocal(np.sqrt(a))
+    if getattr(b, "dtype", np.dtype(float)).kind in "iu" or isinstance(b, int):
+        if getattr(a, "dtype", np.dtype(int)).kind in "iu":
+            return _integer_pow(np.asarray(a), np.asarray(b))
+    return np.power(a, b)
+
+
+def _integer_pow(a: Any, b: Any) -> Any:
+    """Integer powers; a negative exponent gives 1 for 1, +-1 for -1 and 0 otherwise, as PyTorch does."""
+    dtype = np.result_type(a, b)
+    negative = b < 0
+    r = np.power(a.astype(dtype), np.where(negative, 0, b).astype(dtype))
+    if negative.any():
+        unit = np.where(a == 1, 1, np.where(a == -1, np.where(b % 2 == 0, 1, -1), 0))
+        r = np.where(negative, unit, r)
+    return r.astype(dtype)
+
+
+_pow_binary = binary(
+    "pow",
+    lambda k, a, b: k.pow(a, b),
+    (_pow_base_tangent, _pow_exponent_tangent),
+    impl=_pow,
+    dunder="__pow__",
+)
+power = _pow_binary
+
+# ------------------------------------------------------------------------------------------------ trigonometric
+
+sin = unary("sin", lambda k, x: k.sin(x), (lambda t, x: t * cos(x),))
+cos = unary("cos", lambda k, x: k.cos(x), (lambda t, x: -t * sin(x),))
+tan = unary("tan", lambda k, x: k.tan(x), (lambda t, y: t * (y * y + 1),))
+asin = unary("asin", lambda k, x: k.arcsin(x), (lambda t, x: t * rsqrt(1 - x * x),), aliases=("arcsin",))
+acos = unary("acos", lambda k, x: k.arccos(x), (lambda t, x: -t * rsqrt(1 - x * x),), aliases=("arccos",))
+atan = unary("atan", lambda k, x: k.arctan(x), (lambda t, x: t / (x * x + 1),), aliases=("arctan",))
+sinh = unary("sinh", lambda k, x: k.sinh(x), (lambda t, x: t * cosh(x),))
+cosh = unary("cosh", lambda k, x: k.cosh(x), (lambda t, x: t * sinh(x),))
+tanh = unary("tanh", lambda k, x: k.tanh(x), (lambda t, y: t * (1 - y * y),))
+asinh = unary("asinh", lambda k, x: k.arcsinh(x), (lambda t, x: t * rsqrt(x * x + 1),), aliases=("arcsinh",))
+acosh = unary("acosh", lambda k, x: k.arccosh(x), (lambda t, x: t * rsqrt(x - 1) * rsqrt(x + 1),), aliases=("arccosh",))
+atanh = unary("atanh", lambda k, x: k.arctanh(x), (lambda t, x: t / (1 - x * x),), aliases=("arctanh",))
+atan2 = binary(
+    "atan2",
+    lambda k, a, b: k.arctan2(a, b),
+    (lambda t, a, b: t * (b / (a * a + b * b)), lambda t, a, b: t * (-a / (a * a + b * b))),
+    kind=FLOAT,
+    reject="c",
+    aliases=("arctan2",),
+)
+hypot = binary(
+    "hypot", lambda k, a, b: k.hypot(a, b), (lambda t, a, y: t * (a / y), lambda t, b, y: t * (b / y)), reject="c"
+)
+sigmoid = unary(
+    "sigmoid",
+    lambda k, x: 1 / (1 + k.exp(-x)),
+    (lambda t, y: t * (y * (1 - y)),),
+    aliases=("special_expit",),
+)
+
+# ------------------------------------------------------------------------------------------------ rounding and signs
+
+_zero = (lambda t: t * 0,)
+
+
+def _round_kind(name: str) -> Any:
+    """floor, ceil, trunc and rint leave integers as they are."""
+    ufunc = getattr(np, name)
+    return lambda x: x.copy() if x.dtype.kind in "bui" else ufunc(x)
+
+
+floor = unary("floor", lambda k, x: k.floor(x), _zero, kind=SAME, impl=_round_kind("floor"), reject="cb")
+ceil = unary("ceil", lambda k, x: k.ceil(x), _zero, kind=SAME, impl=_round_kind("ceil"), reject="cb")
+trunc = unary("trunc", lambda k, x: k.trunc(x), _zero, kind=SAME, impl=_round_kind("trunc"), reject="cb", aliases=("fix",))
+rint = unary("rint", lambda k, x: k.round(x), _zero, kind=SAME, impl=_round_kind("rint"), reject="cb", method=False, function=False, grad_name="RoundBackward0")  # fmt: skip
+frac = unary("frac", lambda k, x: x - k.trunc(x), (lambda t: t,), kind=SAME, reject="cbui")
+sign = unary("sign", lambda k, x: k.sign(x), _zero, kind=SAME, impl=lambda x: x.copy() if x.dtype.kind == "b" else np.sign(x), reject="c")  # fmt: skip
+signbit = unary("signbit", lambda k, x: k.signbit(x), kind=COMPARE, impl=lambda x: x < 0 if x.dtype.kind in "bui" else np.signbit(x), reject="c", inplace=False)  # fmt: skip
+
+
+def _abs_tangent(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    if x._a.dtype.kind == "c":
+        return real(conj(sgn(x)) * t)
+    return t * sgn(x)
+
+
+def _abs_vjp(g: Tensor, x: Tensor) -> Tensor:
+    return g * sgn(x)
+
+
+abs = unary(
+    "abs",
+    lambda k, x: k.abs(x),
+    (_abs_tangent,),
+    vjp=(_abs_vjp,),
+    kind=SAME,
+    aliases=("absolute",),
+    reject="b",
+)
+setattr(Tensor, "__abs__", abs)
+
+
+def _sgn(x: Any) -> Any:
+    if x.dtype.kind == "b":
+        return x.copy()
+    if x.dtype.kind != "c":
+        return np.sign(x)
+    size = np.abs(x)
+    return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
+
+
+def _sgn_tangent(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    if x._a.dtype.kind != "c":
+        return t * 0
+    size = abs(x)
+    safe = where_op(size == 0, 1, size)
+    # d sgn = (t - sgn * Re(conj(sgn) t)) / |x|
+    return where_op(size == 0, 0, (t - y * real(conj(y) * t)) / safe)  # type: ignore[no-any-return]
+
+
+sgn = unary("sgn", lambda k, x: k.sgn(x), (_sgn_tangent,), vjp=(_sgn_tangent,), impl=_sgn, kind=SAME)
+
+# ------------------------------------------------------------------------------------------------ complex
+
+conj_op = pointwise_op(
+    "conj", lambda k, x: k.conj(x), (lambda t: conj_op(t),), vjp=(lambda g: conj_op(g),), impl=np.conjugate
+)
+
+
+def conj(x: Tensor) -> Tensor:
+    """The complex conjugate; real tensors are returned as they are."""
+    return conj_op(x) if x._a.dtype.kind == "c" else x  # type: ignore[no-any-return]
+
+
+def _complex(a: Any, b: Any) -> Any:
+    out = np.empty(np.broadcast_shapes(np.shape(a), np.shape(b)), np.result_type(a, np.complex64))
+    out.real = a
+    out.imag = b
+    return out
+
+
+complex_op = pointwise_op(
+    "complex",
+    lambda k, a, b: k.complex(a, b),
+    (lambda t: complex_op(t, t * 0), lambda t: complex_op(t * 0, t)),
+    vjp=(lambda g: real(g), lambda g: imag(g)),
+    impl=_complex,
+)
+
+
+def _part(name: str) -> Any:
+    def impl(x: Any) -> Any:
+        return getattr(x, name)
+
+    return impl
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return base.full(tuple(x._a.shape), 0, x._a.dtype)
+
+
+def _real_inverse(g: Tensor, x_meta: Any) -> Tensor:
+    return complex_op(g, _zeros(g)) if x_meta.dtype.kind == "c" else g  # type: ignore[no-any-return]
+
+
+def _imag_inverse(g: Tensor, x_meta: Any) -> Tensor:
+    return complex_op(_zeros(g), g)  # type: ignore[no-any-return]
+
+
+from ..core.families import view_op  # noqa: E402
+
+real_op = view_op(_part("real"), adjoint=_real_inverse, name="real", grad_name="RealBackward0")
+imag_op = view_op(_part("imag"), adjoint=_imag_inverse, name="imag", grad_name="ImagBackward0")
+
+
+def real(x: Tensor) -> Tensor:
+    """The real part, as a view; real tensors are returned as they are."""
+    return real_op(x) if x._a.dtype.kind == "c" else x  # type: ignore[no-any-return]
+
+
+def imag(x: Tensor) -> Tensor:
+    """The imaginary part, as a view."""
+    return imag_op(x)  # type: ignore[no-any-return]
+
+
+def _angle_tangent(t: Tensor, x: Tensor) -> Tensor:
+    if x._a.dtype.kind != "c":
+        return t * 0
+    return imag(t * conj(x)) / (real(x) * real(x) + imag(x) * imag(x))
+
+
+def _angle_vjp(g: Tensor, x: Tensor) -> Tensor:
+    if x._a.dtype.kind != "c":
+        return where_op(isnan(x), x, g * 0)  # type: ignore[no-any-return]
+    size = real(x) * real(x) + imag(x) * imag(x)
+    w = x / size
+    return g * complex_op(-imag(w), real(w))
+
+
+angle = unary(
+    "angle",
+    lambda k, x: k.angle(x),
+    (_angle_tangent,),
+    vjp=(_angle_vjp,),
+    impl=lambda x: np.where(np.isnan(x), x, np.angle(x).astype(x.dtype)) if x.dtype.kind != "c" else np.angle(x).astype(x.real.dtype),
+    inplace=False,
+)  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------ tests of a value
+
+isnan = unary("isnan", lambda k, x: k.isnan(x), kind=COMPARE, impl=lambda x: np.isnan(x) if x.dtype.kind in "fcV" else np.zeros(x.shape, bool), inplace=False)  # fmt: skip
+isinf = unary("isinf", lambda k, x: k.isinf(x), kind=COMPARE, impl=lambda x: np.isinf(x) if x.dtype.kind in "fcV" else np.zeros(x.shape, bool), inplace=False)  # fmt: skip
+isfinite = unary("isfinite", lambda k, x: k.isfinite(x), kind=COMPARE, impl=lambda x: np.isfinite(x) if x.dtype.kind in "fcV" else np.ones(x.shape, bool), inplace=False)  # fmt: skip
+isposinf = unary("isposinf", lambda k, x: k.isposinf(x), kind=COMPARE, impl=lambda x: x == np.inf, inplace=False, reject="c")  # fmt: skip
+isneginf = unary("isneginf", lambda k, x: k.isneginf(x), kind=COMPARE, impl=lambda x: x == -np.inf, inplace=False, reject="c")  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------ logic and bits
+
+logical_not = unary("logical_not", lambda k, x: k.not_(x), kind=COMPARE)
+logical_and = binary("logical_and", lambda k, a, b: k.logical_and(a, b), kind=COMPARE)
+logical_or = binary("logical_or", lambda k, a, b: k.logical_or(a, b), kind=COMPARE)
+logical_xor = binary("logical_xor", lambda k, a, b: k.logical_xor(a, b), kind=COMPARE)
+bitwise_and = binary("bitwise_and", lambda k, a, b: a & b, dunder="__and__", commutes=True, reject="fcV")
+bitwise_or = binary("bitwise_or", lambda k, a, b: a | b, dunder="__or__", commutes=True, reject="fcV")
+bitwise_xor = binary("bitwise_xor", lambda k, a, b: a ^ b, dunder="__xor__", commutes=True, reject="fcV")
+bitwise_not = unary("bitwise_not", lambda k, x: ~x, kind=SAME, reject="fcV")
+setattr(Tensor, "__invert__", bitwise_not)
+
+
+def _shift(left: bool) -> Any:
+    """Shifts by less than 0 or at least the width give 0 (or the sign), where C leaves them undefined."""
+
+    def impl(a: Any, b: Any) -> Any:
+        a, b = np.asarray(a), np.asarray(b)
+        dtype = np.result_type(a, b)
+        bits = dtype.itemsize * 8
+        bad = (b < 0) | (b >= bits)
+        safe = np.where(bad, 0, b).astype(dtype)
+        if left:
+            return np.where(bad, 0, np.left_shift(a.astype(dtype), safe)).astype(dtype)
+        return np.where(bad, np.where(a < 0, -1, 0), np.right_shift(a.astype(dtype), safe)).astype(dtype)
+
+    return impl
+
+
+bitwise_left_shift = binary("bitwise_left_shift", lambda k, a, b: k.left_shift(a, b), impl=_shift(True), dunder="__lshift__", reject="bfcV")  # fmt: skip
+bitwise_right_shift = binary("bitwise_right_shift", lambda k, a, b: k.right_shift(a, b), impl=_shift(False), dunder="__rshift__", reject="bfcV")  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------ remainders
+
+
+def _integer_divisor(b: Any) -> None:
+    if getattr(b, "dtype", None) is not None and b.dtype.kind in "bui" and not np.all(b) or type(b) is int and b == 0:
+        raise RuntimeError("ZeroDivisionError: integer division or modulo by zero")
+
+
+def _remainder(a: Any, b: Any) -> Any:
+    if getattr(a, "dtype", b if not isinstance(b, int) else np.dtype(int)) is not None:
+        x = a if isinstance(a, np.ndarray) else b
+        if x.dtype.kind in "bui":
+            _integer_divisor(b)
+    return np.remainder(a, b)
+
+
+def _fmod(a: Any, b: Any) -> Any:
+    x = a if isinstance(a, np.ndarray) else b
+    if x.dtype.kind in "bui":
+        _integer_divisor(b)
+    return np.fmod(a, b)
+
+
+def _floor_divide(a: Any, b: Any) -> Any:
+    x = a if isinstance(a, np.ndarray) else b
+    if x.dtype.kind in "bui":
+        _integer_divisor(b)
+    return np.floor_divide(a, b)
+
+
+def _trunc_divide(a: Any, b: Any) -> Any:
+    x = a if isinstance(a, np.ndarray) else b
+    if x.dtype.kind not in "bui":
+        return np.trunc(np.true_divide(a, b))
+    _integer_divisor(b)
+    q = np.floor_divide(a, b)
+    return q + ((np.remainder(a, b) != 0) & (q < 0)).astype(q.dtype)
+
+
+remainder = binary(
+    "remainder",
+    lambda k, a, b: k.remainder(a, b),
+    (lambda t: t, lambda t, a, b: -t * div_floor(a, b)),
+    impl=_remainder,
+    dunder="__mod__",
+    reject="c",
+)
+fmod = binary(
+    "fmod", lambda k, a, b: k.fmod(a, b), (lambda t: t, lambda t, a, b: -t * div_trunc(a, b)), impl=_fmod, reject="c"
+)
+div_floor = binary("div_floor", lambda k, a, b: k.floor_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_floor_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
+div_trunc = binary("div_trunc", lambda k, a, b: k.trunc_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_trunc_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
+
+# ------------------------------------------------------------------------------------------------ other
+
+copysign = binary(
+    "copysign",
+    lambda k, a, b: k.copysign(a, b),
+    (lambda t, a, y: where_op(a == 0, 0, t * (sgn(a) * sgn(y))), lambda t: t * 0),
+    kind=FLOAT,
+    reject="c",
+)
+nextafter = binary("nextafter", lambda k, a, b: k.nextafter(a, b), (lambda t: t, None), reject="c")
+gcd = binary("gcd", lambda k, a, b: k.gcd(a, b), reject="fcbV")
+lcm = binary("lcm", lambda k, a, b: k.lcm(a, b), reject="fcbV")
+heaviside = binary(
+    "heaviside",
+    lambda k, a, b: k.heaviside(a, b),
+    impl=lambda a, b: np.where(a == 0, b, (a > 0).astype(getattr(b, "dtype", np.dtype(float)))),
+    reject="c",
+)
+
+# Writing over a tensor: the old values get no gradient, the new ones all of it.
+overwrite_op = pointwise_op(
+    "overwrite",
+    lambda k, a, b: b,
+    (lambda t: t * 0, lambda t: t),
+    impl=lambda a, b: np.broadcast_to(b, np.shape(a)),
+    grad_name="CopyBackwards",
+)
+helpers["overwrite"] = lambda old, new: overwrite_op(old, new)
+REGISTRY["where"] = where_op
+_ = (FUNCTIONS, bind)

@@ -1,0 +1,185 @@
+"""Cumulative operations and orderings along a dim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core import families as fam
+from ..core.families import Axis
+from ..core.op import bind
+from ..core.tensor import Tensor
+from .base import convert_to, full
+from .indexing import flip_op, gather_op, scatter_op
+from .pointwise import conj, exp, where_op
+
+
+def _accumulate(ufunc: Any, x: Any, dim: int) -> Any:
+    dtype = np.int64 if x.dtype.kind in "bui" else None
+    if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
+        return ufunc.accumulate(x.astype(np.float32), axis=dim).astype(x.dtype)
+    if x.dtype == np.float32:  # running sums lose digits: accumulate wide, as PyTorch's kernels do
+        return ufunc.accumulate(x.astype(np.float64), axis=dim).astype(x.dtype)
+    return ufunc.accumulate(x, axis=dim, dtype=dtype)
+
+
+def _cumsum(x: Any, *, dim: Axis) -> Any:
+    return _accumulate(np.add, x, dim)
+
+
+cumsum_op = fam.linear_op(_cumsum, lambda g, dim: reverse_cumsum(g, dim), name="cumsum")
+
+
+def reverse_cumsum(g: Tensor, dim: int) -> Tensor:
+    return flip_op(cumsum_op(flip_op(g, dims=(dim,)), dim=dim), dims=(dim,))  # type: ignore[no-any-return]
+
+
+def _cumprod(x: Any, *, dim: Axis) -> Any:
+    return _accumulate(np.multiply, x, dim)
+
+
+def _prefix_jacobian(x: Tensor, y: Tensor, dim: int) -> Tensor:
+    """J[..., i, j] = dy_i/dx_j along the last dim: the product of x_k, k <= i, k != j.
+
+    Exact with zeros: for each j, a cumulative product of x with x_j replaced by one, masked to i >= j.
+    """
+    n = x._a.shape[-1]
+    eye = full((n, n), 0, np.dtype(bool))
+    eye = from_eye(n)
+    rows = fam.expand(fam.reshape(x, (*x._a.shape[:-1], 1, n)), (*x._a.shape[:-1], n, n))  # [..., j, k]
+    without = where_op(eye, 1, rows)
+    products = cumprod_op(without, dim=len(without._a.shape) - 1)  # [..., j, i]
+    return where_op(from_triu(n), products, 0)  # type: ignore[no-any-return]
+
+
+def from_eye(n: int) -> Tensor:
+    from .base import from_value
+
+    return from_value(np.eye(n, dtype=bool))
+
+
+def from_triu(n: int) -> Tensor:
+    from .base import from_value
+
+    return from_value(np.triu(np.ones((n, n), dtype=bool)))
+
+
+def _last(x: Tensor, dim: int) -> Tensor:
+    from .base import permute_op
+
+    nd = len(x._a.shape)
+    if dim == nd - 1:
+        return x
+    order = [d for d in range(nd) if d != dim] + [dim]
+    return permute_op(x, dims=tuple(order))  # type: ignore[no-any-return]
+
+
+def _unlast(x: Tensor, dim: int) -> Tensor:
+    from .base import permute_op
+
+    nd = len(x._a.shape)
+    if dim == nd - 1:
+        return x
+    order = list(range(nd - 1))
+    order.insert(dim, nd - 1)
+    return permute_op(x, dims=tuple(order))  # type: ignore[no-any-return]
+
+
+def _cumprod_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
+    from .contract import matmul_op
+
+    xl, gl = _last(x, dim), _last(g, dim)
+    if xl._a.shape[-1] == 0:
+        return g
+    jac = conj(_prefix_jacobian(xl, y, dim))  # [..., j, i]
+    col = fam.reshape(gl, (*gl._a.shape, 1))
+    r = matmul_op(jac, col)
+    return _unlast(fam.reshape(r, tuple(gl._a.shape)), dim)
+
+
+def _cumprod_jvp(ts: Any, xs: Any, y: Any, p: Any) -> Any:
+    from .base import permute_op
+    from .contract import matmul_op
+
+    dim = p["dim"]
+    xl, tl = _last(xs[0], dim), _last(ts[0], dim)
+    if xl._a.shape[-1] == 0:
+        return ts[0]
+    jac = _prefix_jacobian(xl, y, dim)
+    nd = len(jac._a.shape)
+    jac = permute_op(jac, dims=(*range(nd - 2), nd - 1, nd - 2))
+    r = matmul_op(jac, fam.reshape(tl, (*tl._a.shape, 1)))
+    return _unlast(fam.reshape(r, tuple(tl._a.shape)), dim)
+
+
+cumprod_op = fam.opaque_op(_cumprod, (_cumprod_vjp,), name="cumprod", jvp=_cumprod_jvp)
+
+
+def _argsort(x: Any, *, dim: Axis, descending: bool) -> Any:
+    """Stable order; NaN counts as the largest value, in both directions, as in PyTorch."""
+    if x.ndim == 0:
+        return np.zeros((), np.int64)
+    if not descending:
+        return np.argsort(x, axis=dim, kind="stable")
+    n = x.shape[dim]
+    flipped = np.flip(x, dim)
+    return (n - 1) - np.flip(np.argsort(flipped, axis=dim, kind="stable"), dim)
+
+
+argsort_op = fam.opaque_op(_argsort, None, name="argsort", differentiable=False)
+
+
+def _argcum(x: Any, *, dim: Axis, largest: bool) -> Any:
+    """Index of the running extreme; a later equal element takes over, and NaN wins for good."""
+    n = x.shape[dim]
+    ufunc = np.maximum if largest else np.minimum
+    best = ufunc.accumulate(x, axis=dim)
+    shape = [1] * x.ndim
+    shape[dim] = n
+    hit = (x == best) | (np.isnan(x) if x.dtype.kind in "fV" else False)
+    at = np.where(hit, np.arange(n).reshape(shape), 0)
+    return np.maximum.accumulate(at, axis=dim)
+
+
+argcum_op = fam.opaque_op(_argcum, None, name="argcum", differentiable=False)
+
+
+def _logcumsumexp(x: Any, *, dim: Axis) -> Any:
+    if x.dtype.itemsize == 2:
+        return np.logaddexp.accumulate(x.astype(np.float32), axis=dim).astype(x.dtype)
+    if x.dtype.kind == "c":
+        top = np.maximum.accumulate(x.real, axis=dim).max(axis=dim, keepdims=True)
+        top = np.where(np.isfinite(top), top, 0)
+        return np.log(np.cumsum(np.exp(x - top), axis=dim)) + top
+    return np.logaddexp.accumulate(x, axis=dim)
+
+
+def _logcumsumexp_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
+    # sum_{i >= j} g_i exp(x_j - y_i); split by sign so that each part stays in log space
+    if g._a.dtype.kind == "c":
+        return reverse_cumsum(g * exp(conj(-y)), dim) * exp(conj(x))
+    from .pointwise import log
+
+    def part(positive: Tensor) -> Tensor:
+        logs = log(positive) - y
+        total = flip_op(logcumsumexp_op(flip_op(logs, dims=(dim,)), dim=dim), dims=(dim,))
+        return exp(total + x)  # type: ignore[no-any-return]
+
+    zero = g * 0
+    return part(where_op(g > 0, g, zero)) - part(where_op(g < 0, -g, zero))
+
+
+def _logcumsumexp_jvp(ts: Any, xs: Any, y: Any, p: Any) -> Any:
+    (x,), (t,) = xs, ts
+    from .reductions import amax_op
+
+    dim = p["dim"]
+    if x._a.dtype.kind == "c":
+        return cumsum_op(t * exp(x), dim=dim) * exp(-y)
+    top = fam.keepdims(amax_op(x, dims=(dim,)), len(x._a.shape), (dim,))
+    return cumsum_op(t * exp(x - top), dim=dim) * exp(top - y)
+
+
+logcumsumexp_op = fam.opaque_op(_logcumsumexp, (_logcumsumexp_vjp,), name="logcumsumexp", jvp=_logcumsumexp_jvp)
+_ = (bind, convert_to, gather_op, scatter_op)

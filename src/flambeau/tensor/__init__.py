@@ -1,0 +1,1 @@
+"""What makes a Tensor feel like one: methods, indexing, printing."""

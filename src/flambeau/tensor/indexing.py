@@ -1,0 +1,329 @@
+"""``x[...]`` and ``x[...] = v``: every form of index, read and write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core import inplace
+from ..core.op import bind
+from ..core.public import OVERRIDES, convert, overridden
+from ..core.state import tls
+from ..core.tape import Node
+from ..core.tensor import Tensor, make_view, wrap
+from ..core.where import describe, user_place
+from ..ops.args import dtype_of
+from ..prims.base import from_value, full, index_view_op
+from ..prims.indexing import index_get_op, index_put_op, nonzero_op
+
+_EMPTY_INDEX: tuple[Any, ...] = ()
+
+
+def _is_sequence_index(x: Any) -> bool:
+    return isinstance(x, (list, tuple, range, np.ndarray))
+
+
+def _as_tensor_index(x: Any) -> Tensor:
+    a = np.asarray(x)
+    if a.dtype.kind == "O":  # a list that holds tensors
+        a = np.asarray([v.tolist() if isinstance(v, Tensor) else v for v in x])
+    if a.size == 0:
+        a = a.astype(np.int64)
+    if a.dtype.kind not in "bui":
+        raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {a.dtype}")
+    return from_value(a)
+
+
+def _split(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[tuple[int, Tensor]]]:
+    """An index as (basic part, one entry for each dim of x or new dim; [(dim of the basic result, index tensor)]).
+
+    Raises: IndexError for too many or out-of-range indices, TypeError for other objects.
+    """
+    shape = x._a.shape
+    items = list(key) if type(key) is tuple else [key]
+    if type(key) is list and any(isinstance(v, (slice, Tensor, list, tuple)) or v is None or v is Ellipsis for v in key):
+        if any(isinstance(v, slice) or v is None or v is Ellipsis for v in key):
+            items = list(key)
+    used = 0
+    for item in items:
+        if item is None or item is Ellipsis or isinstance(item, (bool, np.bool_)):
+            continue
+        if isinstance(item, Tensor) and item._a.dtype.kind == "b":
+            used += len(item._a.shape)
+        elif isinstance(item, np.ndarray) and item.dtype.kind == "b":
+            used += item.ndim
+        elif isinstance(item, list) and np.asarray(item if not _holds_tensor(item) else 0).dtype.kind == "b" and item:
+            used += np.asarray(item).ndim
+        else:
+            used += 1
+    if used > len(shape):
+        raise IndexError(f"too many indices for tensor of dimension {len(shape)}")
+    basic: list[Any] = []
+    tensors: list[tuple[int, Tensor]] = []
+    out_dim = 0  # position in the result of the basic part
+    d = 0  # position in x
+    seen_ellipsis = False
+    for item in items:
+        if item is Ellipsis:
+            if seen_ellipsis:
+                continue
+            seen_ellipsis = True
+            skip = len(shape) - used
+            basic += [slice(None)] * skip
+            d += skip
+            out_dim += skip
+        elif item is None:
+            basic.append(None)
+            out_dim += 1
+        elif isinstance(item, slice):
+            basic.append(_slice(item, shape[d]))
+            d += 1
+            out_dim += 1
+        elif isinstance(item, (bool, np.bool_)):
+            basic.append(None)
+            tensors.append((out_dim, from_value(np.zeros(1 if item else 0, np.int64))))
+            out_dim += 1
+        elif isinstance(item, Tensor):
+            kind = item._a.dtype.kind
+            if kind == "b" or item._a.dtype == np.uint8:
+                mask = item if kind == "b" else convert(item, _bool())
+                k = len(mask._a.shape)
+                if k == 0:
+                    basic.append(None)
+                    found = bind(nonzero_op, (mask.reshape(1),), {})
+                    tensors.append((out_dim, found.select(1, 0)))
+                    out_dim += 1
+                    continue
+                _check_mask(mask, shape, d)
+                found = bind(nonzero_op, (mask,), {})
+                for j in range(k):
+                    basic.append(slice(None))
+                    tensors.append((out_dim, found.select(1, j)))
+                    d += 1
+                    out_dim += 1
+            elif kind in "iu":
+                if not item._a.shape and type(item._a) is np.ndarray:
+                    basic.append(_position(int(item._a), shape[d], d))
+                    d += 1
+                else:
+                    basic.append(slice(None))
+                    tensors.append((out_dim, item))
+                    d += 1
+                    out_dim += 1
+            else:
+                raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {item.dtype}")
+        elif _is_sequence_index(item):
+            index = _as_tensor_index(item)
+            if index._a.dtype.kind == "b":
+                _check_mask(index, shape, d)
+                for column in np.nonzero(index._a):
+                    basic.append(slice(None))
+                    tensors.append((out_dim, from_value(column)))
+                    d += 1
+                    out_dim += 1
+            else:
+                basic.append(slice(None))
+                tensors.append((out_dim, index))
+                d += 1
+                out_dim += 1
+        elif hasattr(item, "__index__"):
+            basic.append(_position(item.__index__(), shape[d], d))
+            d += 1
+        else:
+            raise TypeError(
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+                f"(got {type(item).__name__})"
+            )
+    return tuple(basic), tensors
+
+
+def _holds_tensor(x: Any) -> bool:
+    return isinstance(x, Tensor) or isinstance(x, (list, tuple)) and any(_holds_tensor(v) for v in x)
+
+
+def _bool() -> Any:
+    from ..runtime import dtypes
+
+    return dtypes.bool_
+
+
+def _check_mask(mask: Tensor, shape: tuple[int, ...], d: int) -> None:
+    for j, n in enumerate(mask._a.shape):
+        if n != shape[d + j]:
+            raise IndexError(
+                f"The shape of the mask {list(mask._a.shape)} at index {j} does not match the shape of the indexed tensor "
+                f"{list(shape)} at index {d + j}"
+            )
+
+
+def _position(i: int, n: int, d: int) -> int:
+    if not -n <= i < n:
+        raise IndexError(f"index {i} is out of bounds for dimension {d} with size {n}")
+    return i + n if i < 0 else i
+
+
+def _slice(s: slice, n: int) -> slice:
+    step = 1 if s.step is None else s.step.__index__()
+    if step <= 0:
+        raise ValueError("step must be greater than zero")
+    start, stop, step = slice(_int(s.start), _int(s.stop), step).indices(n)
+    if start == 0 and stop == n and step == 1:
+        return slice(None)
+    return slice(start, max(start, stop), step)
+
+
+def _int(v: Any) -> Any:
+    return v if v is None else v.__index__()
+
+
+def _basic(x: Tensor, basic: tuple[Any, ...]) -> Tensor:
+    while basic and type(basic[-1]) is slice and basic[-1] == slice(None):
+        basic = basic[:-1]
+    y = index_view_op(x, index=basic)
+    node = y._node
+    if node is not None and basic and type(node) is Node:
+        last = basic[-1]
+        if last is None:
+            node.extras().name = "UnsqueezeBackward0"
+        elif type(last) is not slice:
+            node.extras().name = "SelectBackward0"
+    return y  # type: ignore[no-any-return]
+
+
+def _spec(y: Tensor, tensors: list[tuple[int, Tensor]]) -> tuple[tuple[bool, ...], list[Tensor]]:
+    at = dict(tensors)
+    spec = tuple([d in at for d in range(max(at) + 1)])
+    return spec, [_long(t) for _, t in tensors]
+
+
+def _long(t: Tensor) -> Tensor:
+    from ..runtime import dtypes
+
+    return convert(t, dtypes.int64) if t._a.dtype != np.int64 else t
+
+
+def getitem(self: Tensor, key: Any) -> Tensor:
+    """``self[key]``: a view for integers, slices, None and ``...``; a copy where tensors or lists index."""
+    kind = type(key)
+    if kind is int and not tls.stack and not OVERRIDES:
+        a = self._a
+        s = a.shape
+        if s:
+            n = s[0]
+            if -n <= key < n:
+                if self._node is None or not tls.grad:
+                    return make_view(
+                        wrap(a[key, ...]), self, index_view_op, {"index": (key + n if key < 0 else key,)}
+                    )
+            else:
+                raise IndexError(f"index {key} is out of bounds for dimension 0 with size {n}")
+    if OVERRIDES:
+        found = overridden(getitem, (self, key), {})
+        if found is not None:
+            return found[0]  # type: ignore[no-any-return]
+    if not self._a.shape and kind is int:
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim "
+            "tensor to a number"
+        )
+    basic, tensors = _split(self, key)
+    if not tensors:
+        return _basic(self, basic)
+    y = _basic(self, basic) if any(b is None or b != slice(None) for b in basic) else self
+    spec, indices = _spec(y, tensors)
+    return index_get_op(y, *indices, spec=spec)  # type: ignore[no-any-return]
+
+
+def _value(self: Tensor, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value if value._a.dtype == self._a.dtype else convert(value, dtype_of(self))
+    if isinstance(value, (int, float, bool, complex, np.generic)):
+        from ..ops.creation import checked_scalar
+
+        return full((), checked_scalar(value.item() if isinstance(value, np.generic) else value, dtype_of(self)), self._a.dtype)
+    if isinstance(value, (np.ndarray, list, tuple)):
+        raise TypeError(f"can't assign a {type(value).__module__}.{type(value).__name__} to a {self.type()}; make it a tensor first")
+    raise TypeError(f"can't assign a {type(value).__name__} to a {self.type()}")
+
+
+def setitem(self: Tensor, key: Any, value: Any) -> None:
+    """``self[key] = value``: broadcasts the value to the indexed region and writes in place."""
+    if OVERRIDES:
+        found = overridden(setitem, (self, key, value), {})
+        if found is not None:
+            return
+    if not tls.stack:
+        inplace.check_writable(self, "__setitem__")
+    basic, tensors = _split(self, key)
+    v = _value(self, value)
+    target = _basic(self, basic) if basic else self
+    if not tensors:
+        want = tuple(target._a.shape)
+        have = tuple(v._a.shape)
+        while len(have) > len(want) and have[0] == 1:
+            have = have[1:]
+            v = v.reshape(have)
+        try:
+            v = v.expand(want)
+        except RuntimeError:
+            raise RuntimeError(
+                f"The expanded size of the tensor must match the existing size: cannot assign a value of shape {list(have)} to a "
+                f"region of shape {list(want)} (at {describe(user_place())})"
+            ) from None
+        inplace.write(target, v, "copy_")
+        return
+    spec, indices = _spec(target, tensors)
+    if type(target._a) is np.ndarray and not tls.stack and target._node is None and v._node is None:
+        index_put_check(target, v, indices, spec)
+        from ..prims.indexing import _check_range, _key
+
+        arrays = [i._a for i in indices]
+        _check_range(target._a, arrays, spec)
+        target._a[_key(arrays, spec)] = v._a
+        from ..core.tensor import storage
+
+        storage(target).written("index_put_", 3)
+        return
+    index_put_check(target, v, indices, spec)
+    from ..core.tensor import snapshot
+
+    source = snapshot(target)
+    new = index_put_op(source, v, *indices, spec=spec, accumulate=False)
+    inplace.write(target, new, "index_put_")
+
+
+def index_put_check(target: Tensor, v: Tensor, indices: list[Tensor], spec: tuple[bool, ...]) -> None:
+    """Raises: RuntimeError when the values do not broadcast to the indexed region."""
+    try:
+        ishape = np.broadcast_shapes(*[tuple(i._a.shape) for i in indices])
+    except ValueError:
+        shapes = ", ".join(str(list(i._a.shape)) for i in indices)
+        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}") from None
+    rest = [n for d, n in enumerate(target._a.shape) if d >= len(spec) or not spec[d]]
+    chosen = [d for d, s in enumerate(spec) if s]
+    adjacent = chosen == list(range(chosen[0], chosen[-1] + 1))
+    at = chosen[0] if adjacent else 0
+    want = (*rest[:at], *ishape, *rest[at:])
+    have = tuple(v._a.shape)
+    while len(have) > len(want) and have[0] == 1:
+        have = have[1:]
+    ok = len(have) <= len(want) and all(h in (1, w) for h, w in zip(have[::-1], want[::-1]))
+    if not ok:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(v._a.shape)} cannot be broadcast to indexing result of shape {list(want)}"
+        )
+
+
+setattr(Tensor, "__getitem__", getitem)
+setattr(Tensor, "__setitem__", setitem)
+
+
+def _iter(self: Tensor) -> Any:
+    if not self._a.shape:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(self.unbind(0))
+
+
+setattr(Tensor, "__iter__", _iter)
+_ = _EMPTY_INDEX

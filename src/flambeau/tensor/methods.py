@@ -1,0 +1,737 @@
+"""Methods of Tensor that are not operations: properties, conversion to Python and NumPy, autograd, protocols."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from ..autograd import differentiate as bw
+from ..core import inplace
+from ..core.eager import raw
+from ..core.interpreters import Value
+from ..core.public import METHODS, OVERRIDES, overridden
+from ..core.state import tls
+from ..core.tape import BaseNode, LeafNode, OutNode, RemovableHandle
+from ..core.tensor import Tensor, make_view, new_object, node_of, snapshot, storage, wrap
+from ..core.where import describe, user_place
+from ..ops.args import dtype_of, wrap_dim
+from ..ops.creation import mark_leaf
+from ..prims.base import innermost
+from ..runtime import types
+from ..runtime.types import CPU, Size
+
+
+def method(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Attach a function to Tensor under its own name."""
+    METHODS[fn.__name__] = fn
+    setattr(Tensor, fn.__name__, fn)
+    return fn
+
+
+def attribute(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Attach a read-only property."""
+    setattr(Tensor, fn.__name__, property(fn, doc=fn.__doc__))
+    return fn
+
+
+# ------------------------------------------------------------------------------------------------- geometry
+
+
+@attribute
+def shape(self: Tensor) -> Size:
+    """The sizes of the dimensions."""
+    return tuple.__new__(Size, self._a.shape)
+
+
+@method
+def size(self: Tensor, dim: Optional[int] = None) -> Any:
+    """The shape, or the size of one dimension.
+
+    Raises: IndexError for a dim out of range.
+    """
+    s = self._a.shape
+    if dim is None:
+        return tuple.__new__(Size, s)
+    if not s:
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
+    return s[wrap_dim(dim, len(s))]
+
+
+@method
+def dim(self: Tensor) -> int:
+    """The number of dimensions."""
+    return len(self._a.shape)
+
+
+METHODS["ndimension"] = dim
+setattr(Tensor, "ndimension", dim)
+
+
+@method
+def numel(self: Tensor) -> int:
+    """The number of elements."""
+    return math.prod(self._a.shape)
+
+
+setattr(Tensor, "nelement", numel)
+
+
+@method
+def stride(self: Tensor, dim: Optional[int] = None) -> Any:
+    """Distance in memory between neighbours along each dim, in elements."""
+    a = innermost(self)
+    item = a.itemsize
+    if a.ndim != len(self._a.shape):
+        a = np.empty(self._a.shape, np.int8)
+        item = 1
+    s = tuple([x // item for x in a.strides])
+    if a.size <= 1 or 0 in a.shape or 1 in a.shape:
+        s = _canonical_strides(a, s)
+    return s if dim is None else s[wrap_dim(dim, len(s))]
+
+
+def _canonical_strides(a: Any, s: tuple[int, ...]) -> tuple[int, ...]:
+    """NumPy leaves strides of contiguous arrays with sizes 0 or 1 arbitrary; PyTorch's are the contiguous ones."""
+    if not a.flags.c_contiguous:
+        return s
+    out = []
+    step = 1
+    for n in reversed(a.shape):
+        out.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(out))
+
+
+@method
+def element_size(self: Tensor) -> int:
+    """Bytes of one element."""
+    return dtype_of(self).itemsize
+
+
+@attribute
+def itemsize(self: Tensor) -> int:
+    """Bytes of one element."""
+    return dtype_of(self).itemsize
+
+
+@attribute
+def nbytes(self: Tensor) -> int:
+    """Bytes of all elements."""
+    return math.prod(self._a.shape) * dtype_of(self).itemsize
+
+
+def address(a: Any) -> int:
+    return int(a.__array_interface__["data"][0])
+
+
+@method
+def storage_offset(self: Tensor) -> int:
+    """Position of the first element in the storage, in elements."""
+    base = self._base
+    if base is None or type(self._a) is not np.ndarray or not self._a.size:
+        return 0
+    return (address(self._a) - address(raw(base))) // self._a.itemsize
+
+
+@method
+def data_ptr(self: Tensor) -> int:
+    """The address of the first element (0 for empty tensors)."""
+    a = raw(self)
+    return address(a) if a.size else 0
+
+
+@method
+def is_contiguous(self: Tensor, memory_format: Any = types.contiguous_format) -> bool:
+    """Whether the elements lie in memory in the given order without gaps."""
+    a = innermost(self)
+    if memory_format is types.channels_last:
+        return a.ndim == 4 and a.transpose(0, 2, 3, 1).flags.c_contiguous
+    if memory_format is types.channels_last_3d:
+        return a.ndim == 5 and a.transpose(0, 2, 3, 4, 1).flags.c_contiguous
+    return bool(a.flags.c_contiguous)
+
+
+@attribute
+def device(self: Tensor) -> types.device:
+    """Where the tensor lives."""
+    return CPU
+
+
+@attribute
+def layout(self: Tensor) -> types.layout:
+    return types.strided
+
+
+def _const(name: str, value: Any) -> None:
+    setattr(Tensor, name, property(lambda self: value))
+
+
+for _name, _value in (
+    *(("is_cuda", False), ("is_cpu", True), ("is_sparse", False), ("is_quantized", False), ("is_meta", False)),
+    *(("is_mkldnn", False), ("is_mps", False), ("is_nested", False), ("is_sparse_csr", False), ("is_xpu", False)),
+    *(("names", None), ("is_xla", False)),
+):
+    _const(_name, _value)
+
+
+@method
+def is_floating_point(self: Tensor) -> bool:
+    """Whether the dtype is a floating one (not complex)."""
+    return dtype_of(self).is_floating_point
+
+
+@method
+def is_complex(self: Tensor) -> bool:
+    """Whether the dtype is complex."""
+    return dtype_of(self).is_complex
+
+
+@method
+def is_signed(self: Tensor) -> bool:
+    """Whether the dtype has negative values."""
+    return dtype_of(self).is_signed
+
+
+@method
+def is_conj(self: Tensor) -> bool:
+    """Always False: conjugation is computed, never postponed."""
+    return False
+
+
+@method
+def is_neg(self: Tensor) -> bool:
+    """Always False: negation is computed, never postponed."""
+    return False
+
+
+@method
+def is_inference(self: Tensor) -> bool:
+    """Whether the tensor was made in inference mode."""
+    return self._st is not None and self._st.inference
+
+
+@method
+def get_device(self: Tensor) -> int:
+    """-1: the CPU."""
+    return -1
+
+
+@method
+def is_shared(self: Tensor) -> bool:
+    return False
+
+
+@method
+def share_memory_(self: Tensor) -> Tensor:
+    """Returns the tensor: DataLoader workers send arrays through shared memory by themselves."""
+    return self
+
+
+@method
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    return False
+
+
+@method
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """Returns the tensor: without CUDA there is nothing to pin for."""
+    return self
+
+
+@method
+def is_set_to(self: Tensor, tensor: Tensor) -> bool:
+    """Whether both tensors are the same view of the same memory."""
+    a, b = raw(self), raw(tensor)
+    return address(a) == address(b) and a.shape == b.shape and a.strides == b.strides
+
+
+# --------------------------------------------------------------------------------------- values to Python and NumPy
+
+
+def _concrete(self: Tensor, what: str) -> Any:
+    """The array, or an error where a transform hides the values."""
+    a = self._a
+    if type(a) is np.ndarray:
+        return a
+    while isinstance(a, Value):
+        if a.interp.name == "vmap":
+            if not a.batched:  # type: ignore[attr-defined]
+                a = a.inner._a
+                continue
+            raise RuntimeError(
+                f"vmap: It looks like you're calling {what} on a Tensor (at {describe(user_place(3))}). We don't support "
+                f"vmap over calling {what} on a Tensor: each example has its own value. For data-dependent control flow use "
+                "torch.where(condition, x, y)."
+            )
+        a = a.inner._a
+    return a
+
+
+@method
+def item(self: Tensor) -> Any:
+    """The only element, as a Python number.
+
+    Raises: RuntimeError when there is not exactly one.
+    """
+    a = self._a if type(self._a) is np.ndarray else _concrete(self, ".item()")
+    if a.size != 1:
+        raise RuntimeError(f"a Tensor with {a.size} elements cannot be converted to Scalar")
+    v = a.item()
+    return v if type(v) in (float, int, bool, complex) else float(v)
+
+
+@method
+def tolist(self: Tensor) -> Any:
+    """The elements as nested lists of Python numbers (a number for 0-d)."""
+    a = _concrete(self, ".tolist()")
+    return a.astype(np.float32).tolist() if a.dtype.kind == "V" else a.tolist()
+
+
+@method
+def numpy(self: Tensor, *, force: bool = False) -> Any:
+    """A NumPy array over the same memory; ``force=True`` detaches and copies where that is needed.
+
+    Raises: RuntimeError for tensors that require grad, TypeError for dtypes that NumPy does not have.
+    """
+    if OVERRIDES:
+        found = overridden(numpy, (self,), {"force": force})
+        if found is not None:
+            return found[0]
+    if self.requires_grad and not force:
+        raise RuntimeError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+        )
+    a = _concrete(self, ".numpy()")
+    if a.dtype.kind == "V":
+        raise TypeError(f"Got unsupported ScalarType {dtype_of(self).name.title().replace('float', 'Float')}; convert with .float() first")
+    return a
+
+
+@method
+def __array__(self: Tensor, dtype: Any = None, copy: Any = None) -> Any:
+    a = self.numpy()
+    if dtype is not None and a.dtype != dtype:
+        return a.astype(dtype)
+    return a.copy() if copy else a
+
+
+@method
+def __array_wrap__(self: Tensor, array: Any, context: Any = None, return_scalar: bool = False) -> Tensor:
+    from ..ops.creation import from_numpy
+
+    a = np.asarray(array)
+    return from_numpy(a.astype(np.uint8) if a.dtype == bool and context is None else a)
+
+
+@method
+def __dlpack__(self: Tensor, **kwargs: Any) -> Any:
+    if self.requires_grad:
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    kwargs = {k: v for k, v in kwargs.items() if k in ("max_version", "dl_device", "copy") and v is not None}
+    try:
+        return raw(self).__dlpack__(**kwargs)
+    except BufferError:
+        return raw(self).__dlpack__()
+
+
+@method
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
+    return (1, 0)
+
+
+@method
+def __bool__(self: Tensor) -> bool:
+    a = self._a if type(self._a) is np.ndarray else _concrete(self, "bool()")
+    if a.size != 1:
+        if a.size == 0:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+    return bool(a.item() if a.dtype.kind != "V" else a.astype(np.float32).item())
+
+
+def _to_number(name: str, kind: type) -> None:
+    def convert(self: Tensor) -> Any:
+        v = self.item()
+        if isinstance(v, complex) and kind is not complex:
+            if v.imag:
+                raise RuntimeError(f"value cannot be converted to type {kind.__name__} without overflow")
+            v = v.real
+        return kind(v)
+
+    convert.__name__ = name
+    setattr(Tensor, name, convert)
+
+
+_to_number("__float__", float)
+_to_number("__int__", int)
+_to_number("__complex__", complex)
+
+
+@method
+def __index__(self: Tensor) -> int:
+    a = self._a
+    if a.dtype.kind not in "bui" or math.prod(a.shape) != 1:
+        raise TypeError("only integer tensors of a single element can be converted to an index")
+    return int(_concrete(self, "__index__").item())
+
+
+@method
+def __len__(self: Tensor) -> int:
+    s = self._a.shape
+    if not s:
+        raise TypeError("len() of a 0-d tensor")
+    return s[0]  # type: ignore[no-any-return]
+
+
+@method
+def __contains__(self: Tensor, element: Any) -> bool:
+    if isinstance(element, (Tensor, int, float, complex, bool, np.generic)):
+        return bool((self == element).any())
+    raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+
+
+@method
+def __format__(self: Tensor, spec: str) -> str:
+    if not self._a.shape and type(self._a) is np.ndarray and type(self) is Tensor:
+        return self.item().__format__(spec)  # type: ignore[no-any-return]
+    return object.__format__(self, spec)
+
+
+@method
+def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
+    if type(self._a) is not np.ndarray:
+        raise RuntimeError("tensors inside a transform cannot be pickled")
+    if not (self._node is None or type(self._node) is LeafNode):
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the pickle protocol; use .detach() first"
+        )
+    extra = {k: v for k, v in self.__dict__.items()}
+    return _rebuild, (type(self), self._a, self.requires_grad, extra)
+
+
+def _rebuild(cls: type, a: Any, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
+    t = new_object(cls)
+    t._a, t._node, t._st, t._base = a, None, None, None
+    t.__dict__.update(extra)
+    if requires_grad:
+        mark_leaf(t)
+    return t  # type: ignore[no-any-return]
+
+
+@method
+def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    if id(self) in memo:
+        return memo[id(self)]  # type: ignore[no-any-return]
+    if not (self._node is None or type(self._node) is LeafNode):
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
+            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage; "
+            "otherwise copy x.detach()"
+        )
+    t = new_object(type(self))
+    t._a = self._a.copy(order="K")
+    t._node = t._st = t._base = None
+    memo[id(self)] = t
+    t.__dict__.update(copy.deepcopy(self.__dict__, memo))
+    if self.requires_grad:
+        mark_leaf(t)
+    if getattr(self, "_grad", None) is not None:
+        t._grad = copy.deepcopy(self._grad, memo)
+    return t  # type: ignore[no-any-return]
+
+
+# ----------------------------------------------------------------------------------------------------------- autograd
+
+
+@attribute
+def is_leaf(self: Tensor) -> bool:
+    """Whether this tensor was made by the user rather than by a recorded operation."""
+    node = node_of(self)
+    return node is None or isinstance(node, LeafNode)
+
+
+@attribute
+def grad_fn(self: Tensor) -> Optional[BaseNode]:
+    """The node that made this tensor, or None for leaves."""
+    node = node_of(self)
+    if node is None or isinstance(node, LeafNode):
+        return None
+    return node.parent if type(node) is OutNode else node
+
+
+@attribute
+def output_nr(self: Tensor) -> int:
+    node = node_of(self)
+    return node.index if type(node) is OutNode else 0
+
+
+def _get_grad(self: Tensor) -> Optional[Tensor]:
+    """The accumulated gradient (None before the first backward)."""
+    g = getattr(self, "_grad", None)
+    if g is None and type(self._node) is not LeafNode and self._node is not None:
+        extra = self._node.extra
+        if extra is None or extra.retain is None:
+            import warnings
+
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+                "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+                "Tensor, use .retain_grad() on the non-leaf Tensor.",
+                UserWarning,
+                stacklevel=2,
+            )
+    return g
+
+
+def _set_grad(self: Tensor, value: Optional[Tensor]) -> None:
+    if value is not None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+        if value is self:
+            raise RuntimeError("can't assign Variable as its own grad")
+        if value._a.dtype != self._a.dtype:
+            raise RuntimeError(f"assigned grad has data of a different type: expected {self.dtype}, got {value.dtype}")
+        if tuple(value._a.shape) != tuple(self._a.shape):
+            raise RuntimeError(
+                f"assigned grad has data of a different size: expected {list(self._a.shape)}, got {list(value._a.shape)}"
+            )
+    self._grad = value
+
+
+def _del_grad(self: Tensor) -> None:
+    self._grad = None
+
+
+setattr(Tensor, "grad", property(_get_grad, _set_grad, _del_grad, doc=_get_grad.__doc__))
+
+
+@method
+def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
+    """Turn recording for this leaf on or off, in place.
+
+    Raises: RuntimeError for non-leaves (turning off) and for dtypes without gradients.
+    """
+    if tls.stack:
+        raise RuntimeError(
+            "You are attempting to call Tensor.requires_grad_() (or perhaps using torch.autograd.functional.* APIs) inside of "
+            "a function being transformed by a functorch transform. This is unsupported, please attempt to use the "
+            "functorch transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call requires_grad_() outside of a function "
+            "being transformed instead."
+        )
+    if self._node is not None and type(self._node) is not LeafNode:
+        if requires_grad:
+            return self
+        raise RuntimeError(
+            "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+            "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+        )
+    if not requires_grad:
+        self._node = None
+    elif self._node is None:
+        if self._st is not None and self._st.inference and not tls.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
+        mark_leaf(self)
+    return self
+
+
+@method
+def backward(
+    self: Tensor,
+    gradient: Optional[Tensor] = None,
+    retain_graph: Optional[bool] = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Accumulate gradients of this tensor into the leaves it came from; see `flambeau.autograd.backward`."""
+    if OVERRIDES:
+        found = overridden(backward, (self,), {"gradient": gradient})
+        if found is not None:
+            return
+    bw.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+
+@method
+def detach(self: Tensor) -> Tensor:
+    """A tensor over the same memory, without history."""
+    if tls.stack:
+        return _detach_inside(self)
+    t = new_object(Tensor)
+    t._a = self._a
+    t._node = None
+    t._st = storage(self)
+    t._base = None
+    return t
+
+
+def _detach_inside(self: Tensor) -> Tensor:
+    from ..core.interpreters import Batched, Dual, Taped
+
+    def strip(t: Tensor) -> Tensor:
+        a = t._a
+        if isinstance(a, Batched):
+            return wrap(Batched(strip(a.inner), a.batched, a.interp))  # type: ignore[arg-type]
+        if isinstance(a, Dual):
+            return wrap(Dual(strip(a.inner), None, a.interp))  # type: ignore[arg-type]
+        if isinstance(a, Taped):
+            return wrap(Taped(strip(a.inner), None, a.interp))  # type: ignore[arg-type]
+        s = snapshot(t)
+        s._node = None
+        return s
+
+    t = strip(self)
+    t._st = storage(self)
+    return t
+
+
+@method
+def detach_(self: Tensor) -> Tensor:
+    """Cut this tensor from its history, in place.
+
+    Raises: RuntimeError for views, whose base would keep the history.
+    """
+    if self._base is not None and self._node is not None:
+        raise RuntimeError(
+            "Can't detach views in-place: use detach() instead. If you are using DistributedDataParallel (DDP) for training, "
+            "and gradient_as_bucket_view is set as True, gradients are views of DDP buckets."
+        )
+    self._node = None
+    return self
+
+
+def _get_data(self: Tensor) -> Tensor:
+    t = detach(self)
+    t._st = None  # .data does not share the version counter
+    return t
+
+
+def _set_data(self: Tensor, value: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+    if value._a.dtype.kind not in "fcV" and self._node is not None:
+        raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+    self._a = value._a
+    if self._st is not None:
+        self._st.version += 1
+
+
+setattr(Tensor, "data", property(_get_data, _set_data, doc="The values without history; writing to it is not recorded."))
+
+
+@attribute
+def _version(self: Tensor) -> int:
+    """How many in-place writes the storage has seen."""
+    return self._st.version if self._st is not None else 0
+
+
+@attribute
+def retains_grad(self: Tensor) -> bool:
+    node = self._node
+    return node is not None and not isinstance(node, LeafNode) and node.extra is not None and node.extra.retain is not None
+
+
+@method
+def retain_grad(self: Tensor) -> None:
+    """Keep ``.grad`` of this non-leaf too.
+
+    Raises: RuntimeError when the tensor does not require grad.
+    """
+    import weakref
+
+    node = node_of(self)
+    if node is None:
+        raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+    if not isinstance(node, LeafNode):
+        node.extras().retain = weakref.ref(self)
+
+
+@method
+def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+    """Call ``hook(grad)`` whenever the gradient of this tensor is computed; a returned tensor replaces it.
+
+    Raises: RuntimeError when the tensor does not require grad.
+    """
+    node = node_of(self)
+    if node is None:
+        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    return RemovableHandle(node.extras().tensor_hooks, hook)
+
+
+@method
+def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
+    """Call ``hook(self)`` after ``.grad`` of this leaf was accumulated.
+
+    Raises: RuntimeError for tensors that are not leaves requiring grad.
+    """
+    if self._node is None:
+        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    if type(self._node) is not LeafNode:
+        raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+    return RemovableHandle(self._node.extras().post_accumulate, hook)
+
+
+@method
+def _is_view(self: Tensor) -> bool:
+    return self._base is not None
+
+
+# ------------------------------------------------------------------------------------------------- assignment, protocol
+
+
+@method
+def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Write the values of `src`, broadcast and converted, into this tensor."""
+    from ..ops.shape import expand_to
+
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    if not tls.stack:
+        inplace.check_writable(self, "copy_")
+    return inplace.write(self, expand_to(src, tuple(self._a.shape), "copy_"), "copy_")
+
+
+@method
+def as_subclass(self: Tensor, cls: type) -> Tensor:
+    """This tensor as an instance of a subclass, sharing memory and history."""
+    t = new_object(cls)
+    t._a, t._node, t._st, t._base = self._a, self._node, storage(self), None
+    return t  # type: ignore[no-any-return]
+
+
+def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
+    """A detached instance of a Tensor subclass over the memory of `data`."""
+    t = new_object(cls)
+    t._a, t._node, t._st, t._base = data._a, None, storage(data), None
+    if require_grad:
+        mark_leaf(t)
+    return t  # type: ignore[no-any-return]
+
+
+setattr(Tensor, "_make_subclass", staticmethod(_make_subclass))
+
+
+def __torch_function__(cls: type, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """The default protocol: run the operation, and give results the subclass's type."""
+    prev = tls.__dict__.get("torch_function", True)
+    tls.torch_function = False
+    try:
+        result = func(*args, **(kwargs or {}))
+    finally:
+        tls.torch_function = prev
+    if cls is Tensor or getattr(cls, "_plain_results", False):
+        return result
+
+    def convert(x: Any) -> Any:
+        if type(x) is Tensor:
+            return as_subclass(x, cls)
+        if type(x) in (tuple, list):
+            return type(x)(convert(v) for v in x)
+        return x
+
+    return convert(result)
+
+
+setattr(Tensor, "__torch_function__", classmethod(__torch_function__))
+_ = make_view
