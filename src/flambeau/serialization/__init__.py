@@ -1,0 +1,32 @@
+"""Saving and loading: PyTorch's files, without executing anything from them; and safetensors."""
+
+from __future__ import annotations
+
+from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
+from .errors import CorruptFileError, UnsafeFileError
+from .loading import load
+from .options import (
+    LoadEndianness,
+    get_default_load_endianness,
+    get_unsafe_globals_in_checkpoint,
+    set_default_load_endianness,
+)
+from .safetensors import load_safetensors, save_safetensors
+from .saving import save
+
+__all__ = [
+    "CorruptFileError",
+    "LoadEndianness",
+    "UnsafeFileError",
+    "add_safe_globals",
+    "clear_safe_globals",
+    "get_default_load_endianness",
+    "get_safe_globals",
+    "get_unsafe_globals_in_checkpoint",
+    "load",
+    "load_safetensors",
+    "safe_globals",
+    "save",
+    "save_safetensors",
+    "set_default_load_endianness",
+]
