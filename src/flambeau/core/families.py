@@ -61,6 +61,7 @@ def shifts_of(impl: Callable[..., Any]) -> dict[str, Callable[[Any, int], Any]]:
     found = {}
     for name, p in inspect.signature(impl).parameters.items():
         kind = p.annotation if isinstance(p.annotation, str) else getattr(p.annotation, "__name__", "")
+        kind = kind.rpartition(".")[2]
         if kind in SHIFT:
             found[name] = SHIFT[kind]
     return found

@@ -1,0 +1,136 @@
+"""Nested containers ("pytrees"): flatten to leaves and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict, defaultdict, namedtuple
+from typing import Any, Callable, NamedTuple, Optional
+
+_ = (OrderedDict, namedtuple)
+
+
+class Spec(NamedTuple):
+    """The structure of a pytree; `kind` None is a leaf."""
+
+    kind: Any
+    context: Any
+    children: tuple[Any, ...]
+
+    @property
+    def num_leaves(self) -> int:
+        return 1 if self.kind is None else sum(c.num_leaves for c in self.children)
+
+
+LEAF = Spec(None, None, ())
+
+# type -> (flatten(x) -> (children, context), unflatten(children, context))
+_NODES: dict[type, tuple[Callable[[Any], tuple[list[Any], Any]], Callable[[Any, Any], Any]]] = {}
+
+
+def register_pytree_node(
+    cls: type, flatten_fn: Callable[[Any], tuple[list[Any], Any]], unflatten_fn: Callable[[Any, Any], Any], **_: Any
+) -> None:
+    """Treat instances of `cls` as containers."""
+    _NODES[cls] = (flatten_fn, unflatten_fn)
+
+
+def register_dataclass(cls: type, **_: Any) -> type:
+    """Treat instances of a dataclass as containers of their fields (usable as a decorator)."""
+    names = [f.name for f in dataclasses.fields(cls)]
+    register_pytree_node(
+        cls,
+        lambda x: ([getattr(x, n) for n in names], None),
+        lambda children, _: cls(**dict(zip(names, children))),
+    )
+    return cls
+
+
+register_pytree_node(list, lambda x: (list(x), None), lambda c, _: list(c))
+register_pytree_node(tuple, lambda x: (list(x), None), lambda c, _: tuple(c))
+register_pytree_node(dict, lambda x: (list(x.values()), list(x)), lambda c, keys: dict(zip(keys, c)))
+register_pytree_node(
+    OrderedDict, lambda x: (list(x.values()), list(x)), lambda c, keys: OrderedDict(zip(keys, c))
+)
+register_pytree_node(
+    defaultdict,
+    lambda x: (list(x.values()), (x.default_factory, list(x))),
+    lambda c, ctx: defaultdict(ctx[0], zip(ctx[1], c)),
+)
+
+
+def _kind(x: Any) -> Optional[Any]:
+    cls = type(x)
+    if cls in _NODES:
+        return cls
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return namedtuple
+    return None
+
+
+def tree_flatten(tree: Any) -> tuple[list[Any], Spec]:
+    """(leaves from left to right, structure)."""
+    kind = _kind(tree)
+    if kind is None:
+        return [tree], LEAF
+    if kind is namedtuple:
+        children, context = list(tree), type(tree)
+    else:
+        children, context = _NODES[kind][0](tree)
+    leaves: list[Any] = []
+    specs = []
+    for c in children:
+        found, spec = tree_flatten(c)
+        leaves += found
+        specs.append(spec)
+    return leaves, Spec(kind, context, tuple(specs))
+
+
+def tree_unflatten(leaves: Any, spec: Spec) -> Any:
+    """The tree with this structure and these leaves."""
+    it = iter(leaves)
+
+    def build(s: Spec) -> Any:
+        if s.kind is None:
+            return next(it)
+        children = [build(c) for c in s.children]
+        if s.kind is namedtuple:
+            return s.context(*children)
+        return _NODES[s.kind][1](children, s.context)
+
+    return build(spec)
+
+
+def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """`fn` applied to corresponding leaves of trees with the same structure."""
+    leaves, spec = tree_flatten(tree)
+    others = [tree_flatten(r)[0] for r in rest]
+    return tree_unflatten([fn(*xs) for xs in zip(leaves, *others)], spec)
+
+
+def tree_leaves(tree: Any) -> list[Any]:
+    return tree_flatten(tree)[0]
+
+
+def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
+    """One entry of `prefix` for each leaf of `tree`; an entry in the place of a subtree counts for all of it.
+
+    Raises: ValueError when the structures do not match.
+    """
+    kind = _kind(tree)
+    if kind is None or not isinstance(prefix, (tuple, list, dict)):
+        if isinstance(prefix, (tuple, list, dict)):
+            raise ValueError(f"{what}: structure {prefix!r} goes deeper than the inputs")
+        return [prefix] * len(tree_flatten(tree)[0])
+    children, context = (list(tree), None) if kind is namedtuple else _NODES[kind][0](tree)
+    if isinstance(prefix, dict):
+        if not isinstance(tree, dict) or set(prefix) != set(tree):
+            raise ValueError(f"{what}: keys {list(prefix)} do not match those of the inputs")
+        entries = [prefix[k] for k in tree]
+    else:
+        entries = list(prefix)
+        if len(entries) != len(children):
+            raise ValueError(f"{what}: expected {len(children)} entries, got {len(entries)}: {prefix!r}")
+    out: list[Any] = []
+    for p, c in zip(entries, children):
+        out += broadcast_prefix(p, c, what)
+    return out
