@@ -7,7 +7,7 @@ import warnings as _warnings
 # NumPy warns about 1/0 and the like; PyTorch does not.  Only calls made from our own modules are silenced.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"flambeau(\.|$)")
 
-from . import autograd, func, ops  # noqa: E402
+from . import autograd, func, ops, random  # noqa: E402
 from .core import public as _public  # noqa: E402
 from .core.state import defaults as _defaults  # noqa: E402
 from .core.tensor import Tensor  # noqa: E402
@@ -37,6 +37,7 @@ from .autograd import (  # noqa: E402
 )
 from .core.public import can_cast  # noqa: E402
 from .func import vmap  # noqa: E402
+from .ops.random import Generator, default_generator  # noqa: E402
 
 __version__ = "0.1.0"
 

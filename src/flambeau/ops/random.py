@@ -1,0 +1,401 @@
+"""Random tensors: the generator, its state, the factories and the in-place fills."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Iterator, Optional
+
+import numpy as np
+
+from ..core import families as fam
+from ..core import inplace
+from ..core.eager import raw
+from ..core.op import bind
+from ..core.public import FUNCTIONS, METHODS, convert, public
+from ..core.state import tls
+from ..core.tensor import Tensor, wrap
+from ..prims.base import from_value
+from ..runtime import distributions as dist
+from ..runtime import dtypes, mt19937, types
+from .args import as_dtype, check_sizes, dtype_of, is_number, sizes
+from .creation import finish
+
+
+class Generator(mt19937.Generator):
+    """A stream of random numbers: PyTorch's mt19937 for the CPU.
+
+    >>> import flambeau as torch
+    >>> g = torch.Generator().manual_seed(0)
+    >>> torch.rand(2, generator=g)
+    tensor([0.4963, 0.7682])
+    """
+
+    @property
+    def device(self) -> types.device:
+        return types.CPU
+
+    def get_state(self) -> Tensor:  # type: ignore[override]
+        """The state as a ByteTensor in PyTorch's format."""
+        return wrap(super().get_state())
+
+    def set_state(self, new_state: Any) -> None:  # type: ignore[override]
+        """Set the state.
+
+        Raises: TypeError for anything but a ByteTensor, RuntimeError for one of the wrong size or content.
+        """
+        if not isinstance(new_state, Tensor):
+            raise TypeError(f"expected a torch.ByteTensor, but got {type(new_state).__name__}")
+        if new_state._a.dtype != np.uint8:
+            raise TypeError(f"expected a torch.ByteTensor, but got {new_state.type()}")
+        super().set_state(np.ascontiguousarray(raw(new_state)))
+
+
+default_generator = Generator()
+
+
+def _gen(generator: Any) -> Any:
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, mt19937.Generator):
+        raise TypeError(f"generator must be a torch.Generator, not {type(generator).__name__}")
+    return generator
+
+
+def manual_seed(seed: Any) -> Generator:
+    """Seed the default generator; the same seed gives PyTorch's numbers.
+
+    Raises: RuntimeError for seeds outside 64 bits.
+    """
+    default_generator.manual_seed(int(seed))
+    return default_generator
+
+
+def seed() -> int:
+    """Seed the default generator from the system, and return the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed of the default generator."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The default generator's state as a ByteTensor."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Set the default generator's state."""
+    default_generator.set_state(new_state)
+
+
+@contextlib.contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True, **_: Any) -> Iterator[None]:
+    """Restore the default generator's state after the block."""
+    if not enabled:
+        yield
+        return
+    state = mt19937.Generator.get_state(default_generator)
+    try:
+        yield
+    finally:
+        mt19937.Generator.set_state(default_generator, state)
+
+
+# ------------------------------------------------------------------------------------------------- factories
+
+
+def _op(name: str, draw: Callable[..., Any]) -> Any:
+    return fam.random_op("random_" + name, draw)
+
+
+def _shape_op(name: str, fn: Callable[..., Any]) -> Any:
+    def draw(*, shape: fam.Shape, generator: Any, dtype: Any, args: Any) -> Any:
+        return fn(generator, tuple(shape), dtype, *args)
+
+    return _op(name, draw)
+
+
+_OPS = {
+    "uniform": _shape_op("uniform", dist.uniform),
+    "normal": _shape_op("normal", dist.normal),
+    "integers_from": _shape_op("integers_from", dist.random_integers_from),
+    "integers": _shape_op("integers", dist.random_integers),
+    "bernoulli": _shape_op("bernoulli", dist.bernoulli),
+    "exponential": _shape_op("exponential", dist.exponential),
+    "cauchy": _shape_op("cauchy", dist.cauchy),
+    "log_normal": _shape_op("log_normal", dist.log_normal),
+    "geometric": _shape_op("geometric", dist.geometric),
+    "dropout": _shape_op("dropout", dist.dropout_noise),
+}
+
+
+def draw(kind: str, shape: tuple[int, ...], d: Any, *args: Any, generator: Any = None) -> Tensor:
+    """A tensor of draws of one kind, through the current interpreter (vmap asks its randomness mode)."""
+    return bind(_OPS[kind], (), {"shape": shape, "generator": _gen(generator), "dtype": d, "args": args})  # type: ignore[no-any-return]
+
+
+def _random_factory(name: str, kind: str) -> Any:
+    def make(
+        *size: Any, generator: Any = None, out: Optional[Tensor] = None, dtype: Any = None, layout: Any = None, device: Any = None,
+        requires_grad: bool = False, pin_memory: bool = False, **kw: Any,
+    ) -> Tensor:  # fmt: skip
+        if "size" in kw:
+            size = (kw.pop("size"),)
+        if kw:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kw))}'")
+        shape = sizes(size, name)
+        d = as_dtype(dtype, out.dtype if out is not None else None)
+        check_sizes(shape, name, d.itemsize)
+        if device is not None:
+            types.check_device(device)
+        t = draw(kind, shape, d.numpy, generator=generator)
+        if out is not None:
+            return FUNCTIONS["__store_out"](out, t, name)  # type: ignore[no-any-return]
+        return finish(t, requires_grad)
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"A tensor of shape ``size`` with {kind} draws ([0, 1) or mean 0 and variance 1)."
+    FUNCTIONS[name] = make
+    return make
+
+
+rand = _random_factory("rand", "uniform")
+randn = _random_factory("randn", "normal")
+
+
+def _like(name: str, kind: str) -> None:
+    @public(method=False, name=name)
+    def make(
+        input: Tensor, *, generator: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+        pin_memory: bool = False, memory_format: Any = None,
+    ) -> Tensor:  # fmt: skip
+        d = as_dtype(dtype, dtype_of(input))
+        t = draw(kind, tuple(input._a.shape), d.numpy, generator=generator)
+        return finish(t, requires_grad, device)
+
+
+_like("rand_like", "uniform")
+_like("randn_like", "normal")
+
+
+@public(method=False, out=True)
+def randint(
+    *args: Any, generator: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False, **kw: Any,
+) -> Tensor:  # fmt: skip
+    """``randint([low=0,] high, size)``: integers of [low, high).
+
+    Raises: RuntimeError for an empty range or bounds outside the dtype.
+    """
+    values = list(args)
+    low, high, size = kw.pop("low", None), kw.pop("high", None), kw.pop("size", None)
+    if size is None and values:
+        size = values.pop()
+    if high is None and values:
+        high = values.pop()
+    if low is None:
+        low = values.pop() if values else 0
+    if high is None or size is None:
+        raise TypeError("randint() received an invalid combination of arguments: randint([low,] high, size) was expected")
+    d = as_dtype(dtype, dtypes.int64)
+    shape = sizes((size,), "randint")
+    check_sizes(shape, "randint", d.itemsize)
+    if int(low) >= int(high):
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}")
+    t = draw("integers_from", shape, d.numpy, int(low), int(high), generator=generator)
+    return finish(t, requires_grad, device)
+
+
+@public(method=False)
+def randint_like(
+    input: Tensor, *args: Any, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False, memory_format: Any = None, generator: Any = None, **kw: Any,
+) -> Tensor:  # fmt: skip
+    """Integers of [low, high) in the shape and dtype of `input`."""
+    bounds = [*args]
+    high = kw.get("high", bounds[-1] if bounds else None)
+    low = kw.get("low", bounds[0] if len(bounds) > 1 else 0)
+    low, high = (int(v) for v in (low, high))
+    return randint(low, high, tuple(input._a.shape), dtype=as_dtype(dtype, dtype_of(input)), generator=generator, requires_grad=requires_grad, device=device)
+
+
+@public(method=False, out=True)
+def randperm(
+    n: int, *, generator: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A random permutation of 0 .. n-1."""
+    d = as_dtype(dtype, dtypes.int64)
+    return finish(from_value(dist.randperm(_gen(generator), int(n), d.numpy)), requires_grad, device)
+
+
+def _normal_draw(mean: Any, std: Any, *, shape: fam.Shape, generator: Any, dtype: Any) -> Any:
+    mean, std = (np.broadcast_to(v, shape) if isinstance(v, np.ndarray) else v for v in (mean, std))
+    return dist.normal_arrays(generator, mean, std, dtype)
+
+
+_normal_op = _op("normal_arrays", _normal_draw)
+
+
+@public(method=False, out=True)
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """Normal draws with given means and standard deviations (tensors, numbers with `size`, or both).
+
+    Raises: RuntimeError for negative or complex standard deviations.
+    """
+    if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
+        if size is None:
+            raise TypeError("normal(): size is needed when mean and std are numbers")
+        shape = sizes((size,), "normal")
+        t = draw("normal", shape, as_dtype(dtype).numpy, float(mean), float(std), generator=generator)
+        return finish(t, requires_grad, device)
+    given = [x for x in (mean, std) if isinstance(x, Tensor)]
+    from .shape import broadcast_shapes
+
+    shape = tuple(broadcast_shapes(*[tuple(x._a.shape) for x in given]))
+    d = given[0]._a.dtype
+    if isinstance(std, Tensor) and std._a.dtype.kind == "c":
+        raise RuntimeError("normal expects standard deviation to be non-complex")
+    args = tuple(x.detach() if isinstance(x, Tensor) else x for x in (mean, std))
+    return bind(_normal_op, args, {"shape": shape, "generator": _gen(generator), "dtype": d})  # type: ignore[no-any-return]
+
+
+def _bernoulli_draw(p: Any, *, shape: fam.Shape, generator: Any) -> Any:
+    return dist.bernoulli_array(generator, np.broadcast_to(p, shape), p.dtype)
+
+
+_bernoulli_op = _op("bernoulli_array", _bernoulli_draw)
+
+
+@public(out=True)
+def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
+    """0 or 1, with each element's probability of 1 given by `input` (or by `p` for all)."""
+    if p is not None:
+        return draw("bernoulli", tuple(input._a.shape), input._a.dtype, float(p), generator=generator)
+    if input._a.dtype.kind not in "fV":
+        raise RuntimeError(f"bernoulli expects probabilities of a floating dtype, got {dtype_of(input)}")
+    return bind(_bernoulli_op, (input.detach(),), {"shape": tuple(input._a.shape), "generator": _gen(generator)})  # type: ignore[no-any-return]
+
+
+def _multinomial_draw(w: Any, *, num_samples: int, replacement: bool, generator: Any) -> Any:
+    rows = w.reshape(-1, w.shape[-1])
+    out = dist.multinomial(generator, rows if w.ndim > 1 else w, num_samples, replacement)
+    return out.reshape(*w.shape[:-1], num_samples)
+
+
+_multinomial_op = _op("multinomial", _multinomial_draw)
+
+
+@public(out=True)
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+    """Indices drawn in proportion to the weights in the last dim of a vector or matrix.
+
+    Raises: RuntimeError for negative, infinite or NaN weights, rows without weight, or too many draws.
+    """
+    if not 0 < len(input._a.shape) <= 2:
+        raise RuntimeError(f"prob_dist must be 1 or 2 dim, got {len(input._a.shape)}")
+    params = {"num_samples": int(num_samples), "replacement": bool(replacement), "generator": _gen(generator)}
+    return bind(_multinomial_op, (input.detach(),), params)  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------------------------------------------- in-place fills
+
+
+def _fill(name: str, kind: str, arguments: Callable[..., tuple[Any, ...]]) -> Callable[..., Tensor]:
+    def method(self: Tensor, *args: Any, generator: Any = None, **kwargs: Any) -> Tensor:
+        values = arguments(*args, **kwargs)
+        if tls.stack:
+            return inplace.write(self, draw(kind, tuple(self._a.shape), self._a.dtype, *values, generator=generator), name)
+        inplace.check_writable(self, name)
+        a = raw(self)
+        g = _gen(generator)
+        fn = _DRAWS[kind]
+        if a.flags.c_contiguous:
+            new = wrap(fn(g, a.shape, a.dtype, *values))
+        else:
+            extra = {"contiguous": False} if kind == "normal" else {}
+            memory = np.empty_like(a, order="K")
+            dist.fill(memory, lambda shape: fn(g, shape, a.dtype, *values, **extra))
+            new = wrap(memory)
+        return inplace.write(self, new, name)
+
+    method.__name__ = name
+    method.__doc__ = f"Fill with {kind} draws, in place; PyTorch's numbers for the same seed."
+    METHODS[name] = method
+    setattr(Tensor, name, method)
+    return method
+
+
+_DRAWS: dict[str, Callable[..., Any]] = {
+    "uniform": dist.uniform,
+    "normal": dist.normal,
+    "exponential": dist.exponential,
+    "cauchy": dist.cauchy,
+    "log_normal": dist.log_normal,
+    "geometric": dist.geometric,
+    "bernoulli": dist.bernoulli,
+}
+
+
+def _two(a: str, b: str, x: float, y: float) -> Callable[..., tuple[Any, ...]]:
+    def arguments(*args: Any, **kw: Any) -> tuple[Any, ...]:
+        unknown = set(kw) - {a, b}
+        if unknown:
+            raise TypeError(f"unexpected keyword argument '{unknown.pop()}'")
+        first = args[0] if args else kw.get(a, x)
+        second = args[1] if len(args) > 1 else kw.get(b, y)
+        return float(first), float(second)
+
+    return arguments
+
+
+def _one(a: str, x: Optional[float]) -> Callable[..., tuple[Any, ...]]:
+    def arguments(*args: Any, **kw: Any) -> tuple[Any, ...]:
+        value = args[0] if args else kw.get(a, x)
+        if value is None:
+            raise TypeError(f"missing 1 required positional argument: '{a}'")
+        return (float(value),)
+
+    return arguments
+
+
+uniform_ = _fill("uniform_", "uniform", _two("from", "to", 0.0, 1.0))
+normal_ = _fill("normal_", "normal", _two("mean", "std", 0.0, 1.0))
+exponential_ = _fill("exponential_", "exponential", _one("lambd", 1.0))
+cauchy_ = _fill("cauchy_", "cauchy", _two("median", "sigma", 0.0, 1.0))
+log_normal_ = _fill("log_normal_", "log_normal", _two("mean", "std", 1.0, 2.0))
+geometric_ = _fill("geometric_", "geometric", _one("p", None))
+
+
+def random_(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tensor:
+    """Fill with integers of [from, to), in place; without bounds, over the dtype's range."""
+    low = kw.get("from", args[0] if len(args) > 1 else 0)
+    high = kw.get("to", args[1] if len(args) > 1 else args[0] if args else None)
+    if not args and not kw:
+        new = draw("integers", tuple(self._a.shape), self._a.dtype, generator=generator)
+    else:
+        if high is not None and int(low) >= int(high):
+            raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}")
+        new = draw("integers_from", tuple(self._a.shape), self._a.dtype, int(low), None if high is None else int(high), generator=generator)
+    return inplace.write(self, new, "random_")
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fill with 0 and 1, in place; `p` is the probability of 1 (a number, or a tensor broadcast to this one)."""
+    shape = tuple(self._a.shape)
+    if isinstance(p, Tensor):
+        from .shape import expand_to
+
+        probs = expand_to(p if p._a.dtype.kind in "fV" else convert(p, dtypes.float32), shape)
+        new = bind(_bernoulli_op, (probs.detach(),), {"shape": shape, "generator": _gen(generator)})
+        return inplace.write(self, convert(new, dtype_of(self)), "bernoulli_")
+    return inplace.write(self, draw("bernoulli", shape, self._a.dtype, float(p), generator=generator), "bernoulli_")
+
+
+for _fn in (random_, bernoulli_):
+    METHODS[_fn.__name__] = _fn
+    setattr(Tensor, _fn.__name__, _fn)
+for _fn in (manual_seed, seed, initial_seed, get_rng_state, set_rng_state):
+    FUNCTIONS[_fn.__name__] = _fn
+_ = (is_number,)
