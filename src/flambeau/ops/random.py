@@ -30,9 +30,8 @@ class Generator(mt19937.Generator):
     tensor([0.4963, 0.7682])
     """
 
-    @property
-    def device(self) -> types.device:
-        return types.CPU
+    def __init__(self, device: Any = "cpu") -> None:
+        super().__init__(types.check_device(device))
 
     def get_state(self) -> Tensor:  # type: ignore[override]
         """The state as a ByteTensor in PyTorch's format."""
