@@ -233,26 +233,15 @@ def pooled(ufunc: np.ufunc) -> Callable[..., Any]:
             if type(x) is np.ndarray and x.nbytes >= BIG:
                 big = x.nbytes
         if not big:
-            return ufunc(*xs, **KEEP_ARRAY)
+            return ufunc(*xs)
         out_dtype = ufunc.resolve_dtypes((*[x.dtype if isinstance(x, np.ndarray) else type(x) for x in xs], None))[-1]
         arrays = [x for x in xs if isinstance(x, np.ndarray)]
         shape = arrays[0].shape if len(arrays) == 1 else np.broadcast_shapes(*[a.shape for a in arrays])
         if not arrays[0].flags.c_contiguous:
-            return ufunc(*xs, **KEEP_ARRAY)  # NumPy keeps the inputs' memory order
+            return ufunc(*xs)  # NumPy keeps the inputs' memory order
         return ufunc(*xs, out=pool.empty(shape, out_dtype))
 
     return impl
-
-
-def _keep_array() -> dict[str, Any]:
-    """`out=...` makes ufuncs return 0-d arrays instead of scalars, where this NumPy has it (2.3)."""
-    try:
-        return {"out": ...} if type(np.add(np.float32(1), np.float32(1), out=...)) is np.ndarray else {}
-    except TypeError:
-        return {}
-
-
-KEEP_ARRAY = _keep_array()
 
 
 def pointwise_op(

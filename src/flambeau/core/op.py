@@ -71,6 +71,34 @@ class Plan(NamedTuple):
     output: bool  # save the output?
     metas: bool  # save the inputs' metas?
     rules: tuple[tuple[int, Callable[..., Any], tuple[tuple[int, Any], ...]], ...]
+    run: Callable[..., Any]  # (node, cotangent) -> gradients, one for each input
+    op: Any
+
+
+def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any]:
+    """One Python function that fetches what the rules name and calls them: no dispatch is left for run time."""
+    scope: dict[str, Any] = {}
+
+    def source(kind: int, key: Any) -> str:
+        if kind == IN:
+            return f"node.unpack({key})"
+        if kind == OUT:
+            return "node.unpack_output()"
+        if kind == META:
+            return f"(node.metas[{key}] if node.metas else None)"  # None: of the result's shape
+        if kind == PARAM:
+            return f"node.params[{key!r}]"
+        if kind == INPUTS:
+            return f"[*[None] * {n - saved}, *[node.unpack(k) for k in range({saved})]]"
+        return {METAS: "node.metas", NEEDS: "node.plan.needs", OUT_METAS: "node.out_metas"}[kind]
+
+    calls = {}
+    for i, fn, sources in rules:
+        scope[f"rule{max(i, 0)}"] = fn
+        calls[i] = f"rule{max(i, 0)}({', '.join(['g', *[source(k, p) for k, p in sources]])})"
+    body = calls[-1] if -1 in calls else "(" + "".join(f"{calls.get(i, 'None')}, " for i in range(n)) + ")"
+    exec(f"def run(node, g):\n    return {body}", scope)
+    return scope["run"]  # type: ignore[no-any-return]
 
 
 class Op:
@@ -142,12 +170,17 @@ class Op:
             saved = tuple(sorted({i for k, i in kinds if k == IN}))
             if any(k == INPUTS for k, _ in kinds):
                 saved = tuple(range(self.info.get("save_from", 0), len(needs)))
+            steps = tuple(
+                (i, r.fn, tuple((k, saved.index(p) if k == IN else p) for k, p in r.sources)) for i, r in rules
+            )
             found = self.plans[needs] = Plan(
                 needs,
                 saved,
                 any(k == OUT for k, _ in kinds),
                 any(k in (META, METAS) for k, _ in kinds),
-                tuple((i, r.fn, tuple((k, saved.index(p) if k == IN else p) for k, p in r.sources)) for i, r in rules),
+                steps,
+                compile_rules(len(needs), steps, len(saved)),
+                self,
             )
         return found
 

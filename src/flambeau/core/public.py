@@ -15,10 +15,10 @@ import numpy as np
 from ..runtime import dtypes
 from ..runtime.dtypes import BOOL, COMPLEX, FLOATING, INTEGRAL, dtype
 from . import families, inplace
-from .families import BIG, KEEP_ARRAY
+from .families import BIG
 from .op import REGISTRY, Op, bind, eager
-from .state import defaults, tls
-from .tape import LeafNode, Node, helpers, next_seq
+from .state import NO_GRAD, defaults, tls
+from .tape import LeafNode, Node, PlainNode, helpers, next_seq
 from .tensor import Storage, Tensor, new_object, snapshot, storage
 from .where import user_place
 
@@ -34,6 +34,7 @@ SAME, FLOAT, COMPARE, LOGICAL = "same", "float", "compare", "logical"
 F32, F64, I64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 _NO_PARAMS: dict[str, Any] = {}
 _ndarray = np.ndarray
+asarray = np.asarray
 
 
 # -------------------------------------------------------------------------------------------------------- promotion
@@ -305,7 +306,7 @@ def public(
                 result = fn(*args)
             if grad_name is not None and type(result) is Tensor:
                 node = result._node
-                if type(node) is Node:
+                if node is not None and (type(node) is Node or type(node) is PlainNode):
                     node.extras().name = grad_name
             return result
 
@@ -345,18 +346,29 @@ def unary(
     """
     op = families.pointwise_op(name, body, d, vjp=vjp, impl=impl, grad_name=grad_name)
     ufunc = op.info["ufunc"]
-    fast_kinds = (F32, F64) if ufunc is not None else ()
     plan = op.plan((True,)) if op.differentiable else None
-    saves = plan is not None and (plan.inputs or plan.output)
 
     def fn(input: Any, *, out: Any = None) -> Any:
-        if out is None:
+        if out is None and ufunc is not None:
             try:
                 a = input._a
-                if a.dtype in fast_kinds and a.nbytes < BIG and tls.fast:
-                    node = input._node
-                    if node is None or not saves:
-                        return _finish_unary(op, plan, node, ufunc(a, **KEEP_ARRAY))
+                dt = a.dtype
+                if (dt is F32 or dt is F64) and a.nbytes < BIG:
+                    mode = tls.mode
+                    if mode:
+                        r = ufunc(a)
+                        t = new_object(Tensor)
+                        t._a = r if type(r) is _ndarray else asarray(r)
+                        t._st = None
+                        t._base = None
+                        node = input._node
+                        if node is None or plan is None or mode == NO_GRAD:
+                            t._node = None
+                        elif plan.inputs or plan.output:
+                            t._node = _saving_node(plan, (node,), (input,), t)
+                        else:
+                            t._node = _plain_node(plan, (node,))
+                        return t
             except (AttributeError, RuntimeWarning):
                 pass
         return slow(input, out)
@@ -380,48 +392,44 @@ def unary(
     return fn
 
 
-def _finish_unary(op: Op, plan: Any, node: Any, r: Any) -> Tensor:
-    t = new_object(Tensor)
-    t._a = r if type(r) is _ndarray else np.asarray(r)
-    t._st = None
-    t._base = None
-    if node is None or plan is None:
-        t._node = None
-    else:
-        t._node = _plain_node(op, plan, (node,))
-    return t
-
-
-def _plain_node(op: Op, plan: Any, nexts: tuple[Any, ...]) -> Node:
+def _plain_node(plan: Any, nexts: tuple[Any, ...]) -> PlainNode:
     """A node that saves nothing, for inputs of the result's shape."""
+    n = new_object(PlainNode)
+    n.plan = plan
+    n.next = nexts
+    n.seq = next_seq()
+    n.extra = None
+    return n
+
+
+def _saving_node(plan: Any, nexts: tuple[Any, ...], args: tuple[Any, ...], out: Tensor) -> Node:
+    """A node for inputs of the result's shape that saves what the plan says."""
     n = new_object(Node)
-    n.op = op
+    n.op = plan.op
     n.params = _NO_PARAMS
     n.plan = plan
     n.next = nexts
     n.seq = next_seq()
-    n.extra = n.freed = n.out_metas = n.metas = n.place = None
-    n.saved = n.stores = ()
-    return n
-
-
-def _saving_node(op: Op, plan: Any, nexts: tuple[Any, ...], args: tuple[Any, ...]) -> Node:
-    n = _plain_node(op, plan, nexts)
+    n.extra = n.freed = n.out_metas = n.metas = None
     saved = []
     stores = []
     for i in plan.inputs:
         x = args[i]
-        try:
+        if isinstance(x, Tensor):
             st = x._st
             if st is None:
                 st = x._st = Storage()
             saved.append(x._a)
             stores.append((st, st.version))
-        except AttributeError:
+        else:
             saved.append(x)
             stores.append(None)
+    if plan.output:
+        st = out._st = Storage()
+        saved.append(out._a)
+        stores.append((st, 0))
     n.saved = saved
-    n.stores = tuple(stores)
+    n.stores = stores
     n.place = user_place(3)
     return n
 
@@ -503,7 +511,6 @@ def _binary_fast(
         plans = {k: op.plan(k) for k in ((True, True), (True, False), (False, True))}
     both, left, right = (plans.get(k) for k in ((True, True), (True, False), (False, True)))
     call = ufunc if ufunc is not None else op.impl
-    keep = KEEP_ARRAY if ufunc is not None else {}
     integers = kind != FLOAT
     scalars: dict[Any, dict[Any, Any]] = {F32: {}, F64: {}}
 
@@ -524,52 +531,58 @@ def _binary_fast(
             a = self._a
             d = a.dtype
             if cls is float or cls is int:
-                if (d is F32 or d is F64) and a.nbytes < BIG and tls.fast:
-                    node = self._node
-                    r = call(a, constant(other, d), **keep)
-                    t = new_object(Tensor)
-                    t._a = r if type(r) is _ndarray else np.asarray(r)
-                    t._st = None
-                    t._base = None
-                    if node is None or left is None:
-                        t._node = None
-                    elif left.inputs:
-                        t._node = _saving_node(op, left, (node, None), (self, other))
-                    elif left.output:
-                        return slow(self, other)
-                    else:
-                        t._node = _plain_node(op, left, (node, None))
-                    return t
-                return slow(self, other)
-            b = other._a
-            if d is b.dtype and (d is F32 or d is F64 or (integers and d is I64)) and a.nbytes < BIG and b.nbytes < BIG:
-                na = self._node
-                nb = other._node
-                if na is None and nb is None:
-                    if not tls.fast and (tls.stack or tls.inference):
-                        return slow(self, other)
-                    node = None
-                elif both is None:
-                    if not tls.fast:
-                        return slow(self, other)
-                    node = None
-                elif tls.fast and a.shape == b.shape:
-                    plan = both if na is not None and nb is not None else left if na is not None else right
-                    if plan.inputs:  # type: ignore[union-attr]
-                        node = _saving_node(op, plan, (na, nb), (self, other))
-                    elif plan.output:  # type: ignore[union-attr]
-                        return slow(self, other)
-                    else:
-                        node = _plain_node(op, plan, (na, nb))
-                else:
-                    return slow(self, other)
-                r = call(a, b, **keep)
-                t = new_object(Tensor)
-                t._a = r if type(r) is _ndarray else np.asarray(r)
-                t._st = None
-                t._base = None
-                t._node = node
-                return t
+                if (d is F32 or d is F64) and a.nbytes < BIG:
+                    mode = tls.mode
+                    if mode:
+                        b = scalars[d].get(other)
+                        r = call(a, constant(other, d) if b is None else b)
+                        t = new_object(Tensor)
+                        t._a = r if type(r) is _ndarray else asarray(r)
+                        t._st = None
+                        t._base = None
+                        node = self._node
+                        if node is None or left is None or mode == NO_GRAD:
+                            t._node = None
+                        elif left.inputs or left.output:
+                            t._node = _saving_node(left, (node, None), (self, other), t)
+                        else:
+                            t._node = n = new_object(PlainNode)
+                            n.plan = left
+                            n.next = (node, None)
+                            n.seq = next_seq()
+                            n.extra = None
+                        return t
+            else:
+                b = other._a
+                if d is b.dtype and (d is F32 or d is F64 or (integers and d is I64)) and a.nbytes < BIG:
+                    mode = tls.mode
+                    if mode:
+                        na = self._node
+                        nb = other._node
+                        if na is nb is None or both is None or mode == NO_GRAD:
+                            r = call(a, b)
+                            t = new_object(Tensor)
+                            t._a = r if type(r) is _ndarray else asarray(r)
+                            t._st = None
+                            t._base = None
+                            t._node = None
+                            return t
+                        if a.shape == b.shape:
+                            r = call(a, b)
+                            t = new_object(Tensor)
+                            t._a = r if type(r) is _ndarray else asarray(r)
+                            t._st = None
+                            t._base = None
+                            plan = right if na is None else left if nb is None else both
+                            if plan.inputs or plan.output:  # type: ignore[union-attr]
+                                t._node = _saving_node(plan, (na, nb), (self, other), t)
+                            else:
+                                t._node = n = new_object(PlainNode)
+                                n.plan = plan
+                                n.next = (na, nb)
+                                n.seq = next_seq()
+                                n.extra = None
+                            return t
         except (AttributeError, ValueError, TypeError, OverflowError, RuntimeWarning):
             pass  # whatever it was, the careful path says it better
         return slow(self, other)

@@ -8,6 +8,10 @@ from typing import Any
 from ..runtime.dtypes import dtype, float32
 
 
+# SPECIAL: an interpreter, hooks, anomaly or inference mode is active and the fast paths stand aside.
+SPECIAL, RECORD, NO_GRAD = 0, 1, 2
+
+
 class ThreadState(threading.local):
     """Per-thread context; a new thread starts with PyTorch's defaults."""
 
@@ -17,11 +21,16 @@ class ThreadState(threading.local):
         self.inference = False
         self.anomaly: Any = None  # None, or the anomaly settings in force
         self.saved_hooks: list[Any] = []  # (pack, unpack) or None, innermost last
-        self.fast = True  # derived: eager, recording, nothing special; what the fast paths ask, once
+        self.mode = RECORD  # derived from the fields above: the one thing that the fast paths ask
 
     def refresh(self) -> None:
-        """Recompute `fast`; called after every change of another field."""
-        self.fast = self.grad and not (self.stack or self.saved_hooks or self.anomaly or self.inference)
+        """Recompute `mode`; called after every change of another field."""
+        if self.stack or self.inference:
+            self.mode = SPECIAL
+        elif not self.grad:
+            self.mode = NO_GRAD
+        else:
+            self.mode = SPECIAL if self.saved_hooks or self.anomaly is not None else RECORD
 
     def set_grad(self, value: bool) -> None:
         self.grad = value

@@ -139,6 +139,29 @@ class OutNode(BaseNode):
         return self.parent.name()
 
 
+class PlainNode(BaseNode):
+    """A recorded operation that saved nothing, over inputs of the result's shape: the light form of `Node`."""
+
+    __slots__ = ("plan",)
+    plan: Plan
+    params: dict[str, Any] = {}
+    saved = stores = ()
+    metas = out_metas = place = None
+
+    @property
+    def op(self) -> Op:
+        return self.plan.op  # type: ignore[no-any-return]
+
+    def name(self) -> str:
+        return (self.extra is not None and self.extra.name) or self.plan.op.grad_name
+
+    def backward(self, g: Any) -> Sequence[Any]:
+        return self.plan.run(self, g)  # type: ignore[no-any-return]
+
+    def free(self, place: Place) -> None:
+        """Nothing to free: going through it again is allowed, as in PyTorch."""
+
+
 class Packed:
     """A saved tensor that went through saved-tensor hooks."""
 
@@ -175,10 +198,15 @@ class Node(BaseNode):
         if pair is not None and pair[0].version != pair[1]:
             self.raise_stale(value, pair)
         if type(value) is np.ndarray:
-            t = wrap(value)
-            inputs = self.plan.inputs
-            t._node = self.next[inputs[k]] if k < len(inputs) else self  # type: ignore[assignment]
-            t._st = pair[0] if pair else None
+            t = new_object(Tensor)
+            t._a = value
+            t._st = pair[0] if pair is not None else None
+            t._base = None
+            if tls.grad:
+                inputs = self.plan.inputs
+                t._node = self.next[inputs[k]] if k < len(inputs) else self  # type: ignore[assignment]
+            else:
+                t._node = None
             return t
         if type(value) is Packed:
             t = value.unpack(value.value)
@@ -206,34 +234,9 @@ class Node(BaseNode):
         """Gradients for the inputs, given the cotangent (for several outputs: a list of them)."""
         if self.saved is None:
             raise_freed(self.freed)
-        plan = self.plan
         if self.out_metas is not None:
             g = [zeros_like_meta(m) if c is None else c for c, m in zip(g, self.out_metas)]
-        if len(plan.rules) == 1 and plan.rules[0][0] < 0:
-            _, fn, sources = plan.rules[0]
-            return fn(g, *[self.fetch(k, p) for k, p in sources])  # type: ignore[no-any-return]
-        grads: list[Any] = [None] * len(plan.needs)
-        for i, fn, sources in plan.rules:
-            grads[i] = fn(g, *[self.fetch(k, p) for k, p in sources])
-        return grads
-
-    def fetch(self, kind: int, key: Any) -> Any:
-        if kind == 0:  # IN
-            return self.unpack(key)
-        if kind == 4:  # PARAM
-            return self.params[key]
-        if kind == 2:  # META
-            return self.metas[key] if self.metas is not None else None  # None: of the result's shape (fast path)
-        if kind == 1:  # OUT
-            return self.unpack_output()
-        if kind == 3:  # METAS
-            return self.metas
-        if kind == 5:  # NEEDS
-            return self.plan.needs
-        if kind == 7:  # INPUTS
-            saved = [self.unpack(k) for k in range(len(self.plan.inputs))]
-            return [None] * (len(self.plan.needs) - len(saved)) + saved
-        return self.out_metas
+        return self.plan.run(self, g)  # type: ignore[no-any-return]
 
     def unpack_output(self) -> Any:
         first = len(self.plan.inputs)
@@ -247,7 +250,7 @@ class Node(BaseNode):
         return tuple(outs)
 
     def free(self, place: Place) -> None:
-        if self.saved is not None:
+        if self.saved:
             self.saved = None
             self.stores = ()
             self.freed = place
@@ -467,6 +470,7 @@ def run_backward(
                 heapq.heappush(heap, (-child.seq, child))
             else:
                 pending[child] = add(old, h)
+        grads = h = old = None  # type: ignore[assignment]  # so that `own` can tell whether a gradient is shared
     return found
 
 
