@@ -35,12 +35,12 @@ def is_tensor(value: Any) -> bool:
 
 
 def is_parameter(value: Any) -> bool:
-    """Whether this is a Parameter (asking costs no import of `nn` when nothing has made one)."""
-    return isinstance(value, Tensor) and type(value) is not Tensor and isinstance(value, _parameter_class())
+    """Whether this is a Parameter.  `nn` is imported only when there is a tensor subclass to ask about."""
+    return isinstance(value, Tensor) and type(value) is not Tensor and issubclass(type(value), _parameter_class())
 
 
 def _parameter_class() -> Any:
-    return importlib.import_module("flambeau.nn").Parameter
+    return importlib.import_module("flambeau.nn.parameter").Parameter
 
 
 def class_named(full_name: str) -> Any:
@@ -111,8 +111,8 @@ def _address(array: npt.NDArray[Any]) -> int:
 
 
 def attributes_of(tensor: Any) -> dict[str, Any]:
-    """The Python attributes that the user set on a tensor."""
-    return {k: v for k, v in tensor.__dict__.items() if not k.startswith("_")}
+    """The Python attributes to save with a tensor: the user's, and what marks buffers and parameters."""
+    return {k: v for k, v in tensor.__dict__.items() if not k.startswith("_") or k in ("_is_buffer", "_is_param")}
 
 
 def data_of(parameter: Any) -> Any:

@@ -156,5 +156,5 @@ def _load_archive(
 
     data = archive.read("data.pkl")
     total = sum(entry.size for entry in archive.entries.values())
-    loader = Loader(file, map_location, fetch, 4 * len(data) + 2 * total + 4096, byteorder)
+    loader = Loader(file, map_location, fetch, 4 * total + 4096, byteorder)
     return PickleStream(data, weights_only, encoding, options).next(loader)

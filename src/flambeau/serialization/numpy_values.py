@@ -35,9 +35,13 @@ def set_dtype_state(d: np.dtype[Any], state: Any) -> None:
     ):
         raise ValueError("the state of a NumPy dtype was expected")
     version, order, sub, names, fields, size, alignment, flags = state[:8]
-    if (sub, names, fields) != (None, None, None) or flags != 0 or order not in ("<", ">", "|", "="):
+    if (sub, names, fields) != (None, None, None) or order not in ("<", ">", "|", "="):
         raise ValueError(f"NumPy dtype state {brief(state)} is not allowed")
-    if size not in (-1, d.itemsize) or alignment not in (-1, d.alignment) or version not in (3, 4):
+    if (
+        size not in (-1, d.itemsize)
+        or alignment not in (-1, d.alignment)
+        or (version, flags) not in ((3, d.flags), (4, d.flags))
+    ):
         raise ValueError(f"NumPy dtype state {brief(state)} does not fit {d}")
     d.__setstate__(state)  # type: ignore[attr-defined]
 

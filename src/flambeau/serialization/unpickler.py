@@ -45,6 +45,7 @@ class RestrictedUnpickler:
         self.encoding = encoding
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.foreign: Exception | None = None  # raised by the user's map_location or for a missing device
 
     def load(self) -> Any:
         """The value."""
@@ -68,16 +69,12 @@ class RestrictedUnpickler:
         except (EOFError, CorruptFileError, UnsafeFileError):
             raise
         except LookupError as e:
+            if e is self.foreign:
+                raise
             raise UnsafeFileError(self.loader.file, str(e.args[0] if e.args else e)) from None
-        except (
-            ArithmeticError,
-            AssertionError,
-            AttributeError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-            struct.error,
-        ) as e:
+        except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError, struct.error) as e:
+            if e is self.foreign:
+                raise
             raise UnsafeFileError(self.loader.file, f"at byte {at} of the pickle: {e}") from None
         return value
 
@@ -137,8 +134,8 @@ class RestrictedUnpickler:
                 kind = type(item)
                 if kind in (Constructor, StorageType, LoadedStorage):
                     raise ValueError(f"{item!r} stands where a value was expected")
-                if kind in (dict, OrderedDict, Counter):
-                    children: Any = [*item.keys(), *item.values()]
+                if isinstance(item, dict):
+                    children: Any = [*dict.keys(item), *dict.values(item)]
                     if kind is OrderedDict:
                         children += item.__dict__.values()
                 elif isinstance(item, list | tuple | set | frozenset):
@@ -191,7 +188,7 @@ class RestrictedUnpickler:
             numpy_values.set_dtype_state(target, state)
         elif type(target) is np.ndarray:
             numpy_values.set_array_state(self.loader, target, state)
-        elif any(type(target) is item for item in allowed.user_allowed()):
+        elif _is_trusted(target):
             _set_state(target, state)
         else:
             raise LookupError(f"the state of a {type(target).__name__} may not be set")
@@ -208,7 +205,12 @@ class RestrictedUnpickler:
         self.stack.append(allowed.lookup(module, name))
 
     def _persistent(self) -> None:
-        self.stack.append(self.loader.storage(self._pop()))
+        pid = self._pop()
+        try:
+            self.stack.append(self.loader.storage(pid))
+        except Exception as e:
+            self.foreign = e
+            raise
 
     def _append(self) -> None:
         item = self._pop()
@@ -220,9 +222,9 @@ class RestrictedUnpickler:
 
     def _list(self) -> list[Any]:
         target = self._top()
-        if type(target) is not list:
+        if type(target) is not list and not _is_trusted(target, list):
             raise TypeError(f"cannot append to a {type(target).__name__}")
-        return target
+        return target  # type: ignore[no-any-return]
 
     def _set_item(self) -> None:
         value = self._pop()
@@ -233,7 +235,7 @@ class RestrictedUnpickler:
 
     def _set_items_of(self, items: list[Any]) -> None:
         target = self._top()
-        if type(target) not in (dict, OrderedDict, Counter):
+        if type(target) not in (dict, OrderedDict, Counter) and not _is_trusted(target, dict):
             raise TypeError(f"cannot set items of a {type(target).__name__}")
         self._fill(target, items)
 
@@ -293,6 +295,11 @@ class RestrictedUnpickler:
         protocol = self._take(1)[0]
         if protocol > 5:
             raise ValueError(f"pickle protocol {protocol} is not supported")
+
+
+def _is_trusted(target: Any, base: type = object) -> bool:
+    """Whether this is an instance of a class that the user declared safe."""
+    return isinstance(target, base) and any(type(target) is item for item in allowed.user_allowed())
 
 
 def _set_state(target: Any, state: Any) -> None:
