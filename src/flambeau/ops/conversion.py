@@ -122,7 +122,7 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_fo
     return self
 
 
-@public(inplace=False, aliases=("resolve_conj",), grad_name="ConjBackward0")
+@public(grad_name="ConjBackward0")
 def conj(input: Tensor) -> Tensor:
     """The complex conjugate (computed at once); real tensors are returned as they are."""
     return pw.conj(input)
@@ -141,6 +141,12 @@ def _conj_physical_(self: Tensor) -> Tensor:
 
 setattr(Tensor, "conj_physical_", _conj_physical_)
 METHODS["conj_physical_"] = _conj_physical_
+
+
+@public()
+def resolve_conj(input: Tensor) -> Tensor:
+    """The tensor itself: conjugation is never postponed."""
+    return input
 
 
 @public()

@@ -61,10 +61,10 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
     Raises: RuntimeError for index dtypes other than int64 or int32, sizes that do not fit, positions out of range.
     """
-    check_index(index, "gather", ("int64", "int32"))
     d = wrap_dim(dim, len(input._a.shape))
     if not numel(index):
         return full(tuple(index._a.shape), 0, input._a.dtype)
+    check_index(index, "gather", ("int64", "int32"))
     _same_dims(input, index, "gather")
     _fits(tuple(_at_least_1d(index)._a.shape), tuple(_at_least_1d(input)._a.shape), d, "self")
     y = gather_op(_at_least_1d(input), _long(_at_least_1d(index)), dim=d)
@@ -72,11 +72,11 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
 
 def _scatter(x: Tensor, dim: int, index: Tensor, src: Any, how: str, name: str) -> Tensor:
-    check_index(index, name, ("int64", "int32"))
     d = wrap_dim(dim, len(x._a.shape))
     shape = tuple(x._a.shape)
     if not numel(index):
         return x.clone()  # type: ignore[no-any-return]
+    check_index(index, name, ("int64", "int32"))
     _same_dims(x, index, name)
     x1, i1 = _at_least_1d(x), _long(_at_least_1d(index))
     _fits(tuple(i1._a.shape), tuple(x1._a.shape), d, "self")
@@ -247,6 +247,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: Optional[int] = None) ->
     xs, js = list(rest), list(rest)
     xs.insert(d, a[d])
     js.insert(d, b[d])
+    indices = where_op(indices < 0, indices + a[d], indices)
     return gather(expand_to(input, tuple(xs)), d, expand_to(indices, tuple(js)))
 
 

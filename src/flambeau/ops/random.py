@@ -15,6 +15,7 @@ from ..core.public import FUNCTIONS, METHODS, convert, public
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
 from ..prims.base import from_value
+from ..prims.pointwise import overwrite_op
 from ..runtime import distributions as dist
 from ..runtime import dtypes, mt19937, types
 from .args import as_dtype, check_sizes, dtype_of, is_number, sizes
@@ -257,7 +258,13 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
     if isinstance(std, Tensor) and std._a.dtype.kind == "c":
         raise RuntimeError("normal expects standard deviation to be non-complex")
     args = tuple(x.detach() if isinstance(x, Tensor) else x for x in (mean, std))
-    return bind(_normal_op, args, {"shape": shape, "generator": _gen(generator), "dtype": d})  # type: ignore[no-any-return]
+    drawn = bind(_normal_op, args, {"shape": shape, "generator": _gen(generator), "dtype": d})
+    for x in given:  # part of the graph, with a gradient of zero, as in PyTorch
+        if x.requires_grad:
+            from .shape import expand_to
+
+            drawn = overwrite_op(expand_to(convert(x, dtype_of(drawn)), shape), drawn)
+    return drawn  # type: ignore[no-any-return]
 
 
 def _bernoulli_draw(p: Any, *, shape: fam.Shape, generator: Any) -> Any:
@@ -274,7 +281,8 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
         return draw("bernoulli", tuple(input._a.shape), input._a.dtype, float(p), generator=generator)
     if input._a.dtype.kind not in "fV":
         raise RuntimeError(f"bernoulli expects probabilities of a floating dtype, got {dtype_of(input)}")
-    return bind(_bernoulli_op, (input.detach(),), {"shape": tuple(input._a.shape), "generator": _gen(generator)})  # type: ignore[no-any-return]
+    drawn = bind(_bernoulli_op, (input.detach(),), {"shape": tuple(input._a.shape), "generator": _gen(generator)})
+    return overwrite_op(input, drawn) if input.requires_grad else drawn  # type: ignore[no-any-return]
 
 
 def _multinomial_draw(w: Any, *, num_samples: int, replacement: bool, generator: Any) -> Any:

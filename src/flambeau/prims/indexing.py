@@ -91,7 +91,11 @@ def _get_batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: 
     x, *indices = args
     spec = params["spec"]
     if not any(batched[1:]):
-        return bind(index_get_op, tuple(args), {"spec": (False, *spec)}), True
+        y = bind(index_get_op, tuple(args), {"spec": (False, *spec)})
+        if not _adjacent(spec):  # index dims lead the result, so the batch comes after them
+            k = max(len(i._a.shape) for i in indices)
+            y = permute_op(y, dims=(k, *range(k), *range(k + 1, len(y._a.shape))))
+        return y, True
     (x,) = fam.batch_to_front([x], batched[:1], size)
     nd = len(x._a.shape) - 1
     spec = (*spec, *(False,) * (nd - len(spec)))

@@ -10,7 +10,6 @@ from ..core import families as fam
 from ..core.families import Axes
 from ..core.tensor import Tensor
 from .base import convert_to, full, sum_op
-from .pointwise import where_op
 
 __all__ = ["all_op", "amax_op", "amin_op", "any_op", "argmax_op", "argmin_op", "count_op", "prod_op", "sum_op"]
 
@@ -40,14 +39,38 @@ def _prod(x: Any, *, dims: Axes) -> Any:
 
 
 def _prod_weight(x: Tensor, y: Tensor, dims: Any) -> Tensor:
-    """The product of all other elements: y / x, or an exclusive product where there are zeros."""
-    zero = x == 0
-    count = fam.keepdims(sum_op(convert_to(zero, x._a.dtype), dims=dims), len(x._a.shape), dims)
-    filled = where_op(zero, 1, x)
-    others = fam.keepdims(prod_op(filled, dims=dims), len(x._a.shape), dims)
-    # no zeros: y / x.   one zero: the product of the rest, at that zero only.   more: nothing.
-    at_zero = where_op(count == 1, others, 0)
-    return where_op(zero, at_zero, where_op(count == 0, others / filled, 0))  # type: ignore[no-any-return]
+    """The product of all other elements: y / x where that is safe, else the products before and after."""
+    if type(x._a) is np.ndarray and x._a.all():
+        return y / x
+    return _products_of_others(x, dims)
+
+
+def _products_of_others(x: Tensor, dims: Any) -> Tensor:
+    """Exclusive cumulative products from both sides, right (and differentiable again) with zeros too."""
+    from .base import permute_op, reshape
+    from .base import index_view_op
+    from .indexing import cat_op, flip_op
+    from .scans import cumprod_op
+
+    nd = len(x._a.shape)
+    rest = tuple([d for d in range(nd) if d not in dims])
+    order = (*rest, *dims)
+    moved = permute_op(x, dims=order)
+    shape = tuple(moved._a.shape)
+    n = int(np.prod(shape[len(rest) :]))
+    flat = reshape(moved, (*shape[: len(rest)], n))
+    last = len(rest)
+    one = full((*shape[: len(rest)], 1), 1, x._a.dtype)
+    key = (*[slice(None)] * last, slice(0, n - 1))
+
+    def before(v: Tensor) -> Tensor:
+        return cumprod_op(cat_op(one, index_view_op(v, index=key), dim=last), dim=last)  # type: ignore[no-any-return]
+
+    after = flip_op(before(flip_op(flat, dims=(last,))), dims=(last,))
+    back = [0] * nd
+    for i, d in enumerate(order):
+        back[d] = i
+    return permute_op(reshape(before(flat) * after, shape), dims=tuple(back))  # type: ignore[no-any-return]
 
 
 prod_op = fam.reduction_op(_prod, weight=_prod_weight)
@@ -78,4 +101,3 @@ all_op = fam.reduction_op(_all, differentiable=False)
 count_op = fam.reduction_op(_count, differentiable=False, name="count_nonzero")
 argmax_op = fam.reduction_op(_argmax, differentiable=False)
 argmin_op = fam.reduction_op(_argmin, differentiable=False)
-_ = full
