@@ -394,6 +394,13 @@ def test_hostile_numpy_values(body: bytes) -> None:
     assert peak_of(data) < 1 << 20
 
 
+def test_arrays_where_text_or_numbers_are_expected() -> None:
+    with pytest.raises(UnsafeFileError, match="persistent"):
+        loaded(archive(P + b"(" + EMPTY + b"NNNNtQ."))
+    with pytest.raises(CorruptFileError, match="magic"):
+        loaded(P + EMPTY + b".")
+
+
 def test_object_arrays_are_refused() -> None:
     data = saved({"a": np.array([print], dtype=object)})
     with pytest.raises(UnsafeFileError):

@@ -36,7 +36,8 @@ def is_tensor(value: Any) -> bool:
 
 def is_parameter(value: Any) -> bool:
     """Whether this is a Parameter.  `nn` is imported only when there is a tensor subclass to ask about."""
-    return isinstance(value, Tensor) and type(value) is not Tensor and issubclass(type(value), _parameter_class())
+    kind = type(value)
+    return kind is not Tensor and issubclass(kind, Tensor) and issubclass(kind, _parameter_class())
 
 
 def _parameter_class() -> Any:
@@ -112,7 +113,8 @@ def _address(array: npt.NDArray[Any]) -> int:
 
 def attributes_of(tensor: Any) -> dict[str, Any]:
     """The Python attributes to save with a tensor: the user's, and what marks buffers and parameters."""
-    return {k: v for k, v in tensor.__dict__.items() if not k.startswith("_") or k in ("_is_buffer", "_is_param")}
+    marks = ("_is_buffer", "_is_param")
+    return {k: v for k, v in tensor.__dict__.items() if not k.startswith("_") or k in marks}
 
 
 def data_of(parameter: Any) -> Any:

@@ -62,10 +62,11 @@ def load(pickles: PickleStream, file: str, map_location: Any) -> Any:
             )
 
     loader = LegacyLoader(file, map_location, fetch, 4 * len(data) + 4096, filled_later=True)
-    if pickles.next(loader) != MAGIC:
+    magic = pickles.next(loader)
+    if type(magic) is not int or magic != MAGIC:
         raise CorruptFileError(file, None, "Invalid magic number; corrupt file?")
     version = pickles.next(loader)
-    if version != PROTOCOL:
+    if type(version) is not int or version != PROTOCOL:
         raise CorruptFileError(
             file, None, f"Invalid protocol version: {brief(version)}, {PROTOCOL} was expected"
         )

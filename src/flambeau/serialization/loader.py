@@ -79,7 +79,7 @@ class Loader:
 
     def storage(self, pid: Any) -> LoadedStorage:
         """The storage that a persistent id names: ("storage", type, key, location, number of elements)."""
-        if type(pid) is not tuple or len(pid) < 5 or pid[0] != "storage":
+        if type(pid) is not tuple or len(pid) < 5 or type(pid[0]) is not str or pid[0] != "storage":
             raise UnsafeFileError(self.file, f"only storages may be persistent, got {brief(pid)}")
         _, kind, key, location, count = pid[:5]
         if not isinstance(kind, StorageType) or type(key) is not str or type(location) is not str:

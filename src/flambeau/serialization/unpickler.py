@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_NESTING", "RestrictedUnpickler"]
 
-MAX_NESTING = 1000  # levels of containers; Python's own pickler cannot write as many
+MAX_NESTING = 1000  # levels of containers: more than real state has, less than Python's recursion can print
 _SCALARS = (str, int, float, bool, type(None), bytes, complex)
 _MARK = object()
 
