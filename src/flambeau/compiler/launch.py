@@ -1,11 +1,11 @@
 """Launching kernels: built-in functions, made of generated code, that check, take pointers and run.
 
-Three functions serve all kernels.  Each finds the facts about its kernel in a descriptor, an array of words
+Four functions serve all kernels.  Each finds the facts about its kernel in a descriptor, an array of words
 that is the first item of the function's `self`; whatever it does not handle it passes on, unchanged, to the
 Python callable that is the second item, which raises the exception.
 
 `contiguous(outs..., ins..., scalars...)` runs over arrays of one size, `table` over lists of such arrays,
-`strided` over what a `flambeau.compiler.broadcast` plan describes.
+`strided` over what a `flambeau.compiler.broadcast` plan describes, `rows` over the rows of matrices.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Launcher:
     contiguous: int
     table: int
     strided: int
+    rows: int
     run: int
     run_table: int
     run_strided: int
@@ -190,7 +191,7 @@ _BUILTIN = "ptr %self, ptr %args, i64 %count"
 
 
 def _run() -> list[tuple[Code, str]]:
-    """``run``: chunks of about `grain` elements, several for each thread."""
+    """``run``: chunks of `grain` elements; rows, for kernels over rows."""
     chunk = Code()
     kernel, arrays, scalars = (chunk.load("ptr", "%context", i) for i in range(3))
     n, grain = chunk.load("i64", "%context", 3), chunk.load("i64", "%context", 4)
@@ -202,16 +203,11 @@ def _run() -> list[tuple[Code, str]]:
     c = Code()
     c.leave_if(c.compare("ule", "%n", "%grain"), "serial")
     context = c.slot("[5 x i64]")
-    # Not more chunks than eight for each thread: a larger grain keeps rows of memory together.
-    wanted = c.emit("load i32, ptr @pool.wanted")
-    threads = c.emit(f"zext i32 {wanted} to i64")
-    share = c.word("udiv", "%n", c.word("mul", threads, 8))
-    grain = c.larger(c.word("and", c.word("add", share, 1023), -1024), "%grain")
     for i, (type, value) in enumerate(
-        (("ptr", "%kernel"), ("ptr", "%arrays"), ("ptr", "%scalars"), ("i64", "%n"), ("i64", grain))
+        (("ptr", "%kernel"), ("ptr", "%arrays"), ("ptr", "%scalars"), ("i64", "%n"), ("i64", "%grain"))
     ):
         c.store(type, value, context, i)
-    chunks = c.word("udiv", c.word("sub", c.word("add", "%n", grain), 1), grain)
+    chunks = c.word("udiv", c.word("sub", c.word("add", "%n", "%grain"), 1), "%grain")
     c.line(f"call void @pool.run(ptr @launch.chunk, ptr {context}, i64 {chunks})")
     c.line("ret void")
     c.label("serial")
@@ -244,7 +240,11 @@ def _contiguous() -> tuple[Code, str]:
     c.check_overlap(descriptor, arrays, elements)
     kernel = c.load("ptr", descriptor, KERNEL)
     small = c.compare("ule", elements, c.load("i64", descriptor, SERIAL))
-    grain = c.load("i64", descriptor, GRAIN)
+    # Not more chunks than eight for each thread: a larger grain keeps stretches of memory together.
+    threads = c.emit(f"zext i32 {c.emit('load i32, ptr @pool.wanted')} to i64")
+    share = c.word("udiv", elements, c.word("mul", threads, 8))
+    share = c.word("and", c.word("add", share, 1023), -1024)
+    grain = c.larger(share, c.load("i64", descriptor, GRAIN))
     limit = c.emit(f"select i1 {small}, i64 {elements}, i64 {grain}")
     c.unlocked(
         descriptor,
@@ -254,6 +254,29 @@ def _contiguous() -> tuple[Code, str]:
     )
     c.end()
     return c, c.function("launch.contiguous", _BUILTIN, "ptr")
+
+
+def _rows() -> tuple[Code, str]:
+    """``rows(arrays..., rows, columns, rows of a chunk, more scalars...)``; shapes were checked in Python."""
+    c = _Writer()
+    descriptor = c.begin()
+    count, scalar_count = c.load("i64", descriptor, N_ARRAYS), c.load("i64", descriptor, N_SCALARS)
+    c.leave_if(c.compare("ne", c.word("add", count, scalar_count), "%count"), c.failed)
+    arrays, scalars = c.slot(f"[{MAX_ARRAYS} x ptr]"), c.slot(f"[{MAX_SCALARS} x i64]")
+    c.take_scalars(descriptor, count, scalars)
+    with c.loop(0, count) as j:
+        item = c.load("ptr", "%args", j)
+        c.check_array(item, descriptor, arrays, j, native.C_CONTIGUOUS | native.ALIGNED)
+    rows, columns, grain = (c.load("i64", scalars, i) for i in range(3))
+    c.unlocked(
+        descriptor,
+        c.word("mul", rows, columns),
+        "launch.run",
+        *(f"ptr {c.load('ptr', descriptor, KERNEL)}", f"ptr {arrays}", f"ptr {scalars}"),
+        *(f"i64 {rows}", f"i64 {grain}"),
+    )
+    c.end()
+    return c, c.function("launch.rows", _BUILTIN, "ptr")
 
 
 def _run_table() -> list[tuple[Code, str]]:
@@ -496,7 +519,7 @@ def _strided() -> tuple[Code, str]:
 def _text(builtins: bool) -> str:
     parts = [*_run(), *_run_table(), *_run_strided()]
     if builtins:
-        parts += [_contiguous(), _table(), _strided()]
+        parts += [_contiguous(), _table(), _strided(), _rows()]
     declarations: dict[str, str] = {}
     for code, _ in parts:
         declarations |= code.declarations
@@ -514,6 +537,6 @@ def launcher() -> Launcher:
     imports = {"pool.run": threads.run_address, "pool.wanted": threads.wanted_address} | native.symbols()
     builtins = native.usable()
     plain = ["launch.run", "launch.run_table", "launch.run_strided"]
-    names = ["launch.contiguous", "launch.table", "launch.strided"] if builtins else []
+    names = ["launch.contiguous", "launch.table", "launch.strided", "launch.rows"] if builtins else []
     library = engine.build(_text(builtins), plain + names, imports)
-    return Launcher(*(library[n] for n in names) if names else (0, 0, 0), *(library[n] for n in plain))
+    return Launcher(*(library[n] for n in names) if names else (0, 0, 0, 0), *(library[n] for n in plain))
