@@ -1,6 +1,10 @@
-"""Automatic differentiation: `backward`, `grad`, the gradient modes."""
+"""Automatic differentiation: `backward`, `grad`, gradient modes, user-defined functions, hooks, checks."""
 
+from ..core.tensor import Tensor as Variable
+from . import graph
+from .anomaly_mode import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .differentiate import backward, grad
+from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import (
     enable_grad,
     inference_mode,
@@ -11,12 +15,20 @@ from .grad_mode import (
 )
 
 __all__ = [
+    "Function",
+    "FunctionCtx",
+    "Variable",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
+    "graph",
     "inference_mode",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
+    "once_differentiable",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]

@@ -85,6 +85,11 @@ def expand(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return x if x._a.shape == shape else REGISTRY["expand"](x, shape=shape)  # type: ignore[no-any-return]
 
 
+def contiguous(x: Tensor) -> Tensor:
+    """A copy in memory order."""
+    return REGISTRY["clone"](x)  # type: ignore[no-any-return]
+
+
 def unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Sum `g` over the dims that broadcasting a tensor of `shape` had expanded."""
     have = g._a.shape

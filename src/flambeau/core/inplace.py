@@ -37,7 +37,7 @@ def check_writable(t: Tensor, opname: str) -> None:
                 f"{describe(user_place(3))}). Use the out-of-place form, or wrap the update in torch.no_grad()."
             )
     a = t._a
-    if not a.flags.writeable or 0 in a.strides:
+    if (not a.flags.writeable or 0 in a.strides) and a.size:
         if any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape)):
             raise RuntimeError(
                 f"unsupported operation ({opname}): more than one element of the written-to tensor refers to a single "

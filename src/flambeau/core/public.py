@@ -299,16 +299,25 @@ def public(
                     kwargs["dim"] = kwargs.pop("axis")
                 if "keepdims" in kwargs and "keepdim" in positional:
                     kwargs["keepdim"] = kwargs.pop("keepdims")
-                result = fn(*args, **kwargs)
+                result = call(args, kwargs)
                 if target is not None:
                     return store_out(target, result, fname)
             else:
-                result = fn(*args)
+                try:
+                    result = fn(*args)
+                except AttributeError as e:
+                    raise not_a_tensor(e, fname) from None
             if grad_name is not None and type(result) is Tensor:
                 node = result._node
                 if node is not None and (type(node) is Node or type(node) is PlainNode):
                     node.extras().name = grad_name
             return result
+
+        def call(args: Any, kwargs: Any) -> Any:
+            try:
+                return fn(*args, **kwargs)
+            except AttributeError as e:
+                raise not_a_tensor(e, fname) from None
 
         positional = list(inspect.signature(fn).parameters)
         wrapper.__name__ = fname
@@ -316,6 +325,13 @@ def public(
         return wrapper  # type: ignore[return-value]
 
     return decorate
+
+
+def not_a_tensor(e: AttributeError, name: str) -> Exception:
+    """The error for an argument that is not a tensor: operations find out when they ask for its payload."""
+    if e.name == "_a":
+        return TypeError(f"{name}(): an argument must be Tensor, not {type(e.obj).__name__}")
+    return e
 
 
 def check_tensor(x: Any, name: str, position: str = "input") -> None:
@@ -458,11 +474,16 @@ def binary(
     doc: str = "",
     dunder: str = "",
     commutes: bool = False,
+    numbers: str = "",
 ) -> Any:
-    """Define a binary elementwise operation; as `unary`, and `dunder` names its operator (``__add__``)."""
+    """Define a binary elementwise operation; as `unary`, and `dunder` names its operator (``__add__``).
+
+    `numbers` says which operands may be Python numbers: "both" (one at a time), "other", or "none".
+    """
+    numbers = numbers or ("other" if kind == COMPARE else "both")
     op = families.pointwise_op(name, body, d, vjp=vjp, impl=impl, grad_name=grad_name)
     ufunc = op.info["ufunc"]
-    method_fn, reflected, slow = _binary_fast(op, name, ufunc, kind, reject)
+    method_fn, reflected, slow = _binary_fast(op, name, ufunc, kind, reject, numbers)
 
     def fn(input: Any, other: Any, *, out: Any = None) -> Any:
         if out is None:
@@ -504,7 +525,7 @@ def _operator(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _binary_fast(
-    op: Op, name: str, ufunc: Any, kind: str, reject: str
+    op: Op, name: str, ufunc: Any, kind: str, reject: str, numbers: str
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     plans = {}
     if op.differentiable:
@@ -592,6 +613,10 @@ def _binary_fast(
             if isinstance(self, Tensor):
                 return NotImplemented
             raise TypeError(f"{name}(): argument 'input' must be Tensor, not {type(self).__name__}")
+        if not isinstance(self, Tensor) and (numbers != "both" or not isinstance(other, Tensor)):
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(self).__name__}")
+        if numbers == "none" and not isinstance(other, Tensor):
+            raise TypeError(f"{name}(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
         if OVERRIDES:
             found = overridden(op.public, (self, other), {})
             if found is not None:

@@ -191,6 +191,10 @@ class Node(BaseNode):
         extra = self.extra
         return (extra and extra.name) or self.op.grad_name
 
+    @property
+    def n_out(self) -> int:
+        return self.op.n_out
+
     def unpack(self, k: int) -> Any:
         """Saved value `k` as a tensor with its history, after the version check."""
         value = self.saved[k]
@@ -448,7 +452,7 @@ def run_backward(
             parent: BaseNode = node.parent  # type: ignore[attr-defined]
             cts = pending.get(parent)
             if cts is None:
-                cts = pending[parent] = [None] * parent.op.n_out  # type: ignore[attr-defined]
+                cts = pending[parent] = [None] * parent.n_out  # type: ignore[attr-defined]
                 heapq.heappush(heap, (-parent.seq, parent))
             index = node.index  # type: ignore[attr-defined]
             cts[index] = g if cts[index] is None else add(cts[index], g)

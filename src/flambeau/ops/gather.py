@@ -63,7 +63,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """
     d = wrap_dim(dim, len(input._a.shape))
     if not numel(index):
-        return full(tuple(index._a.shape), 0, input._a.dtype)
+        none = base.index_view_op(base.reshape(input, (numel(input),)), index=(slice(0, 0),))
+        return base.reshape(none, tuple(index._a.shape))
     check_index(index, "gather", ("int64", "int32"))
     _same_dims(input, index, "gather")
     _fits(tuple(_at_least_1d(index)._a.shape), tuple(_at_least_1d(input)._a.shape), d, "self")

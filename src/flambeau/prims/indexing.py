@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import families as fam
 from ..core.families import Axis, Index, Shape
-from ..core.op import Op, bind
+from ..core.op import REGISTRY, Op, bind
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from .base import from_value, full, index_view_op, permute_op, reshape
@@ -383,5 +383,59 @@ def _diagonal(x: Any, *, offset: int, dim1: Axis, dim2: Axis) -> Any:
     return np.lib.stride_tricks.as_strided(part, (*shape, n), (*strides, x.strides[dim1] + x.strides[dim2]))
 
 
+def _as_strided(x: Any, *, size: Any, stride: Any, offset: int) -> Any:
+    """Any strided view of the memory of `x`, which is contiguous."""
+    flat = x.reshape(-1)[offset:]
+    return np.lib.stride_tricks.as_strided(flat, size, [s * x.itemsize for s in stride])
+
+
+def _positions(size: Any, stride: Any, offset: int) -> Any:
+    at = np.array(offset)
+    for n, s in zip(size, stride):
+        at = at[..., None] + np.arange(n) * s
+    return at
+
+
+def _as_strided_adjoint(g: Any, *, base_shape: Any, size: Any, stride: Any, offset: int) -> Any:
+    out = np.zeros(base_shape, g.dtype)
+    np.add.at(out.reshape(-1), _positions(size, stride, offset), g)
+    return out
+
+
+def _strided_batch(op_name: str) -> Any:
+    """Each example's memory follows the other's: one more size and stride in front."""
+
+    def batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict[str, Any]) -> Any:
+        args = fam.batch_to_front(args, batched, size)
+        if op_name == "as_strided_adjoint":
+            shape = params["base_shape"]
+        else:
+            args[0] = fam.contiguous(args[0])
+            shape = args[0]._a.shape[1:]
+        each = int(np.prod(shape))
+        moved = {**params, "size": (size, *params["size"]), "stride": (each, *params["stride"])}
+        if op_name == "as_strided_adjoint":
+            moved["base_shape"] = (size, *shape)
+        return bind(REGISTRY[op_name], tuple(args), moved), True
+
+    return batch
+
+
+as_strided_adjoint_op = fam.linear_op(
+    _as_strided_adjoint,
+    lambda g, size, stride, offset: as_strided_op(g, size=size, stride=stride, offset=offset),
+    name="as_strided_adjoint",
+    batch=_strided_batch("as_strided_adjoint"),
+)
+as_strided_op = fam.view_op(
+    _as_strided,
+    adjoint=lambda g, x_meta, size, stride, offset: as_strided_adjoint_op(
+        g, base_shape=tuple(x_meta.shape), size=size, stride=stride, offset=offset
+    ),
+    name="as_strided",
+    grad_name="AsStridedBackward0",
+)
+as_strided_op.batch = _strided_batch("as_strided")
+as_strided_op.put.batch = _strided_batch("as_strided_put")
 diagonal_op = fam.view_op(_diagonal, name="diagonal", grad_name="DiagonalBackward0")
 helpers["index_types"] = Index  # type: ignore[assignment]

@@ -102,28 +102,28 @@ maximum = binary(
     lambda k, a, b: k.max(a, b),
     (lambda t, a, b: tie_share(t, a > b, a == b), lambda t, a, b: tie_share(t, b > a, a == b)),
     reject="c",
-    inplace=False,
+    inplace=False, numbers="none"
 )
 minimum = binary(
     "minimum",
     lambda k, a, b: k.min(a, b),
     (lambda t, a, b: tie_share(t, a < b, a == b), lambda t, a, b: tie_share(t, b < a, a == b)),
     reject="c",
-    inplace=False,
+    inplace=False, numbers="none"
 )
 fmax = binary(
     "fmax",
     lambda k, a, b: k.fmax(a, b),
     (lambda t, a, b: masked(t, (a >= b) | isnan(b)), lambda t, a, b: masked(t, ~((a >= b) | isnan(b)))),
     reject="c",
-    inplace=False,
+    inplace=False, numbers="none"
 )
 fmin = binary(
     "fmin",
     lambda k, a, b: k.fmin(a, b),
     (lambda t, a, b: masked(t, (a <= b) | isnan(b)), lambda t, a, b: masked(t, ~((a <= b) | isnan(b)))),
     reject="c",
-    inplace=False,
+    inplace=False, numbers="none"
 )
 
 # ------------------------------------------------------------------------------------------------ exponentials
@@ -225,10 +225,10 @@ atan2 = binary(
     (lambda t, a, b: t * (b / (a * a + b * b)), lambda t, a, b: t * (-a / (a * a + b * b))),
     kind=FLOAT,
     reject="c",
-    aliases=("arctan2",),
+    aliases=("arctan2",), numbers="none"
 )
 hypot = binary(
-    "hypot", lambda k, a, b: k.hypot(a, b), (lambda t, a, y: t * (a / y), lambda t, b, y: t * (b / y)), reject="c"
+    "hypot", lambda k, a, b: k.hypot(a, b), (lambda t, a, y: t * (a / y), lambda t, b, y: t * (b / y)), reject="c", numbers="none"
 )
 sigmoid = unary(
     "sigmoid",
@@ -396,9 +396,9 @@ isneginf = unary("isneginf", lambda k, x: k.isneginf(x), kind=COMPARE, impl=lamb
 # ------------------------------------------------------------------------------------------------ logic and bits
 
 logical_not = unary("logical_not", lambda k, x: k.not_(x), kind=COMPARE)
-logical_and = binary("logical_and", lambda k, a, b: k.logical_and(a, b), kind=COMPARE)
-logical_or = binary("logical_or", lambda k, a, b: k.logical_or(a, b), kind=COMPARE)
-logical_xor = binary("logical_xor", lambda k, a, b: k.logical_xor(a, b), kind=COMPARE)
+logical_and = binary("logical_and", lambda k, a, b: k.logical_and(a, b), kind=COMPARE, numbers="none")
+logical_or = binary("logical_or", lambda k, a, b: k.logical_or(a, b), kind=COMPARE, numbers="none")
+logical_xor = binary("logical_xor", lambda k, a, b: k.logical_xor(a, b), kind=COMPARE, numbers="none")
 bitwise_and = binary("bitwise_and", lambda k, a, b: a & b, dunder="__and__", commutes=True, reject="fcV")
 bitwise_or = binary("bitwise_or", lambda k, a, b: a | b, dunder="__or__", commutes=True, reject="fcV")
 bitwise_xor = binary("bitwise_xor", lambda k, a, b: a ^ b, dunder="__xor__", commutes=True, reject="fcV")
@@ -487,14 +487,14 @@ copysign = binary(
     kind=FLOAT,
     reject="c",
 )
-nextafter = binary("nextafter", lambda k, a, b: k.nextafter(a, b), (lambda t: t, None), reject="c")
-gcd = binary("gcd", lambda k, a, b: k.gcd(a, b), reject="fcbV")
-lcm = binary("lcm", lambda k, a, b: k.lcm(a, b), reject="fcbV")
+nextafter = binary("nextafter", lambda k, a, b: k.nextafter(a, b), (lambda t: t, None), reject="c", numbers="none")
+gcd = binary("gcd", lambda k, a, b: k.gcd(a, b), reject="fcbV", numbers="none")
+lcm = binary("lcm", lambda k, a, b: k.lcm(a, b), reject="fcbV", numbers="none")
 heaviside = binary(
     "heaviside",
     lambda k, a, b: k.heaviside(a, b),
     impl=lambda a, b: np.where(a == 0, b, (a > 0).astype(getattr(b, "dtype", np.dtype(float)))),
-    reject="c",
+    reject="c", numbers="none"
 )
 
 # Writing over a tensor: the old values get no gradient, the new ones all of it.

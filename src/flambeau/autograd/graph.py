@@ -1,0 +1,127 @@
+"""Hooks on saved tensors, graph nodes, and what can be asked of a graph."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Iterator, Sequence
+
+from ..core.state import tls
+from ..core.tape import BaseNode as Node
+from ..core.tape import LeafNode, RemovableHandle
+from ..core.tensor import Tensor, node_of
+
+__all__ = ["Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version", "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks"]
+
+
+class saved_tensors_hooks:
+    """Within the block, every tensor saved for backward goes through `pack_hook`, and comes back through `unpack_hook`.
+
+    >>> import flambeau as torch
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> with torch.autograd.graph.saved_tensors_hooks(lambda t: t.numpy(force=True), torch.from_numpy):
+    ...     y = (x * x).sum()
+    >>> y.backward(); x.grad
+    tensor([2., 2.])
+    """
+
+    def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
+        self.pack_hook = pack_hook
+        self.unpack_hook = unpack_hook
+
+    def __enter__(self) -> None:
+        if tls.__dict__.get("hooks_disabled") is not None:
+            raise RuntimeError(tls.hooks_disabled)
+        tls.saved_hooks.append((self.pack_hook, self.unpack_hook))
+        tls.refresh()
+
+    def __exit__(self, *exc: Any) -> None:
+        tls.saved_hooks.pop()
+        tls.refresh()
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """Keep saved tensors in CPU memory; here they are there already."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        super().__init__(lambda t: t, lambda t: t)
+
+
+@contextlib.contextmanager
+def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
+    """Within the block, entering saved_tensors_hooks is an error with this message."""
+    prev = tls.__dict__.get("hooks_disabled")
+    tls.hooks_disabled = error_message
+    try:
+        yield
+    finally:
+        tls.hooks_disabled = prev
+
+
+class GradientEdge(tuple):  # type: ignore[type-arg]
+    """(node, output number)."""
+
+    node = property(lambda self: self[0])
+    output_nr = property(lambda self: self[1])
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """The edge along which the gradient of `tensor` arrives.
+
+    Raises: RuntimeError when the tensor does not require grad.
+    """
+    node = node_of(tensor)
+    if node is None:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    return GradientEdge((node, 0))
+
+
+def increment_version(tensor: Any) -> None:
+    """Count an in-place change that autograd could not see."""
+    from ..core.tensor import storage
+
+    for t in [tensor] if isinstance(tensor, Tensor) else tensor:
+        storage(t).written("increment_version")
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None], *, mode: str = "all") -> Any:
+    """Call `fn` with the gradients of several tensors once all (or any one) of them are there.
+
+    Raises: ValueError for other modes.
+    """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    got: dict[int, Any] = {}
+    fired = [False]
+
+    def hook(i: int) -> Callable[[Tensor], None]:
+        def receive(g: Tensor) -> None:
+            if mode == "any":
+                if not fired[0]:
+                    fired[0] = True
+                    fn(g)
+                return
+            got[i] = g
+            if len(got) == len(tensors):
+                values = [got[k] for k in range(len(tensors))]
+                got.clear()
+                fn(values)
+
+        return receive
+
+    handles = [RemovableHandle(node_of(t).extras().tensor_hooks, hook(i)) for i, t in enumerate(tensors)]  # type: ignore[union-attr]
+
+    class Handles:
+        def remove(self) -> None:
+            for h in handles:
+                h.remove()
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *exc: Any) -> None:
+            self.remove()
+
+    return Handles()
+
+
+_ = LeafNode

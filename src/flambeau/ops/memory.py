@@ -1,0 +1,200 @@
+"""Operations about memory: strided views, resizing, re-pointing a tensor."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, Optional
+
+import numpy as np
+
+from ..core.eager import raw
+from ..core.public import METHODS, public
+from ..core.state import tls
+from ..core.tape import helpers
+from ..core.tensor import Storage, Tensor, storage
+from ..prims.indexing import as_strided_op
+from ..runtime import types
+from ..runtime.dtypes import dtype
+from ..runtime.types import check_device
+from .args import as_dtype, check_sizes, int_tuple, sizes
+from .creation import empty_array, finish
+from .shape import contiguous
+from ..prims.base import from_value
+
+
+def _memory(x: Tensor) -> tuple[Tensor, int]:
+    """(the tensor whose contiguous memory `x` lies in, offset of `x` in it)."""
+    root = x._base if x._base is not None else x
+    if not root.is_contiguous():
+        return contiguous(x), 0
+    return root, x.storage_offset()
+
+
+@public(inplace=False)
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: Optional[int] = None) -> Tensor:
+    """The view of the tensor's memory with these sizes, strides and offset (in elements).
+
+    Raises: RuntimeError when it would reach outside the memory.
+    """
+    shape, strides = int_tuple(size, "as_strided"), int_tuple(stride, "as_strided")
+    if len(shape) != len(strides):
+        raise RuntimeError("mismatch in length of strides and shape")
+    if any(s < 0 for s in strides):
+        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}")
+    check_sizes(shape, "as_strided")
+    root, own = _memory(input)
+    offset = own if storage_offset is None else int(storage_offset)
+    if offset < 0:
+        raise RuntimeError(f"Tensor: invalid storage offset {offset}")
+    total = math.prod(root._a.shape)
+    if all(shape) and shape is not None:
+        last = offset + sum((n - 1) * s for n, s in zip(shape, strides))
+        if last >= total:
+            raise RuntimeError(
+                f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, and itemsize {input.element_size()} "
+                f"requiring a storage size of {(last + 1) * input.element_size()} are out of bounds for storage of size "
+                f"{total * input.element_size()}"
+            )
+    return as_strided_op(root, size=shape, stride=strides, offset=offset)  # type: ignore[no-any-return]
+
+
+def _replace(t: Tensor, a: Any) -> None:
+    t._a = a
+    t._base = None
+    old = t._st
+    t._st = Storage()
+    if old is not None:
+        t._st.version = old.version + 1
+
+
+def resize_(self: Tensor, *size: Any, memory_format: Any = types.contiguous_format) -> Tensor:
+    """Change the shape in place; what fits of the elements stays, new memory is uninitialised.
+
+    Raises: RuntimeError for tensors that require grad.
+    """
+    shape = sizes(size, "resize_")
+    check_sizes(shape, "resize_", self._a.dtype.itemsize)
+    if self.requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    if tls.stack:
+        raise RuntimeError("resize_ is not possible inside a transform: use reshape, narrow or pad")
+    a = raw(self)
+    if a.shape == shape:
+        return self
+    n = math.prod(shape)
+    flat = a.reshape(-1)
+    new = empty_array(shape, a.dtype)
+    k = min(n, flat.size)
+    if a.size >= n and a.flags.c_contiguous:
+        self._a = flat[:n].reshape(shape)
+        return self
+    new.reshape(-1)[:k] = flat[:k]
+    _replace(self, new)
+    return self
+
+
+def resize_as_(self: Tensor, other: Tensor, memory_format: Any = types.contiguous_format) -> Tensor:
+    """``resize_(other.size())``."""
+    return resize_(self, tuple(other._a.shape))
+
+
+def resize_out(t: Tensor, shape: tuple[int, ...]) -> None:
+    """Give an ``out=`` tensor the shape of the result; a warning when it was not empty."""
+    if t._a.size:
+        warnings.warn(
+            f"An output with one or more elements was resized since it had shape {list(t._a.shape)}, which does not match the required "
+            f"output shape {list(shape)}. This behavior is deprecated; resize out with t.resize_(0) first.",
+            UserWarning,
+            stacklevel=4,
+        )
+    _replace(t, empty_array(shape, t._a.dtype))
+
+
+helpers["resize_out"] = resize_out
+
+
+def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
+    """Make this tensor share the memory of another (or of a storage), with the given geometry."""
+    if source is None:
+        _replace(self, np.empty(0, self._a.dtype))
+        return self
+    if not isinstance(source, Tensor):
+        source = source._tensor(self._a.dtype)
+    if source._a.dtype != self._a.dtype:
+        raise RuntimeError(f"Could not set tensor of type {source.type()} to a tensor of type {self.type()}")
+    view = source
+    if size is not None:
+        shape = int_tuple(size, "set_")
+        strides = int_tuple(stride, "set_") if stride is not None else _contiguous_strides(shape)
+        view = as_strided(source, shape, strides, storage_offset)
+    self._a = view._a
+    self._st = storage(view)
+    self._base = view._base
+    if view._base is not None:
+        self._how = view._how
+    return self
+
+
+def _contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    out = []
+    step = 1
+    for n in reversed(shape):
+        out.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(out))
+
+
+for _fn in (resize_, resize_as_, set_):
+    METHODS[_fn.__name__] = _fn
+    setattr(Tensor, _fn.__name__, _fn)
+
+
+@public(method=False)
+def empty_strided(
+    size: Any, stride: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """An uninitialised tensor with the given sizes and strides (in elements)."""
+    shape, strides = int_tuple(size, "empty_strided"), int_tuple(stride, "empty_strided")
+    if len(shape) != len(strides):
+        raise RuntimeError(f"dimensionality of sizes ({len(shape)}) must match dimensionality of strides ({len(strides)})")
+    if any(s < 0 for s in strides):
+        raise RuntimeError(f"empty_strided: Negative strides are not supported, got {list(strides)}")
+    d = as_dtype(dtype)
+    check_sizes(shape, "empty_strided", d.itemsize)
+    if device is not None:
+        check_device(device)
+    need = 1 + sum((n - 1) * s for n, s in zip(shape, strides)) if all(shape) else 0
+    memory = empty_array((need,), d.numpy)
+    a = np.lib.stride_tricks.as_strided(memory, shape, [s * d.itemsize for s in strides])
+    return finish(from_value(a), requires_grad)
+
+
+@public(method=False)
+def empty_permuted(
+    size: Any, physical_layout: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """An uninitialised tensor of this shape whose dims lie in memory in the order given (outermost first)."""
+    shape, order = int_tuple(size, "empty_permuted"), int_tuple(physical_layout, "empty_permuted")
+    if len(shape) != len(order):
+        raise RuntimeError(f"Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = {len(shape)} is not equal to len(physical_layout) = {len(order)}")
+    if sorted(order) != list(range(len(shape))):
+        for d in order:
+            if not 0 <= d < len(shape):
+                raise RuntimeError(f"Dimension out of range (expected to be between 0 and {len(shape) - 1}, but got {d}).  NB: negative dims not currently supported; file an issue if you want it.")
+        raise RuntimeError("Duplicate dim not allowed")
+    d = as_dtype(dtype)
+    check_sizes(shape, "empty_permuted", d.itemsize)
+    if device is not None:
+        check_device(device)
+    memory = empty_array(tuple([shape[i] for i in order]), d.numpy)
+    return finish(from_value(memory.transpose(np.argsort(order))), requires_grad)
+
+
+def _new_empty_strided(self: Tensor, size: Any, stride: Any, dtype: Optional[dtype] = None, **kw: Any) -> Tensor:
+    """``empty_strided`` with this tensor's dtype unless another is given."""
+    return empty_strided(size, stride, dtype=dtype if dtype is not None else self.dtype, **kw)
+
+
+setattr(Tensor, "new_empty_strided", _new_empty_strided)
+METHODS["new_empty_strided"] = _new_empty_strided
