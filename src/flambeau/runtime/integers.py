@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -36,17 +35,19 @@ def _representable_range(dtype: np.dtype[Any], low: int, high: int) -> tuple[int
     """The nearest bounds for which values rounded to a floating ``dtype`` stay in [low, high)."""
     digits = FLOATS[dtype][0]
 
-    def rounded(value: int) -> int:
-        nearest = float(narrow(np.array(min(value, _INT64_MAX), np.int64), dtype))
-        return int(nearest) if math.isfinite(nearest) and -(2.0**63) <= nearest < 2.0**63 else _INT64_MIN
+    def rounded(value: int) -> float:
+        with np.errstate(over="ignore"):
+            return float(narrow(np.array(min(value, _INT64_MAX), np.int64), dtype))
 
     def spacing(value: int) -> int:
         return 1 << max((abs(value).bit_length() - 1) - digits + 1, 0)
 
-    if rounded(low + 1) < low:
-        low = rounded(low + 1) + spacing(low + 1)
-    if rounded(high - 1) >= high:
-        high = rounded(high - 1) - spacing(high - 1)
+    above_low, below_high = rounded(low + 1), rounded(high - 1)
+    if above_low < low:
+        low = int(above_low) + spacing(low + 1)
+    # From 2**63 on, PyTorch's conversion back to an integer wraps, and it leaves the bound as it is.
+    if high <= below_high < 2.0**63:
+        high = int(below_high) - spacing(high - 1)
     return low, high
 
 
