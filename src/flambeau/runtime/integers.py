@@ -43,7 +43,7 @@ def _representable_range(dtype: np.dtype[Any], low: int, high: int) -> tuple[int
         return 1 << max((abs(value).bit_length() - 1) - digits + 1, 0)
 
     above_low, below_high = rounded(low + 1), rounded(high - 1)
-    if above_low < low:
+    if -(2.0**64) < above_low < low:
         low = int(above_low) + spacing(low + 1)
     # From 2**63 on, PyTorch's conversion back to an integer wraps, and it leaves the bound as it is.
     if high <= below_high < 2.0**63:
