@@ -1,0 +1,8 @@
+"""Neural networks: modules, parameters, initialisation, functional forms, utilities."""
+
+from . import functional, init, modules, parameter, utils
+from .modules import *
+from .modules import __all__ as _modules
+from .parameter import Buffer, Parameter
+
+__all__ = ["Buffer", "Parameter", "functional", "init", "modules", "parameter", "utils", *_modules]

@@ -1,0 +1,1 @@
+"""Helpers for training: gradient clipping, flat parameter vectors, sequences of different lengths."""
