@@ -11,7 +11,7 @@ from .dialect import Dialect, Value
 from .engine import Host
 from .types import COMPUTE, Compute, Storage, storage
 
-__all__ = ["Body", "Source", "attributes", "write_kernel"]
+__all__ = ["Body", "Memory", "Source", "attributes", "load_scalar", "write_kernel"]
 
 Body = Callable[..., Any]
 
@@ -36,7 +36,7 @@ def attributes(host: Host) -> str:
     return f"attributes #0 = {{ nounwind {width} }}\n"
 
 
-class _Memory:
+class Memory:
     """Reads and writes whole vectors, and the part of a vector at the end of an array."""
 
     def __init__(self, k: Dialect) -> None:
@@ -144,9 +144,9 @@ def write_kernel(
     # As many lanes as fill a register with the widest type in memory; narrower values use part of one.
     lanes = host.vector_bits // max(max(s.compute.bits, 8) for s in inputs + outputs)
     k = Dialect(host, lanes)
-    memory = _Memory(k)
+    memory = Memory(k)
     pointers = [k.load("ptr", "%arrays", i) for i in range(len(outputs) + len(inputs))]
-    scalars = [_load_scalar(k, i, type) for i, type in enumerate(scalar_types)]
+    scalars = [load_scalar(k, i, type) for i, type in enumerate(scalar_types)]
     fixed: list[Value | None] = []
     for kind, pointer, same in zip(inputs, pointers[len(outputs) :], uniform, strict=True):
         if not same:
@@ -228,7 +228,7 @@ def write_kernel(
     return Source(text, frozenset(k.libm), tuple(scalar_types), 0.3 * cost / lanes + 0.01 * moved)
 
 
-def _load_scalar(k: Dialect, index: int, type: Compute) -> Value:
+def load_scalar(k: Dialect, index: int, type: Compute) -> Value:
     if type.kind == "f":
         ref = k.load("double", "%scalars", index)
         if type.bits == 32:
@@ -240,7 +240,7 @@ def _load_scalar(k: Dialect, index: int, type: Compute) -> Value:
     return k.splat(ref, type)
 
 
-def _part_counts(k: Dialect, memory: _Memory, rest: str, unroll: int) -> tuple[list[str], list[str]]:
+def _part_counts(k: Dialect, memory: Memory, rest: str, unroll: int) -> tuple[list[str], list[str]]:
     """How many lanes of each unrolled vector exist, when `rest` elements are left in all."""
     counts, masks = [], []
     for u in range(unroll):
