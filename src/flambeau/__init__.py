@@ -7,7 +7,7 @@ import warnings as _warnings
 # NumPy warns about 1/0 and the like; PyTorch does not.  Only calls made from our own modules are silenced.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"flambeau(\.|$)")
 
-from . import autograd, func, ops, random  # noqa: E402
+from . import autograd, func, ops, random, special  # noqa: E402
 from .core import public as _public  # noqa: E402
 from .core.state import defaults as _defaults  # noqa: E402
 from .core.tensor import Tensor  # noqa: E402

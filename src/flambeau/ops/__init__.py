@@ -3,9 +3,9 @@
 from typing import Any
 
 from ..core.public import FUNCTIONS
-from . import conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape
+from . import conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape, special
 
-_modules = (conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape)
+_modules = (conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape, special)
 
 
 def __getattr__(name: str) -> Any:

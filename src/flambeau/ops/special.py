@@ -1,0 +1,147 @@
+"""Composites among the special functions, and the orthogonal polynomials."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from ..core.public import FLOAT, FUNCTIONS, binary, convert, public
+from ..core.state import defaults
+from ..core.tensor import Tensor
+from ..prims import special_functions as sf
+from ..prims.pointwise import log, log1p, where_op
+from .args import dtype_of
+
+
+def _floating(x: Tensor) -> Tensor:
+    return convert(x, defaults.dtype) if x._a.dtype.kind in "bui" else x
+
+
+@public(out=True, inplace=True, aliases=("special_logit",))
+def logit(input: Tensor, eps: Optional[float] = None) -> Tensor:
+    """``log(x / (1 - x))``, with x first clamped to [eps, 1 - eps] if eps is given."""
+    x = _floating(input)
+    if x._a.dtype.kind == "c":
+        raise RuntimeError('"logit_cpu" not implemented for complex dtypes')
+    if eps is not None:
+        clamped = FUNCTIONS["clamp"](x, eps, 1 - eps)
+        return log(clamped / (1 - clamped))  # type: ignore[no-any-return]
+    return log(x / (1 - x))  # type: ignore[no-any-return]
+
+
+@public(out=True, aliases=("special_polygamma",), name="polygamma", method=False)
+def polygamma(n: Any, input: Any = None) -> Tensor:
+    """The n-th derivative of the digamma function.
+
+    Raises: RuntimeError for negative n.
+    """
+    if isinstance(n, Tensor):
+        n, input = input, n
+    if n < 0:
+        raise RuntimeError(f"polygamma(n, x) does not support negative n: {n}")
+    return sf.polygamma_n(int(n), _floating(input))
+
+
+def _polygamma_method(self: Tensor, n: int) -> Tensor:
+    """The n-th derivative of the digamma function."""
+    return polygamma(n, self)
+
+
+setattr(Tensor, "polygamma", _polygamma_method)
+setattr(Tensor, "polygamma_", lambda self, n: self.copy_(polygamma(n, self)))
+
+
+@public(out=True, inplace=True, aliases=("special_multigammaln",))
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The log of the multivariate gamma function of dimension p.
+
+    Raises: RuntimeError for p < 1.
+    """
+    if p < 1:
+        raise RuntimeError("p has to be greater than or equal to 1")
+    x = _floating(input)
+    total = p * (p - 1) / 4 * math.log(math.pi)
+    y = None
+    for j in range(p):
+        part = sf.lgamma(x - j / 2)
+        y = part if y is None else y + part
+    return y + total  # type: ignore[operator, no-any-return]
+
+
+@public(method=False, name="special_log_softmax")
+def special_log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """``flambeau.log_softmax``."""
+    return FUNCTIONS["log_softmax"](input, dim, dtype=dtype)  # type: ignore[no-any-return]
+
+
+@public(method=False, name="special_softmax")
+def special_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """``flambeau.softmax``."""
+    return FUNCTIONS["softmax"](input, dim, dtype=dtype)  # type: ignore[no-any-return]
+
+
+# Three-term recurrences (Abramowitz & Stegun, table 22.7): p0, p1(x), and p_{k+1} from x, k, p_k, p_{k-1}.
+_POLYNOMIALS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, int, Any, Any], Any]]] = {
+    "chebyshev_polynomial_t": (lambda x: x, lambda x, k, p, q: 2 * x * p - q),
+    "chebyshev_polynomial_u": (lambda x: 2 * x, lambda x, k, p, q: 2 * x * p - q),
+    "chebyshev_polynomial_v": (lambda x: 2 * x - 1, lambda x, k, p, q: 2 * x * p - q),
+    "chebyshev_polynomial_w": (lambda x: 2 * x + 1, lambda x, k, p, q: 2 * x * p - q),
+    "hermite_polynomial_h": (lambda x: 2 * x, lambda x, k, p, q: 2 * (x * p - k * q)),
+    "hermite_polynomial_he": (lambda x: x, lambda x, k, p, q: x * p - k * q),
+    "laguerre_polynomial_l": (lambda x: 1 - x, lambda x, k, p, q: ((2 * k + 1 - x) * p - k * q) / (k + 1)),
+    "legendre_polynomial_p": (lambda x: x, lambda x, k, p, q: ((2 * k + 1) * x * p - k * q) / (k + 1)),
+}
+for _kind in "tuvw":
+    _first, _next = _POLYNOMIALS[f"chebyshev_polynomial_{_kind}"]
+    _POLYNOMIALS[f"shifted_chebyshev_polynomial_{_kind}"] = (
+        lambda x, f=_first: f(2 * x - 1),  # type: ignore[misc]
+        lambda x, k, p, q, g=_next: g(2 * x - 1, k, p, q),  # type: ignore[misc]
+    )
+
+
+def _polynomial(name: str) -> Any:
+    first, step = _POLYNOMIALS[name]
+
+    def impl(x: Any, n: Any) -> Any:
+        like = next(v for v in (x, n) if isinstance(v, np.ndarray))
+        xs, ns = np.broadcast_arrays(np.asarray(x, np.float64), np.trunc(np.asarray(n, np.float64)))
+        result = np.where(ns < 0, 0.0, 1.0)
+        top = int(ns.max()) if ns.size and np.isfinite(ns.max()) else 0
+        before, current = np.ones_like(xs), first(xs)
+        for k in range(1, top + 1):
+            result = np.where(ns == k, current, result)
+            before, current = current, step(xs, k, current, before)
+        return result.astype(like.dtype)
+
+    return binary(f"special_{name}", lambda k, x, n: getattr(k, name)(x, n), impl=impl, kind=FLOAT, method=False, inplace=False, reject="c")
+
+
+for _name in _POLYNOMIALS:
+    _polynomial(_name)
+
+
+@public(inplace=True, out=True)
+def deg2rad(input: Tensor) -> Tensor:
+    """Degrees to radians."""
+    if input._a.dtype.kind == "c":
+        raise RuntimeError("deg2rad is not supported for complex tensors.")
+    return _floating(input) * (math.pi / 180)
+
+
+@public(inplace=True, out=True)
+def rad2deg(input: Tensor) -> Tensor:
+    """Radians to degrees."""
+    if input._a.dtype.kind == "c":
+        raise RuntimeError("rad2deg is not supported for complex tensors.")
+    return _floating(input) * (180 / math.pi)
+
+
+@public(inplace=True, out=True)
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """``input * 2 ** other``."""
+    return input * FUNCTIONS["pow"](2.0, other)
+
+
+_ = (log1p, where_op, dtype_of)
