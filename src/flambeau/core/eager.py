@@ -8,10 +8,12 @@ import numpy as np
 
 from .state import tls
 from .tape import record
-from .tensor import Tensor, from_array, make_view
+from .tensor import Tensor, make_view, new_object, storage, wrap
 
 if TYPE_CHECKING:
     from .op import Op
+
+ndarray, asarray = np.ndarray, np.asarray
 
 
 def raw(x: Any) -> Any:
@@ -27,33 +29,51 @@ def raw(x: Any) -> Any:
     return x
 
 
-def call_impl(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    """The implementation's result, with NumPy's complaints turned into PyTorch's exception types."""
+def complain(op: Op, args: tuple[Any, ...], params: dict[str, Any], e: Exception) -> Any:
+    """After a failed call: the result without warnings, or the error in PyTorch's exception types."""
+    for x in args:
+        raw(x)
     arrays = [raw(x) for x in args]
-    try:
-        return op.impl(*arrays, **params)
-    except RuntimeWarning:  # floating-point warnings made errors by the user's filters: PyTorch has none
+    if isinstance(e, RuntimeWarning):  # floating-point warnings made errors by the user's filters: PyTorch has none
         with np.errstate(all="ignore"):
             return op.impl(*arrays, **params)
-    except np.linalg.LinAlgError:
-        raise
-    except ValueError as e:
+    if isinstance(e, ValueError) and not isinstance(e, np.linalg.LinAlgError):
         shapes = ", ".join(str(list(np.shape(a))) for a in arrays if isinstance(a, np.ndarray))
         raise RuntimeError(f"{op.name}: {e} (input shapes: {shapes})") from None
+    if isinstance(e, MemoryError):
+        raise RuntimeError(f"{op.name}: not enough memory: {e}") from None
+    raise e
 
 
 def eager(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """Run `op` now on arrays; record it if an input requires grad and grad mode is on."""
-    result = call_impl(op, args, params)
+    tracked = False
+    arrays = []
+    for x in args:
+        if isinstance(x, Tensor):
+            arrays.append(x._a)
+            if x._node is not None:
+                tracked = True
+        else:
+            arrays.append(x)
+    try:
+        result = op.impl(*arrays, **params)
+    except Exception as e:
+        result = complain(op, args, params, e)
     if op.n_out == 1:
-        out: Any = from_array(result)
+        out: Any = new_object(Tensor)
+        out._a = result if type(result) is ndarray else asarray(result)
+        out._node = None
+        out._st = None
+        out._base = None
         if op.is_view:
             make_view(out, args[0], op, params)
     else:
-        out = tuple(from_array(r) for r in result)
-    if op.differentiable and tls.grad:
-        for x in args:
-            if isinstance(x, Tensor) and x._node is not None:
-                record(op, args, params, out)
-                break
+        out = tuple([wrap(r if type(r) is ndarray else asarray(r)) for r in result])
+    if tracked and op.differentiable and tls.grad:
+        record(op, args, params, out)
+    elif tls.inference:
+        for t in (out,) if op.n_out == 1 else out:
+            if not op.is_view:
+                storage(t).inference = True
     return out

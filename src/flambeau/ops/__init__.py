@@ -3,9 +3,9 @@
 from typing import Any
 
 from ..core.public import FUNCTIONS
-from . import conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape, special
+from . import contraction, conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape, special
 
-_modules = (conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape, special)
+_modules = (contraction, conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape, special)
 
 
 def __getattr__(name: str) -> Any:

@@ -218,7 +218,6 @@ def meshgrid(*tensors: Any, indexing: Optional[str] = None) -> tuple[Tensor, ...
         expand_to(base.reshape(x, tuple([n if k == i else 1 for k, n in enumerate(shape)])), shape) for i, x in enumerate(xs)
     ]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 
