@@ -172,7 +172,7 @@ CASES = [
 ]
 
 # Attributes that only PyTorch's implementation needs.
-PRIVATE = {"_flat_weight_refs", "_flat_weights", "_is_hf_initialized"}
+PRIVATE = {"_flat_weight_refs", "_flat_weights", "use_nested_tensor"}
 
 
 def build(lib, name, args, kwargs):
