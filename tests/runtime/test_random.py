@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flambeau.runtime import box_muller, native_draws
 from flambeau.runtime import distributions as D
 from flambeau.runtime.mt19937 import Generator, default_generator
 
@@ -655,3 +656,74 @@ def test_extreme_parameters_stay_quiet_and_infinite() -> None:
         assert np.isinf(D.log_normal(generator, (8,), np.float64, 1e4, 1)).all()
         assert D.multinomial(generator, np.array([0.0, 1.0, 0.0]), 3).tolist() == [1, 0, 2]
         assert D.multinomial(generator, np.zeros((0, 3)), 2).shape == (0, 2)
+
+
+# Generated code: the same bits as without it.
+
+
+@pytest.fixture
+def native() -> Any:
+    from flambeau.compiler import random_kernels
+
+    loaded = random_kernels.load()
+    if loaded is None:
+        pytest.skip("no generated code on this machine")
+    return loaded
+
+
+def test_generated_engine_outputs(native: Any) -> None:
+    plain, fast = Generator().manual_seed(8), np.random.MT19937(0)
+    np.random.RandomState(fast).seed(8)
+    for n in (0, 1, 3, 600, 19, 1, 623, 624, 625, 5000, 7, 40000):
+        out = np.empty(n, np.uint32)
+        native.outputs(fast.ctypes.state_address, out)
+        np.testing.assert_array_equal(out, plain.raw32(n))
+
+
+@pytest.mark.parametrize("parameters", [(0.0, 1.0), (0.3, 1.7), (0.0, 0.02), (5.0, 0.0)])
+def test_generated_normals(native: Any, parameters: tuple[float, float]) -> None:
+    if not native.has_normal32:
+        pytest.skip("no fused multiply-add")
+    bits = np.random.default_rng(0).integers(0, 2**32, 1 << 16, np.uint32)
+    bits[:32] = np.repeat([0, 0xFFFFFF], 16)  # the least and the largest uniforms
+    uniform = (bits & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)
+    expected = box_muller.fill16_float32(uniform, *parameters)
+    native.normal32(bits, *parameters)
+    np.testing.assert_array_equal(bits, expected.view(np.uint32))
+
+
+def test_generated_functions_replace_the_slow_ones(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Callable[[Generator], Any]] = [
+        lambda g: D.uniform(g, (5000,), np.float32),
+        lambda g: D.uniform(g, (5000,), np.float64, -1, 2),
+        lambda g: D.normal(g, (5001,), np.float32),
+        lambda g: D.normal(g, (5001,), ml_dtypes.bfloat16),
+        lambda g: D.normal(g, (5001,), np.float64, 1, 2),
+        lambda g: D.normal(g, (5001,), np.float64, contiguous=False),
+        lambda g: D.cauchy(g, (500,), np.float64),
+        lambda g: D.exponential(g, (500,), np.float64),
+        lambda g: D.log_normal(g, (500,), np.float64),
+        lambda g: D.log_normal(g, (500,), np.float64, 1e3, 1),
+        lambda g: D.randperm(g, 5000),
+    ]
+
+    def results() -> list[Any]:
+        generator = Generator().manual_seed(12)
+        return [call(generator) for call in calls] + [generator.get_state()]
+
+    monkeypatch.setattr(native_draws._State, "loader", None)
+    monkeypatch.setattr(native_draws._State, "loaded", None)
+    plain = results()
+    monkeypatch.setattr(native_draws._State, "loaded", native)
+    for fast, slow in zip(results(), plain):
+        assert fast.tobytes() == slow.tobytes()
+
+
+def test_loading_waits_until_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("loader", "loaded", "saving"):
+        monkeypatch.setattr(native_draws._State, name, getattr(native_draws._State, name))
+    loads: list[int] = []
+    native_draws.offer(lambda: loads.append(1))  # type: ignore[func-returns-value]
+    assert native_draws.kernels(1e-6) is None and loads == []
+    assert native_draws.kernels(1.0) is None and loads == [1]
+    assert native_draws.kernels(1.0) is None and loads == [1]

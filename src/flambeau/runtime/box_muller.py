@@ -17,13 +17,14 @@ and a rounding to float32; the sum's first rounding can only matter in one case 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fill16_float32", "fill16_float64", "libm", "multiply_add", "pairs"]
+from flambeau.runtime.native_draws import kernels
+
+__all__ = ["fill16_float32", "fill16_float64", "libm", "multiply_add", "normals_from_bits", "pair", "pairs"]
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -168,12 +169,29 @@ def fill16_float32(uniform: F32, mean: float, std: float) -> F32:
     return result.reshape(-1)
 
 
+def normals_from_bits(bits: npt.NDArray[np.uint32], mean: float, std: float) -> F32:
+    """`fill16_float32` for outputs of the engine, whose low 24 bits are the uniforms; works in their memory."""
+    native = kernels(4e-5 + 8e-9 * bits.size)
+    normals = bits.view(np.float32)
+    if native is not None and native.has_normal32:
+        native.normal32(bits, mean, std)
+    else:
+        bits &= 0xFFFFFF
+        normals[...] = fill16_float32(bits.astype(np.float32) * np.float32(2.0**-24), mean, std)
+    return normals
+
+
 def libm(function: Callable[[float], float], x: F64) -> F64:
     """The C library's ``function`` (from `math`) of each element.
 
     NumPy's own vector versions are faster, but round up to 8 % of float64 results to the other neighbour.
     """
-    return np.fromiter(map(function, x.reshape(-1).tolist()), np.float64, x.size).reshape(x.shape)
+    native = kernels(x.size * 4e-8) if x.size >= 32 else None
+    if native is None:
+        return np.fromiter(map(function, x.reshape(-1).tolist()), np.float64, x.size).reshape(x.shape)
+    result = x.reshape(-1).copy()
+    native.libm[function.__name__](result)
+    return result.reshape(x.shape)
 
 
 def multiply_add(x: F64, factor: float, term: float) -> F64:
@@ -216,13 +234,24 @@ def fill16_float64(uniform: F64, mean: float, std: float) -> F64:
     return result.reshape(-1)
 
 
-def pairs(uniform: Iterable[float]) -> list[float]:
+def pairs(uniform: F64) -> F64:
     """Standard normals from an even number of float64 uniforms: (angle, radius) pairs give (cos, sin) pairs."""
-    result: list[Any] = []
-    stream = iter(uniform)
-    for angle, u in zip(stream, stream):
-        radius = math.sqrt(-2 * math.log1p(-u))
-        theta = 2 * math.pi * angle
-        result.append(radius * math.cos(theta))
-        result.append(radius * math.sin(theta))
-    return result
+    if uniform.size > 32:
+        radius = np.sqrt(-2 * libm(math.log1p, -uniform[1::2]))
+        theta = 2 * math.pi * uniform[0::2]
+        result = np.empty_like(uniform)
+        np.multiply(radius, libm(math.cos, theta), out=result[0::2])
+        np.multiply(radius, libm(math.sin, theta), out=result[1::2])
+        return result
+    values: list[float] = []
+    stream = iter(uniform.tolist())
+    for turn, u in zip(stream, stream):
+        values.extend(pair(turn, u))
+    return np.array(values, np.float64)
+
+
+def pair(turn: float, u: float) -> tuple[float, float]:
+    """The two normals that two uniforms make."""
+    radius = math.sqrt(-2 * math.log1p(-u))
+    theta = 2 * math.pi * turn
+    return radius * math.cos(theta), radius * math.sin(theta)

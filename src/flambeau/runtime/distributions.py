@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flambeau.runtime.box_muller import fill16_float32, fill16_float64, libm, multiply_add, pairs
+from flambeau.runtime.box_muller import fill16_float64, libm, multiply_add, normals_from_bits, pairs
 from flambeau.runtime.draws import (
     BFLOAT16,
     F16,
@@ -42,6 +42,7 @@ from flambeau.runtime.draws import (
     not_implemented,
     number,
     pieces,
+    quiet_pieces,
     type_name,
     unit32,
     unit64,
@@ -176,7 +177,7 @@ def normal(
         raise not_implemented("normal_kernel_cpu", dtype)
     if size >= 16 and contiguous:
         return _blocks_of_normals(generator, shape, dtype, mean, std)
-    return pieces(
+    return quiet_pieces(
         generator,
         shape,
         dtype,
@@ -195,30 +196,44 @@ def _blocks_of_normals(
     result = empty(shape, dtype)
     flat = result.reshape(-1)
     whole = flat.size - flat.size % 16
-    unit, transform = (unit64, fill16_float64) if dtype == F64 else (unit32, fill16_float32)
+    if dtype == F64:
+
+        def draw(n: int) -> Array:
+            return fill16_float64(unit64(generator, n), mean, std)
+
+    else:
+
+        def draw(n: int) -> Array:
+            bits = np.empty(n, np.uint32)
+            generator.fill32(bits)
+            return normals_from_bits(bits, mean, std)
+
     with generator.lock, np.errstate(all="ignore"):
         for start in range(0, whole, PIECE):
-            uniforms: Any = unit(generator, min(PIECE, whole - start))
-            flat[start : min(start + PIECE, whole)] = transform(uniforms, mean, std)
+            stop = min(start + PIECE, whole)
+            flat[start:stop] = draw(stop - start)
         if whole < flat.size:
             if dtype == F64:
                 generator.raw64(flat.size - whole)
             elif dtype == F32:
                 generator.raw32(flat.size - whole)
-            uniforms = unit(generator, 16)
-            flat[-16:] = transform(uniforms, mean, std)
+            flat[-16:] = draw(16)
     return result
 
 
 def _standard_normals(generator: Generator, n: int) -> npt.NDArray[np.float64]:
     """The next ``n`` float64 normals of the pairwise algorithm; the lock is held."""
-    first = [] if generator.next_normal is None or n == 0 else [generator.next_normal]
-    missing = n - len(first)
-    missing += missing % 2
-    values = first + pairs(unit64(generator, missing).tolist())
-    if n:
-        generator.next_normal = values.pop() if len(values) > n else None
-    return np.array(values, np.float64)
+    values = np.empty(n)
+    first = 0
+    if n and generator.next_normal is not None:
+        values[0], generator.next_normal, first = generator.next_normal, None, 1
+    missing = n - first
+    if missing:
+        fresh = pairs(unit64(generator, missing + missing % 2))
+        values[first:] = fresh[:missing]
+        if missing % 2:
+            generator.next_normal = float(fresh[-1])
+    return values
 
 
 def normal_arrays(generator: Generator, mean: Array | float, std: Array | float, dtype: Any) -> Array:
@@ -331,7 +346,7 @@ def exponential(generator: Generator, shape: Shape, dtype: Any, rate: float = 1.
         u *= scale
         return narrow(u, dtype)
 
-    return pieces(generator, shape, dtype, draw)
+    return quiet_pieces(generator, shape, dtype, draw)
 
 
 def cauchy(generator: Generator, shape: Shape, dtype: Any, median: float = 0.0, sigma: float = 1.0) -> Array:
@@ -356,7 +371,7 @@ def cauchy(generator: Generator, shape: Shape, dtype: Any, median: float = 0.0, 
         u = libm(math.tan, u) if dtype == F64 else np.tan(u, out=u)
         return narrow(multiply_add(u, sigma, median), dtype)
 
-    return pieces(generator, shape, dtype, draw)
+    return quiet_pieces(generator, shape, dtype, draw)
 
 
 def log_normal(generator: Generator, shape: Shape, dtype: Any, mean: float = 1.0, std: float = 2.0) -> Array:
@@ -379,7 +394,7 @@ def log_normal(generator: Generator, shape: Shape, dtype: Any, mean: float = 1.0
         values = multiply_add(_standard_normals(generator, n), std, mean)
         return narrow(libm(exp, values) if dtype == F64 else np.exp(values), dtype)
 
-    return pieces(generator, shape, dtype, draw)
+    return quiet_pieces(generator, shape, dtype, draw)
 
 
 def geometric(generator: Generator, shape: Shape, dtype: Any, p: float) -> Array:
@@ -411,7 +426,7 @@ def geometric(generator: Generator, shape: Shape, dtype: Any, p: float) -> Array
             values[~(values < 2.0**63)] = -(2.0**63)
         return narrow(values, dtype)
 
-    return pieces(generator, shape, dtype, draw)
+    return quiet_pieces(generator, shape, dtype, draw)
 
 
 def dropout_noise(generator: Generator, shape: Shape, dtype: Any, p: float) -> Array:

@@ -32,6 +32,7 @@ __all__ = [
     "not_implemented",
     "number",
     "pieces",
+    "quiet_pieces",
     "type_name",
     "unit32",
     "unit64",
@@ -88,13 +89,9 @@ def number(value: float) -> str:
 
 
 def pieces(generator: Generator, shape: Shape, dtype: Any, draw: Callable[[int], Array]) -> Array:
-    """An array of ``shape`` filled in C order with ``draw(n)``, ``n`` elements at a time.
-
-    Infinite results are results (an overflow to float16, the logarithm of a zero draw), so NumPy's warnings
-    about them are off meanwhile.
-    """
+    """An array of ``shape`` filled in C order with ``draw(n)``, ``n`` elements at a time."""
     size = math.prod(shape)
-    with generator.lock, np.errstate(all="ignore"):
+    with generator.lock:
         if size <= PIECE:
             values = draw(size)
             return (values if values.dtype == dtype else values.astype(dtype)).reshape(shape)
@@ -103,6 +100,12 @@ def pieces(generator: Generator, shape: Shape, dtype: Any, draw: Callable[[int],
         for start in range(0, size, PIECE):
             flat[start : start + PIECE] = draw(min(PIECE, size - start))
         return result
+
+
+def quiet_pieces(generator: Generator, shape: Shape, dtype: Any, draw: Callable[[int], Array]) -> Array:
+    """`pieces` without NumPy's warnings, where infinite results are right (an overflow to float16, log(0))."""
+    with np.errstate(all="ignore"):
+        return pieces(generator, shape, dtype, draw)
 
 
 def unit32(generator: Generator, n: int) -> npt.NDArray[np.float32]:

@@ -24,6 +24,7 @@ from flambeau.runtime.draws import (
     type_name,
 )
 from flambeau.runtime.mt19937 import Generator
+from flambeau.runtime.native_draws import kernels
 from flambeau.runtime.pool import empty
 
 __all__ = ["random_integers", "random_integers_from", "randperm"]
@@ -208,14 +209,20 @@ def randperm(generator: Generator, n: int, dtype: Any = np.int64) -> Array:
     return narrow(np.array(order, np.int64), dtype)
 
 
-def _shuffled(generator: Generator, n: int) -> list[int]:
+def _shuffled(generator: Generator, n: int) -> Array | list[int]:
     """Fisher and Yates's shuffle: position i is exchanged with one of the positions from i on."""
-    steps = np.arange(max(n - 1, 0), dtype=np.int64)
-    raw = generator.raw32(steps.size).astype(np.int64)
-    raw %= n - steps
-    raw += steps
+    raw = generator.raw32(max(n - 1, 0))
+    native = kernels(n * 6e-8) if n >= 32 else None
+    if native is not None:
+        result = np.arange(n, dtype=np.int64)
+        native.shuffle(result, raw.astype(np.uint32, copy=False))
+        return result
+    steps = np.arange(raw.size, dtype=np.int64)
+    targets = raw.astype(np.int64)
+    targets %= n - steps
+    targets += steps
     order = list(range(n))
-    for i, j in enumerate(raw.tolist()):
+    for i, j in enumerate(targets.tolist()):
         chosen = order[j]
         order[j] = order[i]
         order[i] = chosen

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flambeau.runtime.box_muller import pairs
+from flambeau.runtime.box_muller import pair
 from flambeau.runtime.mt19937 import Generator
 
 __all__ = ["binomial", "dirichlet", "poisson", "standard_gamma"]
@@ -289,7 +289,7 @@ def _gammas(generator: Generator, alpha: Array, single: bool) -> list[float]:
             if cached is not None:
                 generator.next_normal = None
                 return cached
-            value, generator.next_normal = pairs((draw(), draw()))
+            value, generator.next_normal = pair(draw(), draw())
             return value
 
         for a in alphas.tolist():
