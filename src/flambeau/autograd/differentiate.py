@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Optional, Sequence, Union
+
+import numpy as np
 
 from ..core import tape
 from ..core.interpreters import Interpreter, Taped, Value
 from ..core.op import dtype_of
-from ..core.state import tls
+from ..core.state import RECORD, tls
 from ..core.tape import BaseNode, LeafNode
-from ..core.tensor import Tensor, node_of
+from ..core.tensor import Tensor, node_of, wrap
 from ..prims.base import convert_to, full
+
+ndarray, ones_like = np.ndarray, np.ones_like
 
 TensorOrTensors = Union[Tensor, Sequence[Tensor]]
 
@@ -28,10 +33,7 @@ def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
     """The initial cotangent of an output: the one given, checked, or 1 for a scalar."""
     shape = tuple(t._a.shape)
     if g is None:
-        n = 1
-        for s in shape:
-            n *= s
-        if n != 1:
+        if math.prod(shape) != 1:
             raise RuntimeError(
                 f"grad can be implicitly created only for scalar outputs, but the output has shape {list(shape)}; "
                 "give gradient=, or reduce it first (for example .sum())"
@@ -40,7 +42,8 @@ def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
             raise RuntimeError(
                 f"grad can be implicitly created only for real scalar outputs but got {dtype_of(t)}; give gradient="
             )
-        return full(shape, 1, t._a.dtype)
+        a = t._a
+        return wrap(ones_like(a)) if type(a) is ndarray else full(shape, 1, a.dtype)
     if not isinstance(g, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
     have = tuple(g._a.shape)
@@ -87,13 +90,20 @@ def _run(
             )
         roots.append((node, _seed(t, g)))
     prev = tls.grad
-    tls.set_grad(create_graph)
+    mode = tls.mode
+    tls.grad = create_graph
+    if create_graph or mode != RECORD:
+        tls.refresh()
+    # else: unpacked values carry no history while `grad` is off, so the rules record nothing in any mode; the engine
+    # refreshes the mode before it runs hooks or users' functions
     try:
         return tape.run_backward(
             roots, keep_graph=keep_graph, targets=targets, accumulate=accumulate, create_graph=create_graph
         )
     finally:
-        tls.set_grad(prev)
+        tls.grad = prev
+        if tls.mode != mode:
+            tls.refresh()
 
 
 def backward(

@@ -291,6 +291,8 @@ def pointwise_op(
                 r = f(g, *own)
             return unbroadcast(r, shape)
 
+        rule.direct = f  # type: ignore[attr-defined]
+        rule.own = len(names) - extra  # type: ignore[attr-defined]
         p = inspect.Parameter
         rule.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [p("g", p.POSITIONAL_OR_KEYWORD), *[p(n, p.POSITIONAL_OR_KEYWORD) for n in names]]

@@ -97,7 +97,16 @@ def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any
         scope[f"rule{max(i, 0)}"] = fn
         calls[i] = f"rule{max(i, 0)}({', '.join(['g', *[source(k, p) for k, p in sources]])})"
     body = calls[-1] if -1 in calls else "(" + "".join(f"{calls.get(i, 'None')}, " for i in range(n)) + ")"
-    exec(f"def run(node, g):\n    return {body}", scope)
+    text = "def run(node, g):\n"
+    if all(hasattr(fn, "direct") for _, fn, _ in rules):
+        # elementwise over real numbers, nothing broadcast (no metas kept): the tangent map is the whole rule
+        direct = {}
+        for i, fn, sources in rules:
+            scope[f"direct{i}"] = fn.direct
+            direct[i] = f"direct{i}({', '.join(['g', *[source(k, p) for k, p in sources[: fn.own]]])})"
+        text += "    if not node.metas and g._a.dtype.kind != 'c':\n"
+        text += "        return (" + "".join(f"{direct.get(i, 'None')}, " for i in range(n)) + ")\n"
+    exec(text + f"    return {body}", scope)
     return scope["run"]  # type: ignore[no-any-return]
 
 

@@ -17,7 +17,7 @@ from ..runtime.dtypes import BOOL, COMPLEX, FLOATING, INTEGRAL, dtype
 from . import families, inplace
 from .families import BIG
 from .op import REGISTRY, Op, bind, eager
-from .state import NO_GRAD, defaults, tls
+from .state import NO_GRAD, RECORD, defaults, everyone, tls
 from .tape import LeafNode, Node, PlainNode, helpers, next_seq
 from .tensor import Storage, Tensor, new_object, snapshot, storage
 from .where import user_place
@@ -370,7 +370,7 @@ def unary(
                 a = input._a
                 dt = a.dtype
                 if (dt is F32 or dt is F64) and a.nbytes < BIG:
-                    mode = tls.mode
+                    mode = RECORD if everyone.plain else tls.mode
                     if mode:
                         r = ufunc(a)
                         t = new_object(Tensor)
@@ -553,7 +553,7 @@ def _binary_fast(
             d = a.dtype
             if cls is float or cls is int:
                 if (d is F32 or d is F64) and a.nbytes < BIG:
-                    mode = tls.mode
+                    mode = RECORD if everyone.plain else tls.mode
                     if mode:
                         b = scalars[d].get(other)
                         r = call(a, constant(other, d) if b is None else b)
@@ -576,11 +576,10 @@ def _binary_fast(
             else:
                 b = other._a
                 if d is b.dtype and (d is F32 or d is F64 or (integers and d is I64)) and a.nbytes < BIG:
-                    mode = tls.mode
-                    if mode:
-                        na = self._node
-                        nb = other._node
-                        if na is nb is None or both is None or mode == NO_GRAD:
+                    na = self._node
+                    nb = other._node
+                    if na is nb is None:
+                        if everyone.plain or tls.mode:
                             r = call(a, b)
                             t = new_object(Tensor)
                             t._a = r if type(r) is _ndarray else asarray(r)
@@ -588,7 +587,9 @@ def _binary_fast(
                             t._base = None
                             t._node = None
                             return t
-                        if a.shape == b.shape:
+                    elif both is not None:
+                        mode = RECORD if everyone.plain else tls.mode
+                        if mode == RECORD and a.shape == b.shape:
                             r = call(a, b)
                             t = new_object(Tensor)
                             t._a = r if type(r) is _ndarray else asarray(r)
@@ -603,6 +604,14 @@ def _binary_fast(
                                 n.next = (na, nb)
                                 n.seq = next_seq()
                                 n.extra = None
+                            return t
+                        if mode == NO_GRAD:
+                            r = call(a, b)
+                            t = new_object(Tensor)
+                            t._a = r if type(r) is _ndarray else asarray(r)
+                            t._st = None
+                            t._base = None
+                            t._node = None
                             return t
         except (AttributeError, ValueError, TypeError, OverflowError, RuntimeWarning):
             pass  # whatever it was, the careful path says it better

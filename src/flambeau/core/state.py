@@ -12,6 +12,25 @@ from ..runtime.dtypes import dtype, float32
 SPECIAL, RECORD, NO_GRAD = 0, 1, 2
 
 
+class _Everyone:
+    """`plain`: no thread is in anything but RECORD mode, so the fast paths need not ask which thread they are."""
+
+    __slots__ = ("plain", "special", "lock")
+
+    def __init__(self) -> None:
+        self.plain = True
+        self.special = 0
+        self.lock = threading.Lock()
+
+    def count(self, change: int) -> None:
+        with self.lock:
+            self.special += change
+            self.plain = self.special == 0
+
+
+everyone = _Everyone()
+
+
 class ThreadState(threading.local):
     """Per-thread context; a new thread starts with PyTorch's defaults."""
 
@@ -25,12 +44,15 @@ class ThreadState(threading.local):
 
     def refresh(self) -> None:
         """Recompute `mode`; called after every change of another field."""
+        before = self.mode
         if self.stack or self.inference:
             self.mode = SPECIAL
         elif not self.grad:
             self.mode = NO_GRAD
         else:
             self.mode = SPECIAL if self.saved_hooks or self.anomaly is not None else RECORD
+        if (before == RECORD) != (self.mode == RECORD):  # a thread that ends in another mode only costs speed
+            everyone.count(-1 if self.mode == RECORD else 1)
 
     def set_grad(self, value: bool) -> None:
         self.grad = value

@@ -6,9 +6,9 @@ cycle, and dropping the last handle frees the graph at once, without the cycle c
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import weakref
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional, Sequence
 
 import numpy as np
@@ -425,20 +425,26 @@ def run_backward(
     found: dict[BaseNode, Tensor] = {}
     pending: dict[BaseNode, Any] = {}
     heap: list[tuple[int, BaseNode]] = []
-    place = user_place(3)
-    for node, ct in roots:
-        if needed is not None and node not in needed:
+    place = user_place(4)
+    anomaly = tls.anomaly
+    for root, ct in roots:
+        if needed is not None and root not in needed:
             continue
-        if node in pending:
-            pending[node] = add(pending[node], ct)
+        if root in pending:
+            pending[root] = add(pending[root], ct)
         else:
-            pending[node] = ct
-            heapq.heappush(heap, (-node.seq, node))
-    while heap:
-        node = heapq.heappop(heap)[1]
+            pending[root] = ct
+            heappush(heap, (-root.seq, root))
+    only: Optional[BaseNode] = None  # the next node when it is the only one: chains need no queue
+    while heap or only is not None:
+        if only is not None:
+            node, only = only, None
+        else:
+            node = heappop(heap)[1]
         g = pending.pop(node)
         kind = type(node)
         if node.extra is not None:
+            tls.refresh()  # hooks see the grad mode of backward
             g = run_pre_hooks(node, g)
         if target_set is not None and node in target_set:
             found[node] = g
@@ -453,14 +459,16 @@ def run_backward(
             cts = pending.get(parent)
             if cts is None:
                 cts = pending[parent] = [None] * parent.n_out  # type: ignore[attr-defined]
-                heapq.heappush(heap, (-parent.seq, parent))
+                heappush(heap, (-parent.seq, parent))
             index = node.index  # type: ignore[attr-defined]
             cts[index] = g if cts[index] is None else add(cts[index], g)
             continue
-        if tls.anomaly is None:
+        if kind is not Node and kind is not PlainNode:
+            tls.refresh()  # users' code runs in the grad mode of backward
+        if anomaly is None:
             grads = node.backward(g)  # type: ignore[attr-defined]
         else:
-            grads = tls.anomaly.run(node, g)
+            grads = anomaly.run(node, g)
         if node.extra is not None and node.extra.hooks:
             grads = run_post_hooks(node, grads, g)
         if not keep_graph:
@@ -469,12 +477,18 @@ def run_backward(
             if child is None or h is None or (needed is not None and child not in needed):
                 continue
             old = pending.get(child)
-            if old is None:
-                pending[child] = h
-                heapq.heappush(heap, (-child.seq, child))
-            else:
+            if old is not None:
                 pending[child] = add(old, h)
-        grads = h = old = None  # type: ignore[assignment]  # so that `own` can tell whether a gradient is shared
+                continue
+            pending[child] = h
+            if only is None and not heap:
+                only = child
+            else:
+                if only is not None:
+                    heappush(heap, (-only.seq, only))
+                    only = None
+                heappush(heap, (-child.seq, child))
+        grads = h = old = g = None  # type: ignore[assignment]  # so that `own` can tell whether a gradient is shared
     return found
 
 
