@@ -119,12 +119,13 @@ class RowWriter:
         writes: Sequence[int] = (),
         totals: Sequence[tuple[float, Combine]] = (),
         unroll: int = 2,
+        ahead: Sequence[int] = (),
     ) -> list[Value]:
         """Go once over the row.
 
         ``body(values, accumulators)`` gets a vector of each array of `reads` and returns those to store into `writes`
         and the new accumulators. Accumulators begin with a neutral element; the results, combined over all columns in
-        a fixed order, are in all lanes.
+        a fixed order, are in all lanes. Of the arrays of `ahead` the next row is brought into the cache meanwhile.
         """
         k = self.k
         results = [
@@ -141,6 +142,8 @@ class RowWriter:
             middle = k.word("add", start, whole)
             with k.loop(start, middle, step) as i:
                 for u in range(unroll):
+                    for a in ahead:
+                        self._prefetch(a, self._lane(a, i, u))
                     values = [
                         k.decode(
                             self.memory.load(self.arrays[a].storage, self._lane(a, i, u)),
@@ -179,6 +182,11 @@ class RowWriter:
                     values = [combine(a, b) for a, b in zip(values[:half], values[half:], strict=True)]
                 r.set(combine(Value(k, r.get(), self.compute), self._fold(values[0], combine)).ref)
         return [Value(k, r.get(), self.compute) for r in results]
+
+    def _prefetch(self, array: int, address: str) -> None:
+        """Ask for the same columns of the next row; past the last row this does nothing."""
+        following = self.k.at(address, self.columns, self.arrays[array].storage.itemsize)
+        self.k.call("void", "llvm.prefetch.p0", f"ptr {following}", "i32 0", "i32 3", "i32 1")
 
     def _lane(self, array: int, index: str, u: int) -> str:
         size = self.arrays[array].storage.itemsize

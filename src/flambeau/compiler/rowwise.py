@@ -95,13 +95,13 @@ def _softmax_kernel(kind: Storage, logarithm: bool) -> RowKernel:
         (total,) = r.sweep([1], accumulate, [] if logarithm or narrow else [0], [(0.0, add)])
         if logarithm:
             shift = k.log(total)
-            r.sweep([1], lambda v, s: ([v[0] - top - shift], []), [0], (), 4)
+            r.sweep([1], lambda v, s: ([v[0] - top - shift], []), [0], (), 4, [1])
             return
         inverse = 1.0 / total
         if narrow:
             r.sweep([1], lambda v, s: ([k.exp(v[0] - top) * inverse], []), [0])
         else:
-            r.sweep([0], lambda v, s: ([v[0] * inverse], []), [0], (), 4)
+            r.sweep([0], lambda v, s: ([v[0] * inverse], []), [0], (), 4, [1])
 
     return RowKernel([(kind, "matrix")] * 2, 1, write, cost=0.5)
 
@@ -202,7 +202,7 @@ def _layer_norm_kernel(kind: Storage, has_weight: bool, has_bias: bool) -> RowKe
                 return [k.fma(y, v[1], v[2])], []
             return [y * v[1] if has_weight else y + v[1] if has_bias else y], []
 
-        r.sweep([3, *range(4, 4 + has_weight + has_bias)], normalise, [0], (), 2)
+        r.sweep([3, *range(4, 4 + has_weight + has_bias)], normalise, [0], (), 2, [3])
         r.set_scalar(1, mean)
         r.set_scalar(2, scale)
 
@@ -268,7 +268,7 @@ def _layer_norm_backward_kernel(kind: Storage, has_weight: bool, parameters: boo
             g, y = weighted(v)
             return [scale * (g - mean_g - y * mean_gy)], []
 
-        r.sweep(reads, finish, [0])
+        r.sweep(reads, finish, [0], (), 2, reads[:2])
 
     arrays = [(kind, "matrix"), *([(wide, "chunk")] * 2 if parameters else [])]
     arrays += [(kind, "matrix"), (kind, "matrix"), (wide, "scalar"), (wide, "scalar")]
@@ -315,7 +315,14 @@ def layer_norm_backward(
 def _reduce_kernel(kind: Storage, name: str) -> RowKernel:
     def write(r: RowWriter) -> None:
         if name == "max":
-            (total,) = r.sweep([1], lambda v, s: ([], [maximum(s[0], v[0])]), (), [(-inf, maximum)], 4)
+            k = r.k
+
+            def larger(v: list[Value], s: list[Value]) -> tuple[list[Value], list[Value]]:
+                # NaN is remembered by itself: a chain of simple maxima is faster than one that heeds it.
+                return [], [k.select(v[0] > s[0], v[0], s[0]), k.select(k.isnan(v[0]), v[0], s[1])]
+
+            top, seen = r.sweep([1], larger, (), [(-inf, maximum), (0.0, maximum)], 4)
+            total = k.select(k.isnan(seen), seen, top)
         else:
             (total,) = r.sweep([1], lambda v, s: ([], [s[0] + v[0]]), (), [(0.0, add)], 4)
         r.set_scalar(0, total / r.count() if name == "mean" else total)
@@ -368,6 +375,10 @@ def sum_all(x: Array) -> float:
     """
     kind = _storage(x)
     flat = np.ascontiguousarray(x).reshape(-1)
+    if flat.size <= _CHUNK:
+        one: Array = np.empty(1, kind.compute.name)
+        _partial_sum_kernel(kind).fn(one, flat, 1, flat.size, 1)
+        return float(one[0])
     whole = flat.size // _CHUNK * _CHUNK
     parts = [flat[:whole].reshape(-1, _CHUNK), flat[whole:].reshape(1, -1)]
     total = 0.0

@@ -15,7 +15,7 @@ class UnsupportedError(TypeError):
     """The engine has no code for this; the caller computes it another way."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object per type: compared and hashed by identity
 class Compute:
     """A type of values in registers. `kind`: f(loat), i(nteger), u(nsigned), b(oolean mask)."""
 
@@ -25,7 +25,7 @@ class Compute:
     bits: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Storage:
     """A NumPy dtype and the type its elements are computed in."""
 

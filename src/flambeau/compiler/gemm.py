@@ -1,0 +1,186 @@
+"""Matrix products of batches: OpenBLAS on one thread each, under the pool.
+
+NumPy's `matmul` does not use threads over a batch, and OpenBLAS's threads inside of pool threads fight for the
+processors; so each product runs on one thread and the pool shares out the batch. The `sgemm` and `dgemm` of the
+OpenBLAS that NumPy itself has loaded are called through their addresses; where NumPy was built with another library
+`np.matmul` computes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..runtime.pool import empty
+from ..runtime.threads import get_num_threads
+from . import engine, launch
+
+__all__ = ["available", "batched_matmul"]
+
+Array = npt.NDArray[Any]
+_ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112
+_PARALLEL_FROM = 200_000  # multiplications in all below which one thread is as fast
+
+_KERNEL = """
+define void @product(i64 %i, ptr %c) {{
+{loads}
+  %ao = mul i64 %sa, %i
+  %bo = mul i64 %sb, %i
+  %oo = mul i64 %so, %i
+  %ap = getelementptr i8, ptr %a, i64 %ao
+  %bp = getelementptr i8, ptr %b, i64 %bo
+  %op = getelementptr i8, ptr %o, i64 %oo
+  %ta32 = trunc i64 %ta to i32
+  %tb32 = trunc i64 %tb to i32
+  call void @gemm(i32 {order}, i32 %ta32, i32 %tb32, i64 %m, i64 %n, i64 %k, {type} 1.0, ptr %ap, i64 %la, ptr %bp,
+    i64 %lb, {type} 0.0, ptr %op, i64 %n)
+  ret void
+}}
+declare void @gemm(i32, i32, i32, i64, i64, i64, {type}, ptr, i64, ptr, i64, {type}, ptr, i64)
+"""
+_FIELDS = ("a", "b", "o", "sa", "sb", "so", "ta", "tb", "m", "n", "k", "la", "lb")
+
+
+class _Library:
+    """NumPy's OpenBLAS."""
+
+    def __init__(self, handle: ctypes.CDLL) -> None:
+        self.sgemm = handle.scipy_cblas_sgemm64_
+        self.dgemm = handle.scipy_cblas_dgemm64_
+        self.get_threads = handle.scipy_openblas_get_num_threads64_
+        self.set_threads = handle.scipy_openblas_set_num_threads64_
+        self.get_threads.restype, self.get_threads.argtypes = ctypes.c_int, []
+        self.set_threads.restype, self.set_threads.argtypes = None, [ctypes.c_int]
+        self.lock = threading.Lock()
+
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """OpenBLAS without threads of its own. One user at a time: the setting is global."""
+        with self.lock:
+            before = self.get_threads()
+            self.set_threads(1)
+            try:
+                yield
+            finally:
+                self.set_threads(before)
+
+
+@cache
+def _library() -> _Library | None:
+    for path in _candidates():
+        try:
+            # RTLD_NOLOAD: only the copy that NumPy uses, never a second one with threads of its own.
+            library = _Library(ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD | os.RTLD_NOW))
+        except (OSError, AttributeError):
+            continue
+        if _computes(library):
+            return library
+    return None
+
+
+def _candidates() -> list[Path]:
+    if sys.platform != "linux" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return []
+    return sorted(Path(np.__file__).parent.parent.glob("numpy.libs/libscipy_openblas64_*"))
+
+
+def _computes(library: _Library) -> bool:
+    """One small product through the address, so that an unexpected interface is found out here."""
+    a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(12, dtype=np.float32).reshape(3, 4)
+    out = np.zeros((2, 4), np.float32)
+    i64, pointer = ctypes.c_int64, ctypes.c_void_p
+    call = ctypes.CFUNCTYPE(
+        None,
+        *[ctypes.c_int] * 3,
+        *[i64] * 3,
+        ctypes.c_float,
+        pointer,
+        i64,
+        pointer,
+        i64,
+        ctypes.c_float,
+        pointer,
+        i64,
+    )(ctypes.cast(library.sgemm, pointer).value or 0)
+    flags = (_ROW_MAJOR, _NO_TRANSPOSE, _NO_TRANSPOSE)
+    call(*flags, 2, 4, 3, 1.0, a.ctypes.data, 3, b.ctypes.data, 4, 0.0, out.ctypes.data, 4)
+    return bool((out == a @ b).all())
+
+
+@cache
+def _product(name: str) -> int:
+    """The address of the chunk function that multiplies one pair of the batch."""
+    library = _library()
+    assert library is not None
+    routine = library.sgemm if name == "float32" else library.dgemm
+    loads = "\n".join(
+        f"  %{field}.p = getelementptr i64, ptr %c, i64 {i}\n"
+        f"  %{field} = load {'ptr' if field in 'abo' else 'i64'}, ptr %{field}.p"
+        for i, field in enumerate(_FIELDS)
+    )
+    text = _KERNEL.format(loads=loads, order=_ROW_MAJOR, type="float" if name == "float32" else "double")
+    address = ctypes.cast(routine, ctypes.c_void_p).value or 0
+    return engine.build(text, ["product"], {"gemm": address})["product"]
+
+
+def available() -> bool:
+    """Whether NumPy's OpenBLAS was found."""
+    return _library() is not None
+
+
+def _matrix(x: Array) -> tuple[Array, int, int]:
+    """`x` with matrices that BLAS can read, copied if need be: (x, transpose flag, leading dimension)."""
+    size = x.itemsize
+    rows, columns = x.shape[-2:]
+    row, column = x.strides[-2:]
+    if (column == size or columns == 1) and row % size == 0 and (row >= columns * size or rows == 1):
+        return x, _NO_TRANSPOSE, max(row // size, columns, 1)
+    if (row == size or rows == 1) and column % size == 0 and (column >= rows * size or columns == 1):
+        return x, _TRANSPOSE, max(column // size, rows, 1)
+    x = np.ascontiguousarray(x)
+    return x, _NO_TRANSPOSE, max(columns, 1)
+
+
+def batched_matmul(a: Array, b: Array) -> Array:
+    """``np.matmul(a, b)`` for float32 or float64 arrays of three dimensions (one of them may have batch size 1).
+
+    Transposed and sliced matrices are read in place.
+
+    Raises: ValueError for shapes that do not belong together; TypeError for dtypes.
+
+    >>> import numpy as np
+    >>> from flambeau.compiler.gemm import batched_matmul
+    >>> batched_matmul(np.ones((8, 2, 3)), np.ones((8, 3, 4))).shape
+    (8, 2, 4)
+    """
+    if a.ndim != 3 or b.ndim != 3:
+        raise ValueError(f"batches of matrices must have 3 dimensions, got shapes {a.shape} and {b.shape}")
+    if a.dtype != b.dtype or a.dtype.name not in ("float32", "float64") or not a.dtype.isnative:
+        raise TypeError(f"both batches must be float32 or float64, got {a.dtype} and {b.dtype}")
+    batch = b.shape[0] if a.shape[0] == 1 else a.shape[0]
+    if a.shape[2] != b.shape[1] or b.shape[0] not in (1, batch):
+        raise ValueError(f"batches of shapes {a.shape} and {b.shape} cannot be multiplied")
+    m, k, n = a.shape[1], a.shape[2], b.shape[2]
+    out = empty((batch, m, n), a.dtype)
+    work = batch * m * n * k
+    library = _library() if batch > 1 and work >= _PARALLEL_FROM and get_num_threads() > 1 else None
+    if library is None or not (a.flags.aligned and b.flags.aligned):
+        np.matmul(a, b, out=out)
+        return out
+    (a, ta, la), (b, tb, lb) = _matrix(a), _matrix(b)
+    steps = [0 if x.shape[0] == 1 else x.strides[0] for x in (a, b)]
+    pointers = [x.ctypes.data for x in (a, b, out)]
+    context = np.array([*pointers, *steps, m * n * out.itemsize, ta, tb, m, n, k, la, lb], np.int64)
+    with library.one_thread():
+        launch.pool().run(_product(a.dtype.name), context.ctypes.data, batch)
+    return out
