@@ -242,7 +242,8 @@ def test_options_profiles_and_overrides() -> None:
     assert current_options() == PrintOptions(threshold=inf, sci_mode=True)
     set_printoptions(precision=2)  # leaving sci_mode out resets it
     assert current_options() == PrintOptions(precision=2, threshold=inf)
-    set_printoptions(**{"profile": "no such profile"})
+    unknown: Any = "no such profile"
+    set_printoptions(profile=unknown)
     assert current_options() == PrintOptions(precision=2, threshold=inf)
 
 
