@@ -27,6 +27,8 @@ from .runtime.types import (  # noqa: E402
 )
 from .tensor import indexing as _indexing  # noqa: E402
 from .tensor import methods as _methods  # noqa: E402
+from .tensor import representation as _representation  # noqa: E402
+from .tensor.printing import set_printoptions  # noqa: E402
 from .autograd import (  # noqa: E402
     enable_grad,
     inference_mode,

@@ -278,9 +278,12 @@ def public(
     aliases: Sequence[str] = (),
     name: Optional[str] = None,
     function: bool = True,
-    grad_name: Optional[str] = None,
+    grad_name: Any = None,
 ) -> Callable[[F], F]:
-    """Make an ordinary function over operations part of the API."""
+    """Make an ordinary function over operations part of the API.
+
+    `grad_name` is the name that the result's node shows (or a function of the arguments that gives it).
+    """
 
     def decorate(fn: F) -> F:
         fname = name or fn.__name__.strip("_")
@@ -307,10 +310,8 @@ def public(
                     result = fn(*args)
                 except AttributeError as e:
                     raise not_a_tensor(e, fname) from None
-            if grad_name is not None and type(result) is Tensor:
-                node = result._node
-                if node is not None and (type(node) is Node or type(node) is PlainNode):
-                    node.extras().name = grad_name
+            if grad_name is not None and not tls.stack:
+                rename(result, grad_name if isinstance(grad_name, str) else grad_name(args, kwargs))
             return result
 
         def call(args: Any, kwargs: Any) -> Any:
@@ -325,6 +326,25 @@ def public(
         return wrapper  # type: ignore[return-value]
 
     return decorate
+
+
+def rename(result: Any, name: str) -> Any:
+    """Give the nodes of a composite's results the name under which PyTorch shows them."""
+    for t in result if isinstance(result, (tuple, list)) else (result,):
+        if isinstance(t, Tensor):
+            node = t._node
+            if type(node) is Node or type(node) is PlainNode:
+                node.extras().name = name
+    return result
+
+
+def by_dim(one: str, other: str, position: int = 1, name: str = "dim") -> Callable[..., str]:
+    """The name for calls without a dim, and the one for calls with it."""
+
+    def choose(args: Any, kwargs: Any) -> str:
+        return other if len(args) > position or kwargs.get(name) is not None else one
+
+    return choose
 
 
 def not_a_tensor(e: AttributeError, name: str) -> Exception:

@@ -262,7 +262,7 @@ def _root(total: Tensor, p: float) -> Tensor:
     return where_op(zero, 0.0 if p > 0 else math.inf if p < 0 else 0.0, r)  # type: ignore[no-any-return]
 
 
-@public(aliases=())
+@public(grad_name="LinalgVectorNormBackward0")
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Optional[Tensor] = None, dtype: Any = None) -> Tensor:
     """A vector norm over dims (or a matrix norm for p = "nuc" and "fro" over two dims)."""
     from ..core.public import store_out

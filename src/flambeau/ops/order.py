@@ -41,7 +41,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return scans.argsort_op(input, dim=wrap_dim(dim, len(input._a.shape)), descending=bool(descending))  # type: ignore[no-any-return]
 
 
-@public(out=True)
+@public(out=True, grad_name="SortBackward0")
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: Optional[bool] = None) -> Any:
     """Values of a dim in order, and where they were (always stable; NaN counts as the largest)."""
     _real(input, "sort")
@@ -59,7 +59,7 @@ def msort(input: Tensor) -> Tensor:
     return sort(input, 0)[0]  # type: ignore[no-any-return]
 
 
-@public(out=True)
+@public(out=True, grad_name="TopkBackward0")
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The k largest (or smallest) elements of a dim, in order, and where they were.
 
@@ -83,7 +83,7 @@ def _squeeze(result: Any, values: Tensor, index: Tensor, d: int, keepdim: bool) 
     return result(base.reshape(values, shape), base.reshape(index, shape))
 
 
-@public(out=True)
+@public(out=True, grad_name="KthvalueBackward0")
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th smallest element of a dim (k counts from 1) and where it was."""
     _real(input, "kthvalue")
@@ -144,7 +144,7 @@ def _cumulative(name: str, op: Any) -> Any:
         return op(x, dim=d) if x._a.shape else x.clone()  # type: ignore[no-any-return]
 
     fn.__doc__ = f"The running {'sum' if name == 'cumsum' else 'product'} along a dim; integers accumulate as int64."
-    return public(out=True, inplace=True, name=name)(fn)
+    return public(out=True, inplace=True, name=name, grad_name=f"{name.capitalize()}Backward0")(fn)
 
 
 cumsum = _cumulative("cumsum", scans.cumsum_op)

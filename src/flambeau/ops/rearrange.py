@@ -16,7 +16,7 @@ from .args import as_dtype, dtype_of, int_tuple, numel, sizes, wrap_dim
 from .shape import cat, expand_to, permute, reshape, stack, unsqueeze
 
 
-@public(function=False)
+@public(function=False, grad_name="RepeatBackward0")
 def repeat(self: Tensor, *repeats: Any, **kw: Any) -> Tensor:
     """A copy laid out `repeats` times along each dim (missing dims are added in front)."""
     if "repeats" in kw:

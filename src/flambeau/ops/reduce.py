@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from ..core import families as fam
-from ..core.public import convert, public
+from ..core.public import by_dim, convert, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import reductions as red
@@ -55,7 +55,7 @@ def _accumulator(x: Tensor, dtype: Any) -> Tensor:
     return convert(x, dtypes.int64) if x._a.dtype.kind in "bui" else x
 
 
-@public(out=True, grad_name="SumBackward0")
+@public(out=True, grad_name=by_dim("SumBackward0", "SumBackward1"))
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over all or the given dims; integers sum as int64.
 
@@ -72,7 +72,7 @@ def count(x: Tensor, dims: tuple[int, ...]) -> int:
     return math.prod([x._a.shape[d] for d in dims])
 
 
-@public(out=True, grad_name="MeanBackward0")
+@public(out=True, grad_name=by_dim("MeanBackward0", "MeanBackward1"))
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean over all or the given dims.
 
@@ -109,7 +109,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
     return nansum(x, dim, keepdim) / n
 
 
-@public(out=True, grad_name="ProdBackward0")
+@public(out=True, grad_name=by_dim("ProdBackward0", "ProdBackward1"))
 def prod(input: Tensor, dim: Optional[int] = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product over all dims, or one."""
     x = _accumulator(input, dtype)
@@ -203,7 +203,7 @@ def _extreme(largest: bool) -> Any:
         return result(values, index)
 
     fn.__doc__ = f"The {name}imum: of all elements, along a dim (values and indices), or elementwise with another tensor."
-    return public(out=True, name=name)(fn)
+    return public(out=True, name=name, grad_name=by_dim(f"{name.capitalize()}Backward1", f"{name.capitalize()}Backward0"))(fn)
 
 
 max = _extreme(True)

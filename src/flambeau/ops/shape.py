@@ -8,7 +8,7 @@ from typing import Any, Optional, Sequence
 import numpy as np
 
 from ..core.op import bind
-from ..core.public import convert, public, result_type
+from ..core.public import by_dim, convert, public, result_type
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base, indexing
@@ -258,7 +258,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return index_view_op(input, index=(*[slice(None)] * d, None))  # type: ignore[no-any-return]
 
 
-@public(grad_name="SqueezeBackward0")
+@public(grad_name=by_dim("SqueezeBackward0", "SqueezeBackward1"))
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """A view without dims of size 1: all, or those given."""
     s = tuple(input._a.shape)
@@ -468,7 +468,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     return slice_dim(input, d, i, i + length)
 
 
-@public(aliases=("split_with_sizes",))
+@public(aliases=("split_with_sizes",), grad_name="SplitBackward0")
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts: of one size (the last may be smaller), or of the sizes listed.
 
@@ -503,7 +503,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     return tuple(out)
 
 
-@public()
+@public(grad_name="SplitBackward0")
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` views of equal size (the last may be smaller)."""
     s = input._a.shape
@@ -518,7 +518,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, k, d)
 
 
-@public()
+@public(grad_name="UnbindBackward0")
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """A tuple of the views at each position of a dim."""
     s = input._a.shape

@@ -1,0 +1,71 @@
+"""``repr`` of tensors: hands plain values to the printer, and describes what a transform hides."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import numpy as np
+
+from ..core.interpreters import Batched, Dual, Value
+from ..core.public import OVERRIDES, overridden
+from ..core.state import defaults
+from ..core.tape import LeafNode
+from ..core.tensor import Tensor
+from ..ops.args import dtype_of
+from . import printing
+
+
+def _contents(t: Tensor) -> str:
+    """The text of a value inside transforms: the level's wrapper around the value below it."""
+    a = t._a
+    if not isinstance(a, Value):
+        return representation(t)
+    level = a.interp.level
+    inner = _contents(a.inner)
+    if isinstance(a, Batched):
+        bdim = 0 if a.batched else None
+        return f"BatchedTensor(lvl={level}, bdim={bdim}, value=\n" + _indent(inner) + "\n)"
+    if isinstance(a, Dual):
+        tangent = "None" if a.tangent is None else _contents(a.tangent)
+        return f"DualTensor(lvl={level}, value=\n{_indent(inner)},\n    tangent=\n{_indent(tangent)}\n)"
+    return f"GradTrackingTensor(lvl={level}, value=\n" + _indent(inner) + "\n)"
+
+
+def _indent(text: str) -> str:
+    return "\n".join("    " + line for line in text.split("\n"))
+
+
+def _grad_fn(t: Tensor) -> Optional[str]:
+    node = t._node
+    if node is None or isinstance(node, LeafNode):
+        return None
+    return node.name()
+
+
+def representation(t: Tensor) -> str:
+    """The text that PyTorch prints for this tensor."""
+    if not isinstance(t._a, np.ndarray):
+        return _contents(t)
+    cls = type(t)
+    name = None if cls is Tensor or getattr(t, "_is_param", False) else cls.__name__
+    return printing.tensor_repr(
+        t._a,
+        dtype_name=dtype_of(t).name,
+        default_dtype_name=defaults.dtype.name,
+        prefix="tensor(" if name is None else f"{name}(",
+        class_name=name,
+        requires_grad=t.requires_grad,
+        grad_fn=_grad_fn(t),
+    )
+
+
+def _repr(self: Tensor, *, tensor_contents: Any = None) -> str:
+    if OVERRIDES:
+        found = overridden(_repr, (self,), {})
+        if found is not None:
+            return found[0]  # type: ignore[no-any-return]
+    return representation(self)
+
+
+setattr(Tensor, "__repr__", _repr)
+setattr(Tensor, "__str__", _repr)
