@@ -11,10 +11,9 @@ from flambeau.runtime import threads
 
 
 @pytest.fixture(autouse=True)
-def _several_threads(monkeypatch):
+def _several_threads():
     before = threads.get_num_threads()
     threads.set_num_threads(3)
-    monkeypatch.setattr(gemm, "_PARALLEL_FROM", 0)
     yield
     threads.set_num_threads(before)
 

@@ -141,6 +141,10 @@ class Dialect(Code):
         text = f"{code} {self.vector(operands[0].type)} " + ", ".join(v.ref for v in operands)
         return Value(self, self.emit(text), type)
 
+    def op_text(self, text: str, type: Compute) -> Value:
+        """The result, of `type`, of an instruction given as text."""
+        return Value(self, self.emit(text), type)
+
     def intrinsic(self, name: str, *operands: Value) -> Value:
         """A lane-wise LLVM intrinsic whose operands and result have one type."""
         type = operands[0].type

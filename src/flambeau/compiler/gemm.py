@@ -29,26 +29,39 @@ __all__ = ["available", "batched_matmul"]
 
 Array = npt.NDArray[Any]
 _ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112
-_PARALLEL_FROM = 200_000  # multiplications in all below which one thread is as fast
+_CHUNK = 100_000  # multiplications at least that a thread takes at once
+_LARGE = 4_000_000  # multiplications from which OpenBLAS's own threads are worth their start
 
 _KERNEL = """
-define void @product(i64 %i, ptr %c) {{
+define void @product(i64 %chunk, ptr %c) {{
+entry:
 {loads}
+  %ta32 = trunc i64 %ta to i32
+  %tb32 = trunc i64 %tb to i32
+  %first = mul i64 %chunk, %grain
+  %behind = add i64 %first, %grain
+  %end = call i64 @llvm.umin.i64(i64 %behind, i64 %batch)
+  br label %loop
+loop:
+  %i = phi i64 [%first, %entry], [%j, %loop]
   %ao = mul i64 %sa, %i
   %bo = mul i64 %sb, %i
   %oo = mul i64 %so, %i
   %ap = getelementptr i8, ptr %a, i64 %ao
   %bp = getelementptr i8, ptr %b, i64 %bo
   %op = getelementptr i8, ptr %o, i64 %oo
-  %ta32 = trunc i64 %ta to i32
-  %tb32 = trunc i64 %tb to i32
   call void @gemm(i32 {order}, i32 %ta32, i32 %tb32, i64 %m, i64 %n, i64 %k, {type} 1.0, ptr %ap, i64 %la, ptr %bp,
     i64 %lb, {type} 0.0, ptr %op, i64 %n)
+  %j = add i64 %i, 1
+  %more = icmp ult i64 %j, %end
+  br i1 %more, label %loop, label %done
+done:
   ret void
 }}
+declare i64 @llvm.umin.i64(i64, i64)
 declare void @gemm(i32, i32, i32, i64, i64, i64, {type}, ptr, i64, ptr, i64, {type}, ptr, i64)
 """
-_FIELDS = ("a", "b", "o", "sa", "sb", "so", "ta", "tb", "m", "n", "k", "la", "lb")
+_FIELDS = ("a", "b", "o", "sa", "sb", "so", "ta", "tb", "m", "n", "k", "la", "lb", "batch", "grain")
 
 
 class _Library:
@@ -172,11 +185,22 @@ def batched_matmul(a: Array, b: Array) -> Array:
         raise ValueError(f"batches of shapes {a.shape} and {b.shape} cannot be multiplied")
     m, k, n = a.shape[1], a.shape[2], b.shape[2]
     out = empty((batch, m, n), a.dtype)
-    work = batch * m * n * k
-    library = _library() if batch > 1 and work >= _PARALLEL_FROM and get_num_threads() > 1 else None
-    if library is None or not (a.flags.aligned and b.flags.aligned):
+    library = _library() if batch and m and n and k else None
+    threads = get_num_threads()
+    # A few large products are left to OpenBLAS's own threads.
+    few = threads > 1 and batch < threads and m * n * k >= _LARGE
+    if library is None or few or not (a.flags.aligned and b.flags.aligned):
         np.matmul(a, b, out=out)
         return out
+    (a, ta, la), (b, tb, lb) = _matrix(a), _matrix(b)
+    steps = [0 if x.shape[0] == 1 else x.strides[0] for x in (a, b)]
+    pointers = [x.ctypes.data for x in (a, b, out)]
+    grain = min(batch, max(1, _CHUNK // (m * n * k), batch // (threads * 8)))
+    sizes = [m * n * out.itemsize, ta, tb, m, n, k, la, lb, batch, grain]
+    context = np.array([*pointers, *steps, *sizes], np.int64)
+    with library.one_thread():
+        launch.pool().run(_product(a.dtype.name), context.ctypes.data, -(-batch // grain))
+    return out
     (a, ta, la), (b, tb, lb) = _matrix(a), _matrix(b)
     steps = [0 if x.shape[0] == 1 else x.strides[0] for x in (a, b)]
     pointers = [x.ctypes.data for x in (a, b, out)]

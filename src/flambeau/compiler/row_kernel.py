@@ -16,7 +16,7 @@ from .dialect import Dialect, Value
 from .types import COMPUTE, Compute, Storage
 from .vector_loop import Memory, attributes, load_scalar
 
-__all__ = ["Combine", "RowKernel", "RowWriter", "add", "maximum"]
+__all__ = ["Combine", "RowKernel", "RowWriter", "add", "larger", "maximum"]
 
 Combine = Callable[[Value, Value], Value]
 _BLOCK = 4096  # columns summed by themselves before they are added to the total: keeps rounding errors small
@@ -33,10 +33,15 @@ def maximum(a: Value, b: Value) -> Value:
     return a.k.max(a, b)
 
 
+def larger(a: Value, b: Value) -> Value:
+    """Combines partial maxima of which `b` is not NaN."""
+    return a.k.select(a > b, a, b)
+
+
 @dataclass(frozen=True)
 class Column:
     """An array of a kernel. `kind`: ``matrix`` (a row of it for each row), ``shared`` (one row for all), ``chunk``
-    (a row for each chunk), ``scalar`` (an element for each row)."""
+    (a row for each chunk), ``scalar`` (an element for each row), ``fixed`` (just memory)."""
 
     storage: Storage
     kind: str

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..runtime.pool import empty
 from .dialect import Value
-from .row_kernel import RowKernel, RowWriter, add, maximum
+from .row_kernel import RowKernel, RowWriter, add, larger, maximum
 from .types import COMPUTE, Storage, UnsupportedError, storage
 
 __all__ = ["cross_entropy", "cross_entropy_backward", "layer_norm", "layer_norm_backward", "log_softmax"]
@@ -32,7 +32,7 @@ __all__ += [
 ]
 
 Array = npt.NDArray[Any]
-_CHUNK = 1 << 15  # elements of a partial sum of `sum_all`
+_CHUNK = 1 << 16  # elements of a partial sum of `sum_all`
 
 
 def _storage(x: Array) -> Storage:
@@ -84,9 +84,7 @@ def _softmax_kernel(kind: Storage, logarithm: bool) -> RowKernel:
 
     def write(r: RowWriter) -> None:
         k = r.k
-        (top,) = r.sweep(
-            [1], lambda v, s: ([], [k.select(v[0] > s[0], v[0], s[0])]), (), [(-inf, maximum)], 4
-        )
+        (top,) = r.sweep([1], lambda v, s: ([], [larger(v[0], s[0])]), (), [(-inf, larger)], 4)
 
         def accumulate(v: list[Value], s: list[Value]) -> tuple[list[Value], list[Value]]:
             e = k.exp(v[0] - top)
@@ -304,7 +302,8 @@ def layer_norm_backward(
     kernel.fn(out, *sums, grad, x, *states, *shared, *shape)
     if not parameters:
         return out, None, None
-    weight_grad, bias_grad = (s.sum(axis=0).astype(grad.dtype, copy=False) for s in sums)
+    whole = [s[0] if chunks == 1 else s.sum(axis=0) for s in sums]
+    weight_grad, bias_grad = (s.astype(grad.dtype, copy=False) for s in whole)
     return out, weight_grad, bias_grad
 
 
@@ -317,11 +316,11 @@ def _reduce_kernel(kind: Storage, name: str) -> RowKernel:
         if name == "max":
             k = r.k
 
-            def larger(v: list[Value], s: list[Value]) -> tuple[list[Value], list[Value]]:
+            def accumulate(v: list[Value], s: list[Value]) -> tuple[list[Value], list[Value]]:
                 # NaN is remembered by itself: a chain of simple maxima is faster than one that heeds it.
-                return [], [k.select(v[0] > s[0], v[0], s[0]), k.select(k.isnan(v[0]), v[0], s[1])]
+                return [], [larger(v[0], s[0]), k.select(k.isnan(v[0]), v[0], s[1])]
 
-            top, seen = r.sweep([1], larger, (), [(-inf, maximum), (0.0, maximum)], 4)
+            top, seen = r.sweep([1], accumulate, (), [(-inf, larger), (0.0, maximum)], 4)
             total = k.select(k.isnan(seen), seen, top)
         else:
             (total,) = r.sweep([1], lambda v, s: ([], [s[0] + v[0]]), (), [(0.0, add)], 4)
@@ -383,6 +382,8 @@ def sum_all(x: Array) -> float:
     parts = [flat[:whole].reshape(-1, _CHUNK), flat[whole:].reshape(1, -1)]
     total = 0.0
     for part in parts:
+        if not part.size:
+            continue
         partial: Array = np.empty(len(part), kind.compute.name)
         kernel = _partial_sum_kernel(kind)
         kernel.fn(partial, part, *kernel.shape(*part.shape))
@@ -408,27 +409,32 @@ def _cross_entropy_kernel(kind: Storage) -> RowKernel:
 
     def write(r: RowWriter, ignored: Value) -> None:
         k = r.k
-        (top,) = r.sweep(
-            [2], lambda v, s: ([], [k.select(v[0] > s[0], v[0], s[0])]), (), [(-inf, maximum)], 4
-        )
+        (top,) = r.sweep([2], lambda v, s: ([], [larger(v[0], s[0])]), (), [(-inf, larger)], 4)
         (total,) = r.sweep([2], lambda v, s: ([], [s[0] + k.exp(v[0] - top)]), (), [(0.0, add)])
         shift = k.log(total)
-        counts, index = _target(r, 3, ignored)
+        counts, index = _target(r, 3, ignored, 4)
         loss = top - r.element(2, index) + shift
         r.set_scalar(0, k.select(counts, loss, 0.0))
         r.set_scalar(1, top + shift)
 
-    arrays = [(wide, "scalar"), (wide, "scalar"), (kind, "matrix"), (storage("int64"), "scalar")]
+    integer = storage("int64")
+    arrays = [(wide, "scalar"), (wide, "scalar"), (kind, "matrix"), (integer, "scalar"), (integer, "fixed")]
     return RowKernel(arrays, 2, write, [COMPUTE["int64"]], cost=0.4)
 
 
-def _target(r: RowWriter, array: int, ignored: Value) -> tuple[Value, str]:
-    """Whether the row counts, and a column that exists."""
+def _target(r: RowWriter, array: int, ignored: Value, wrong: int) -> tuple[Value, str]:
+    """Whether the row counts, and a column that exists; a target that is no class is put into array `wrong`."""
     k = r.k
     target = r.scalar(array)
     counts = target != ignored
     lane = k.emit(f"extractelement {k.vector('i1')} {counts.ref}, i32 0")
-    return counts, k.emit(f"select i1 {lane}, i64 {r.word(array)}, i64 0")
+    word = r.word(array)
+    outside = k.emit(f"and i1 {lane}, {k.compare('uge', word, r.columns)}")
+    with k.when(outside):  # any of several threads may win: each stores a whole word
+        k.store("i64", word, r.addresses[wrong], 1)
+        k.store("i64", 1, r.addresses[wrong], 0)
+    usable = k.emit(f"and i1 {lane}, {k.compare('ult', word, r.columns)}")
+    return counts, k.emit(f"select i1 {usable}, i64 {word}, i64 0")
 
 
 @cache
@@ -437,29 +443,31 @@ def _cross_entropy_backward_kernel(kind: Storage) -> RowKernel:
 
     def write(r: RowWriter, ignored: Value) -> None:
         k = r.k
-        counts, index = _target(r, 2, ignored)
+        counts, index = _target(r, 2, ignored, 5)
         log_sum, grad = r.scalar(3), k.select(counts, r.scalar(4), 0.0)
         own = (k.exp(r.element(1, index) - log_sum) - 1.0) * grad
         r.sweep([1], lambda v, s: ([k.exp(v[0] - log_sum) * grad], []), [0])
         r.set_scalar(0, own, index)
 
-    arrays = [(kind, "matrix"), (kind, "matrix"), (storage("int64"), "scalar")]
-    arrays += [(wide, "scalar"), (wide, "scalar")]
+    integer = storage("int64")
+    arrays = [(kind, "matrix"), (kind, "matrix"), (integer, "scalar")]
+    arrays += [(wide, "scalar"), (wide, "scalar"), (integer, "fixed")]
     return RowKernel(arrays, 1, write, [COMPUTE["int64"]], cost=0.3)
 
 
-def _check_target(logits: Array, target: Array, ignore_index: int) -> Array:
+def _check_shapes(logits: Array, target: Array) -> Array:
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise ValueError(f"logits need at least one class, got shape {logits.shape}")
     if target.shape != logits.shape[:-1] or target.dtype != np.int64:
         raise ValueError(
             f"targets must have shape {logits.shape[:-1]} and dtype int64, got {target.shape} and {target.dtype}"
         )
-    if target.size and not (target.min() >= 0 and target.max() < logits.shape[-1]):
-        wrong = target[((target < 0) | (target >= logits.shape[-1])) & (target != ignore_index)]
-        if wrong.size:
-            raise IndexError(f"Target {int(wrong[0])} is out of bounds for {logits.shape[-1]} classes.")
-    return np.ascontiguousarray(target)
+    return target if target.flags.c_contiguous else np.ascontiguousarray(target)
+
+
+def _check_targets(wrong: Array, classes: int) -> None:
+    if wrong[0]:
+        raise IndexError(f"Target {int(wrong[1])} is out of bounds for {classes} classes.")
 
 
 def cross_entropy(logits: Array, target: Array, ignore_index: int = -100) -> tuple[Array, Array]:
@@ -474,11 +482,13 @@ def cross_entropy(logits: Array, target: Array, ignore_index: int = -100) -> tup
     array([1.3863, 0.    ])
     """
     kind = _storage(logits)
-    target = _check_target(logits, target, ignore_index)
+    target = _check_shapes(logits, target)
     logits, rows, columns = _rows(logits)
     loss, log_sum = (np.empty(target.shape, kind.compute.name) for _ in range(2))
     kernel = _cross_entropy_kernel(kind)
-    kernel.fn(loss, log_sum, logits, target, *kernel.shape(rows, columns), ignore_index)
+    wrong: Array = np.zeros(2, np.int64)
+    kernel.fn(loss, log_sum, logits, target, wrong, *kernel.shape(rows, columns), ignore_index)
+    _check_targets(wrong, columns)
     return loss, log_sum
 
 
@@ -490,7 +500,7 @@ def cross_entropy_backward(
     Raises: as `cross_entropy`.
     """
     kind = _storage(logits)
-    target = _check_target(logits, target, ignore_index)
+    target = _check_shapes(logits, target)
     logits, rows, columns = _rows(logits)
     name = kind.compute.name
     rowwise: Sequence[Array] = [np.ascontiguousarray(a) for a in (log_sum, grad)]
@@ -501,5 +511,7 @@ def cross_entropy_backward(
             )
     out = empty(logits.shape, logits.dtype)
     kernel = _cross_entropy_backward_kernel(kind)
-    kernel.fn(out, logits, target, *rowwise, *kernel.shape(rows, columns), ignore_index)
+    wrong: Array = np.zeros(2, np.int64)
+    kernel.fn(out, logits, target, *rowwise, wrong, *kernel.shape(rows, columns), ignore_index)
+    _check_targets(wrong, columns)
     return out

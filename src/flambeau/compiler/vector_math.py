@@ -76,6 +76,9 @@ def _power_of_two(k: Dialect, n: Value) -> Value:
 def _scale(k: Dialect, x: Value, n: Value) -> Value:
     """``x * 2**n`` with one rounding if the result is normal; ``|n|`` may exceed the exponent range."""
     bits = n.type.bits
+    width = k.lanes * bits
+    if width in (128, 256, 512) and k.host.has("avx512f", "avx512vl"):
+        return _scale_instruction(k, x, n, width)
     total = n + 2 * _BIAS[bits]  # positive; both halves carry one bias each
     half = k.shift("lshr", total, 1)
     rest = total - half
@@ -84,9 +87,28 @@ def _scale(k: Dialect, x: Value, n: Value) -> Value:
     return x * first * second
 
 
+def _scale_instruction(k: Dialect, x: Value, n: Value, width: int) -> Value:
+    """The same as one instruction of AVX-512, which takes `n` as a float."""
+    bits = n.type.bits
+    power = k.bitcast(n + _MAGIC_BITS[bits], x.type.name) - _MAGIC[bits]
+    vector, mask = k.vector(x.type), "i16" if k.lanes == 16 else "i8"
+    name = f"llvm.x86.avx512.mask.scalef.{'ps' if bits == 32 else 'pd'}.{width}"
+    rounding = ("i32", ", i32 4") if width == 512 else ("", "")  # 4: as the current mode says
+    k.declare(
+        name, f"declare {vector} @{name}({vector}, {vector}, {vector}, {mask}{rounding[0] and ', i32'})"
+    )
+    text = f"{vector} {x.ref}, {vector} {power.ref}, {vector} {x.ref}, {mask} -1{rounding[1]}"
+    return k.op_text(f"call {vector} @{name}({text})", x.type)
+
+
 def _clamp(k: Dialect, x: Value, low: float, high: float) -> Value:
     """`x` kept within bounds; NaN stays NaN."""
     x = k.select(x < low, low, x)
+    return k.select(x > high, high, x)
+
+
+def _at_most(k: Dialect, x: Value, high: float) -> Value:
+    """The smaller of `x` and `high`; NaN stays NaN."""
     return k.select(x > high, high, x)
 
 
@@ -99,14 +121,15 @@ def _exp_reduce(k: Dialect, x: Value) -> tuple[Value, Value, Value]:
     return r, k.fma(n, -low, leading - r), integer
 
 
-def exp(k: Dialect, x: Value) -> Value:
-    """e to the power x."""
+def exp(k: Dialect, x: Value, moderate: bool = False) -> Value:
+    """e to the power x; `moderate` promises that the result is a normal number."""
     bits = x.type.bits
-    x = _clamp(k, x, *((-104.0, 89.0) if bits == 32 else (-746.0, 710.0)))
+    if not moderate:
+        x = _clamp(k, x, *((-104.0, 89.0) if bits == 32 else (-746.0, 710.0)))
     r, _, n = _exp_reduce(k, x)
     p = _estrin(k, r, table.EXP_32 if bits == 32 else table.EXP_64)
     p = k.fma(p, r * r, r) + 1.0
-    return _scale(k, p, n)
+    return p * _power_of_two(k, n) if moderate else _scale(k, p, n)
 
 
 def expm1(k: Dialect, x: Value) -> Value:
@@ -222,13 +245,13 @@ def tanh(k: Dialect, x: Value) -> Value:
     """Hyperbolic tangent."""
     size = k.abs(x)
     if x.type.bits == 32:
-        e = exp(k, k.min(size, 10.0) * 2.0)
+        e = exp(k, _at_most(k, size, 10.0) * 2.0, moderate=True)
         large = 1.0 - 2.0 / (e + 1.0)
         u = x * x
         small = k.fma(_horner(k, u, table.TANH_32) * u, size, size)
         result = k.select(size < 0.625, small, large)
     else:
-        e = expm1(k, k.min(size, 20.0) * 2.0)
+        e = expm1(k, _at_most(k, size, 20.0) * 2.0)
         divisor = e + 2.0
         inverse = 1.0 / divisor
         # e / (e + 2), corrected by the remainder of the division and the rounding of the divisor.
@@ -245,13 +268,13 @@ def erf(k: Dialect, x: Value) -> Value:
     u = x * x
     if x.type.bits == 32:
         small = k.fma(_horner(k, u, table.ERF_SMALL_32), size, size)
-        large = 1.0 - exp(k, _horner(k, k.min(size, 4.0), table.ERF_LARGE_32))
+        large = 1.0 - exp(k, _horner(k, _at_most(k, size, 4.0), table.ERF_LARGE_32), moderate=True)
         result = k.select(size < 0.925, small, large)
     else:
         small = k.fma(_estrin(k, u, table.ERF_SMALL_64), size, size)
-        y = k.min(size, 6.0)
+        y = _at_most(k, size, 6.0)
         t = (y - 2.0) / (y + 2.0)
-        large = 1.0 - exp(k, -(y * y)) * _estrin(k, t, table.ERFC_64)
+        large = 1.0 - exp(k, -(y * y), moderate=True) * _estrin(k, t, table.ERFC_64)
         result = k.select(size < 1.0, small, large)
     return k.copysign(result, x)
 
