@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import ops
 from ..autograd.grad_mode import no_grad
 from ..core.tensor import Tensor
@@ -262,9 +264,10 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     with no_grad():
         flat = tensor.new_empty((rows, cols)).normal_(0, 1, generator=generator)
         wide = rows < cols
-        q, r = ops.linalg_qr(flat.t() if wide else flat)
-        q = q * ops.diagonal(r).sign()
-        tensor.copy_((q.t() if wide else q).reshape(tensor.shape))
+        matrix = flat.numpy()
+        q, r = np.linalg.qr(matrix.T if wide else matrix)
+        q *= np.sign(np.diagonal(r))
+        tensor.copy_(ops.from_numpy(np.ascontiguousarray(q.T if wide else q)).reshape(tensor.shape))
         tensor.mul_(gain)
     return tensor
 

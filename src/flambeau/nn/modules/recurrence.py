@@ -24,7 +24,7 @@ def rnn_tanh_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:
 
 def rnn_relu_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:
     """h' = relu(W_ih x + b_ih + W_hh h + b_hh)."""
-    return (ops.relu(gates + F.linear(state[0], weights[0], weights[1])),)
+    return (F.relu(gates + F.linear(state[0], weights[0], weights[1])),)
 
 
 def lstm_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:

@@ -21,7 +21,7 @@ def _with_grads(parameters: Any) -> list[Tensor]:
 
 
 def _norm(x: Tensor, norm_type: float) -> Tensor:
-    return ops.linalg_vector_norm(x, norm_type)  # type: ignore[no-any-return]
+    return ops.norm(x, norm_type)  # type: ignore[no-any-return]
 
 
 def get_total_norm(
