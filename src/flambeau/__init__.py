@@ -12,6 +12,7 @@ from .core import public as _public  # noqa: E402
 from .core.state import defaults as _defaults  # noqa: E402
 from .core.tensor import Tensor  # noqa: E402
 from .runtime import dtypes as _dtypes  # noqa: E402
+from .runtime import native_draws as _native_draws  # noqa: E402
 from .runtime.dtypes import dtype, finfo, iinfo, promote_types  # noqa: E402
 from .runtime.types import (  # noqa: E402
     Size,
@@ -37,6 +38,7 @@ from .autograd import (  # noqa: E402
     no_grad,
     set_grad_enabled,
 )
+from .compile_api import compile  # noqa: E402
 from .core.public import can_cast  # noqa: E402
 from .func import vmap  # noqa: E402
 from .ops.random import Generator, default_generator  # noqa: E402
@@ -50,6 +52,15 @@ for _alias, _d in _dtypes.ALIASES.items():
 for _name, _fn in _public.FUNCTIONS.items():
     if not _name.startswith("__"):
         globals()[_name] = _fn
+
+
+def _random_kernels() -> object:
+    from .compiler.random_kernels import load
+
+    return load()
+
+
+_native_draws.offer(_random_kernels)  # generated code for long draws, loaded when it pays
 
 
 def get_default_dtype() -> dtype:

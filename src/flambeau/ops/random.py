@@ -51,6 +51,7 @@ class Generator(mt19937.Generator):
 
 
 default_generator = Generator()
+default_generator.seed()  # from the system, as in PyTorch: unseeded programs differ from run to run
 
 
 def _gen(generator: Any) -> Any:
