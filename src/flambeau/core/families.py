@@ -11,13 +11,12 @@ random        draws; batching asks the vmap level's randomness mode
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Callable, Optional, Sequence
 
 import numpy as np
 
 from ..runtime import pool
-from .op import REGISTRY, Op, Rule, bind
+from .op import REGISTRY, Op, Rule, bind, parameter_names
 from .tape import helpers
 from .tensor import Tensor, wrap
 
@@ -59,8 +58,8 @@ SHIFT: dict[str, Callable[[Any, int], Any]] = {
 def shifts_of(impl: Callable[..., Any]) -> dict[str, Callable[[Any, int], Any]]:
     """{parameter: how a batch dim in front changes it}, read off the annotations of the implementation."""
     found = {}
-    for name, p in inspect.signature(impl).parameters.items():
-        kind = p.annotation if isinstance(p.annotation, str) else getattr(p.annotation, "__name__", "")
+    for name, annotation in getattr(impl, "__annotations__", {}).items():
+        kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
         kind = kind.rpartition(".")[2]
         if kind in SHIFT:
             found[name] = SHIFT[kind]
@@ -69,8 +68,14 @@ def shifts_of(impl: Callable[..., Any]) -> dict[str, Callable[[Any, int], Any]]:
 
 def inputs_of(impl: Callable[..., Any], skip: int = 0) -> list[str]:
     """Names of the tensor inputs: the parameters before `*`, or all that are not keyword-only."""
-    params = list(inspect.signature(impl).parameters.values())[skip:]
-    return [p.name for p in params if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    code = impl.__code__
+    return list(code.co_varnames[skip : code.co_argcount])
+
+
+def statics_of(impl: Callable[..., Any]) -> list[str]:
+    """Names of the keyword-only parameters."""
+    code = impl.__code__
+    return list(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -265,19 +270,18 @@ def pointwise_op(
     (between two conjugations for complex numbers, as the Wirtinger convention asks).  `vjp` replaces that for
     functions that are not holomorphic.  None means no gradient.
     """
-    params = list(inspect.signature(body).parameters.values())[1:]
-    inputs = [p.name for p in params if p.kind is not p.KEYWORD_ONLY]
-    statics = [p.name for p in params if p.kind is p.KEYWORD_ONLY]
+    inputs = inputs_of(body, 1)
+    statics = statics_of(body)
     ufunc = single_ufunc(body, len(inputs)) if not statics and impl is None else None
     if impl is None:
         impl = pooled(ufunc) if ufunc is not None else (lambda *xs, **p: body(NUMPY, *xs, **p))
     tangents = [f and Rule(f, inputs) for f in d] if d is not None else []
 
     def reverse(i: int, f: Callable[..., Any], holomorphic: bool) -> Callable[..., Any]:
-        names = list(inspect.signature(f).parameters)[1:]
+        names = list(parameter_names(f)[1:])
         if inputs[i] + "_meta" not in names:
             names.append(inputs[i] + "_meta")
-        extra = len(names) - len(list(inspect.signature(f).parameters)[1:])
+        extra = len(names) - len(parameter_names(f)[1:])
         at = names.index(inputs[i] + "_meta")
 
         def rule(g: Tensor, *args: Any) -> Tensor:
@@ -293,10 +297,7 @@ def pointwise_op(
 
         rule.direct = f  # type: ignore[attr-defined]
         rule.own = len(names) - extra  # type: ignore[attr-defined]
-        p = inspect.Parameter
-        rule.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [p("g", p.POSITIONAL_OR_KEYWORD), *[p(n, p.POSITIONAL_OR_KEYWORD) for n in names]]
-        )
+        rule.names = ("g", *names)  # type: ignore[attr-defined]
         return rule
 
     if vjp is not None:
@@ -471,7 +472,7 @@ def view_op(
     name = name or impl.__name__.strip("_")
     shifts = shifts_of(impl)
     shifts.pop("base_shape", None)
-    statics = [p.name for p in inspect.signature(impl).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    statics = statics_of(impl)
 
     def back(g: Tensor, x_meta: Any, params: dict[str, Any]) -> Tensor:
         if inverse is not None:
@@ -483,7 +484,7 @@ def view_op(
     def vjp(g: Tensor, x_meta: Any, *values: Any) -> Tensor:
         return back(g, x_meta, dict(zip(statics, values)))
 
-    vjp.__signature__ = _signature("g", "x_meta", *statics)  # type: ignore[attr-defined]
+    vjp.names = ("g", "x_meta", *statics)  # type: ignore[attr-defined]
 
     def put_impl(base: Any, y: Any, **params: Any) -> Any:
         out = np.array(base, order="C") if not base.flags.c_contiguous else base.copy()
@@ -494,12 +495,12 @@ def view_op(
         zero = helpers["zeros"]((y_meta.shape, g._a.dtype))
         return bind(op.put, (g, zero), dict(zip(statics, values)))  # type: ignore[no-any-return]
 
-    vjp_old.__signature__ = _signature("g", "v_meta", *statics)  # type: ignore[attr-defined]
+    vjp_old.names = ("g", "v_meta", *statics)  # type: ignore[attr-defined]
 
     def vjp_new(g: Tensor, *values: Any) -> Tensor:
         return bind(op, (g,), dict(zip(statics, values)))  # type: ignore[no-any-return]
 
-    vjp_new.__signature__ = _signature("g", *statics)  # type: ignore[attr-defined]
+    vjp_new.names = ("g", *statics)  # type: ignore[attr-defined]
 
     def both(op_: Op) -> Callable[..., Any]:
         def jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
@@ -529,7 +530,7 @@ def view_op(
         def adjoint_vjp(g: Tensor, *values: Any) -> Tensor:
             return bind(op, (g,), dict(zip(statics, values)))  # type: ignore[no-any-return]
 
-        adjoint_vjp.__signature__ = _signature("g", *statics)  # type: ignore[attr-defined]
+        adjoint_vjp.names = ("g", *statics)  # type: ignore[attr-defined]
         adj = Op(
             name + "_adjoint", "linear", adjoint_impl, ["y_"], vjp=(adjoint_vjp,), jvp=lambda *a: None,
             batch=lambda *a: None, grad_name=f"{name.capitalize()}BackwardBackward0",
@@ -538,11 +539,6 @@ def view_op(
         adj.batch = shifted_batch(adj, {**shifts, "base_shape": SHIFT["Shape"]})
         op.adjoint = adj
     return op
-
-
-def _signature(*names: str) -> inspect.Signature:
-    p = inspect.Parameter
-    return inspect.Signature([p(n, p.POSITIONAL_OR_KEYWORD) for n in names])
 
 
 # ------------------------------------------------------------------------------------------- multilinear and opaque

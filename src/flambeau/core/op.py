@@ -14,7 +14,6 @@ No rule can read an unsaved value, and nothing is saved that no rule reads.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 from ..runtime import dtypes
@@ -43,6 +42,18 @@ def meta_of(x: Any) -> Meta:
 IN, OUT, META, METAS, PARAM, NEEDS, OUT_METAS, INPUTS = range(8)
 
 
+def parameter_names(fn: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of all parameters: those declared in `fn.names`, else the function's own.
+
+    Reads the code object: `inspect.signature` over a few hundred rules would take most of the import time.
+    """
+    declared = getattr(fn, "names", None)
+    if declared is not None:
+        return tuple(declared)
+    code = fn.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
 class Rule:
     """A derivative rule with its parameters resolved to sources."""
 
@@ -51,7 +62,7 @@ class Rule:
     def __init__(self, fn: Callable[..., Any], inputs: Sequence[str]) -> None:
         self.fn = fn
         self.sources: list[tuple[int, Any]] = []
-        for name in list(inspect.signature(fn).parameters)[1:]:
+        for name in parameter_names(fn)[1:]:
             if name in inputs:
                 self.sources.append((IN, list(inputs).index(name)))
             elif name == "y":
@@ -63,16 +74,34 @@ class Rule:
                 self.sources.append((special.get(name, PARAM), name))
 
 
-class Plan(NamedTuple):
-    """What to save when a given subset of the inputs needs gradients, and which rules to run."""
+class Plan:
+    """What to save when a given subset of the inputs needs gradients, and how to run the rules then.
 
-    needs: tuple[bool, ...]
-    inputs: tuple[int, ...]  # positions of the inputs to save
-    output: bool  # save the output?
-    metas: bool  # save the inputs' metas?
-    rules: tuple[tuple[int, Callable[..., Any], tuple[tuple[int, Any], ...]], ...]
-    run: Callable[..., Any]  # (node, cotangent) -> gradients, one for each input
-    op: Any
+    inputs  positions of the inputs to save;   output  save the output?;   metas  save the inputs' metas?
+    rules   (input, rule, sources) each;       run     (node, cotangent) -> gradients, one for each input
+    """
+
+    __slots__ = ("needs", "inputs", "output", "metas", "rules", "run", "op")
+
+    def __init__(self, op: Op, needs: tuple[bool, ...], rules: Sequence[tuple[int, Rule]]) -> None:
+        kinds = [s for _, r in rules for s in r.sources]
+        saved = tuple(sorted({i for k, i in kinds if k == IN}))
+        if any(k == INPUTS for k, _ in kinds):
+            saved = tuple(range(op.info.get("save_from", 0), len(needs)))
+        self.op = op
+        self.needs = needs
+        self.inputs = saved
+        self.output = any(k == OUT for k, _ in kinds)
+        self.metas = any(k in (META, METAS) for k, _ in kinds)
+        self.rules = tuple(
+            [(i, r.fn, tuple([(k, saved.index(p) if k == IN else p) for k, p in r.sources])) for i, r in rules]
+        )
+        self.run: Callable[..., Any] = self.first_run
+
+    def first_run(self, node: Any, g: Any) -> Any:
+        """Most plans of a program never run: their code is generated when the first one does."""
+        self.run = compile_rules(len(self.needs), self.rules, len(self.inputs))
+        return self.run(node, g)
 
 
 def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any]:
@@ -175,22 +204,7 @@ class Op:
                 rules = [(-1, self.joint)]
             else:
                 rules = [(i, r) for i, r in enumerate(self.vjp) if r is not None and i < len(needs) and needs[i]]
-            kinds = [s for _, r in rules for s in r.sources]
-            saved = tuple(sorted({i for k, i in kinds if k == IN}))
-            if any(k == INPUTS for k, _ in kinds):
-                saved = tuple(range(self.info.get("save_from", 0), len(needs)))
-            steps = tuple(
-                (i, r.fn, tuple((k, saved.index(p) if k == IN else p) for k, p in r.sources)) for i, r in rules
-            )
-            found = self.plans[needs] = Plan(
-                needs,
-                saved,
-                any(k == OUT for k, _ in kinds),
-                any(k in (META, METAS) for k, _ in kinds),
-                steps,
-                compile_rules(len(needs), steps, len(saved)),
-                self,
-            )
+            found = self.plans[needs] = Plan(self, needs, rules)
         return found
 
 

@@ -7,7 +7,6 @@ same for a composite written as an ordinary function.
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import Any, Callable, Optional, Sequence, TypeVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from ..runtime import dtypes
 from ..runtime.dtypes import BOOL, COMPLEX, FLOATING, INTEGRAL, dtype
 from . import families, inplace
 from .families import BIG
-from .op import REGISTRY, Op, bind, eager
+from .op import REGISTRY, Op, bind, eager, parameter_names
 from .state import NO_GRAD, RECORD, defaults, everyone, tls
 from .tape import LeafNode, Node, PlainNode, helpers, next_seq
 from .tensor import Storage, Tensor, new_object, snapshot, storage
@@ -320,7 +319,7 @@ def public(
             except AttributeError as e:
                 raise not_a_tensor(e, fname) from None
 
-        positional = list(inspect.signature(fn).parameters)
+        positional = parameter_names(fn)
         wrapper.__name__ = fname
         register(wrapper, fname, method=method, function=function, inplace=inplace, aliases=aliases)
         return wrapper  # type: ignore[return-value]

@@ -18,16 +18,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from flambeau.runtime.native_draws import kernels
 
+if TYPE_CHECKING:  # importing it would cost milliseconds
+    import numpy.typing as npt
+
 __all__ = ["fill16_float32", "fill16_float64", "libm", "multiply_add", "normals_from_bits", "pair", "pairs"]
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
+F32: TypeAlias = "npt.NDArray[np.float32]"
+F64: TypeAlias = "npt.NDArray[np.float64]"
 
 
 def _column(*values: float) -> F64:

@@ -17,10 +17,9 @@ the C library, as in PyTorch; affine maps are fused as in its AVX2 and AVX-512 k
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flambeau.runtime.box_muller import fill16_float64, libm, multiply_add, normals_from_bits, pairs
 from flambeau.runtime.draws import (
@@ -51,6 +50,9 @@ from flambeau.runtime.integers import random_integers, random_integers_from, ran
 from flambeau.runtime.mt19937 import Generator
 from flambeau.runtime.pool import empty
 from flambeau.runtime.rejection import binomial, dirichlet, poisson, standard_gamma
+
+if TYPE_CHECKING:  # importing it would cost milliseconds
+    import numpy.typing as npt
 
 __all__ = [
     "bernoulli",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 
 from flambeau.runtime.mt19937 import Generator
 from flambeau.runtime.pool import empty
+
+if TYPE_CHECKING:  # importing it would cost milliseconds
+    import numpy.typing as npt
 
 __all__ = [
     "BFLOAT16",
@@ -38,7 +40,7 @@ __all__ = [
     "unit64",
 ]
 
-Array = npt.NDArray[Any]
+Array: TypeAlias = "npt.NDArray[Any]"
 Shape = tuple[int, ...]
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

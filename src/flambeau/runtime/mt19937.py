@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import secrets
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flambeau.runtime.native_draws import kernels
+
+if TYPE_CHECKING:  # importing it would cost milliseconds
+    import numpy.typing as npt
 
 __all__ = ["Generator", "default_generator"]
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:  # importing it would cost milliseconds
+    import numpy.typing as npt
 
 __all__ = ["Kernels", "kernels", "offer"]
 

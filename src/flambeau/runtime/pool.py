@@ -33,12 +33,14 @@ import warnings
 from collections import deque
 from pathlib import Path
 from sys import getrefcount
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
-import numpy.typing as npt
 from numpy import ndarray
+
+if TYPE_CHECKING:  # importing it would cost milliseconds
+    import numpy.typing as npt
 
 __all__ = [
     "THRESHOLD",

@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from flambeau.runtime.box_muller import pair
 from flambeau.runtime.mt19937 import Generator
 
+if TYPE_CHECKING:  # importing it would cost milliseconds
+    import numpy.typing as npt
+
 __all__ = ["binomial", "dirichlet", "poisson", "standard_gamma"]
 
-Array = npt.NDArray[Any]
+Array: TypeAlias = "npt.NDArray[Any]"
 Draw = Callable[[], float]
 Round = Callable[[float], float]
 

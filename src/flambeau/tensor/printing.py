@@ -17,10 +17,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:  # importing it would cost milliseconds
+    import numpy.typing as npt
 
 __all__ = [
     "PrintOptions",
@@ -34,7 +36,7 @@ __all__ = [
     "wrapper_repr",
 ]
 
-Array = npt.NDArray[Any]
+Array: TypeAlias = "npt.NDArray[Any]"
 
 _NUMPY_FLOATS = {"float16", "float32", "float64"}
 _INT32_MAX = 2**31 - 1  # Python's own bound on the precision of a number's format
