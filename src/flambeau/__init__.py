@@ -81,3 +81,34 @@ def set_default_dtype(d: dtype) -> None:
 def is_tensor(obj: object) -> bool:
     """Whether `obj` is a Tensor."""
     return isinstance(obj, Tensor)
+
+
+# Sub-packages load when first asked for: importing flambeau itself stays cheap.
+_LAZY = {
+    **{n: f"flambeau.{n}" for n in ("nn", "optim", "utils", "serialization", "compiler", "linalg", "fft", "signal")},
+    **{n: f"flambeau.{n}" for n in ("cuda", "cpu", "backends", "version")},
+}
+_LAZY_NAMES = {"save": "serialization", "load": "serialization"}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name in _LAZY:
+        try:
+            module = importlib.import_module(_LAZY[name])
+        except ModuleNotFoundError as e:
+            if e.name != _LAZY[name]:
+                raise
+        else:
+            globals()[name] = module
+            return module
+    elif name in _LAZY_NAMES:
+        value = getattr(importlib.import_module(f"flambeau.{_LAZY_NAMES[name]}"), name)
+        globals()[name] = value
+        return value  # type: ignore[no-any-return]
+    raise AttributeError(f"module 'flambeau' has no attribute {name!r} (what is absent, and why: docs/compatibility.md)")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_LAZY_NAMES})

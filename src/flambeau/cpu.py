@@ -1,0 +1,32 @@
+"""The CPU and its memory: `flambeau.cpu`."""
+
+from .runtime.pool import empty_cache, memory_stats, reset_peak_memory_stats
+
+__all__ = [
+    "current_device",
+    "device_count",
+    "empty_cache",
+    "is_available",
+    "memory_stats",
+    "reset_peak_memory_stats",
+    "synchronize",
+]
+
+
+def is_available() -> bool:
+    """True: there is always a CPU."""
+    return True
+
+
+def device_count() -> int:
+    """1."""
+    return 1
+
+
+def current_device() -> str:
+    """"cpu"."""
+    return "cpu"
+
+
+def synchronize(device: object = None) -> None:
+    """Nothing to wait for: operations are finished when they return."""
