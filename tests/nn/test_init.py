@@ -55,7 +55,15 @@ def test_orthogonal(shape):
 
 
 def test_gain():
-    for args in [("linear",), ("tanh",), ("relu",), ("leaky_relu",), ("leaky_relu", 0.3), ("selu",), ("sigmoid",)]:
+    for args in [
+        ("linear",),
+        ("tanh",),
+        ("relu",),
+        ("leaky_relu",),
+        ("leaky_relu", 0.3),
+        ("selu",),
+        ("sigmoid",),
+    ]:
         assert flambeau.nn.init.calculate_gain(*args) == torch.nn.init.calculate_gain(*args)
 
 

@@ -74,7 +74,7 @@ def double_net(lib):
     return Doubler()
 
 
-# --------------------------------------------------------------------------------------------------------- structure
+# -------------------------------------------------------------------------------------------------- structure
 
 
 def test_traversal():
@@ -235,7 +235,14 @@ def test_to_changes_values_but_not_identity():
         weight = m.a.weight
         m(lib.ones(4, 2)).sum().backward()
         out = []
-        for convert in (m.double, m.half, m.bfloat16, m.float, lambda: m.to(lib.float64), lambda: m.to(lib.ones(1))):
+        for convert in (
+            m.double,
+            m.half,
+            m.bfloat16,
+            m.float,
+            lambda: m.to(lib.float64),
+            lambda: m.to(lib.ones(1)),
+        ):
             convert()
             out.append([str(t.dtype) for t in (*m.parameters(), *m.buffers())])
             out.append([str(p.grad.dtype) for p in m.parameters()])
@@ -269,7 +276,7 @@ def test_copies_are_independent():
     assert not (m.a.weight == 7).any()
 
 
-# -------------------------------------------------------------------------------------------------------- state dicts
+# ------------------------------------------------------------------------------------------------ state dicts
 
 
 def test_state_dict_shares_memory_and_detaches():
@@ -299,7 +306,12 @@ def test_load_not_strict():
         state["b.7.z"] = lib.zeros(1)
         state["extra"] = lib.zeros(1)
         result = m.load_state_dict(state, strict=False)
-        return result.missing_keys, result.unexpected_keys, repr(result), outcome(lambda: m.load_state_dict(state))
+        return (
+            result.missing_keys,
+            result.unexpected_keys,
+            repr(result),
+            outcome(lambda: m.load_state_dict(state)),
+        )
 
     both(scenario)
 
@@ -324,7 +336,10 @@ def test_load_assign():
     def scenario(lib):
         m = lib.nn.Linear(2, 2)
         m.weight.requires_grad_(False)
-        state = {"weight": lib.ones(2, 2, dtype=lib.float64), "bias": lib.nn.Parameter(lib.ones(2), requires_grad=False)}
+        state = {
+            "weight": lib.ones(2, 2, dtype=lib.float64),
+            "bias": lib.nn.Parameter(lib.ones(2), requires_grad=False),
+        }
         bias = state["bias"]
         m.load_state_dict(state, assign=True)
         return (
@@ -426,7 +441,7 @@ def test_extra_state():
     both(scenario)
 
 
-# --------------------------------------------------------------------------------------------------------------- hooks
+# ------------------------------------------------------------------------------------------------------ hooks
 
 
 def test_forward_hooks_order_and_replacement():
@@ -449,7 +464,11 @@ def test_forward_hooks_order_and_replacement():
         for h in handles:
             h.remove()
         trace.append(m(x))
-        flags = [m._forward_pre_hooks_with_kwargs, m._forward_hooks_with_kwargs, m._forward_hooks_always_called]
+        flags = [
+            m._forward_pre_hooks_with_kwargs,
+            m._forward_hooks_with_kwargs,
+            m._forward_hooks_always_called,
+        ]
         with m.register_forward_hook(lambda mod, args, y: y * 3):
             trace.append(m(x))
         trace.append(m(x))
@@ -502,8 +521,12 @@ def test_global_hooks():
             module.register_module_forward_hook(
                 lambda mod, args, kw, y: trace.append(("global kw", kw)), with_kwargs=True
             ),
-            module.register_module_full_backward_hook(lambda mod, gi, go: trace.append(("global back", gi, go))),
-            module.register_module_full_backward_pre_hook(lambda mod, go: trace.append(("global back pre", go))),
+            module.register_module_full_backward_hook(
+                lambda mod, gi, go: trace.append(("global back", gi, go))
+            ),
+            module.register_module_full_backward_pre_hook(
+                lambda mod, go: trace.append(("global back pre", go))
+            ),
             module.register_module_parameter_registration_hook(lambda mod, n, p: trace.append(("param", n))),
             module.register_module_buffer_registration_hook(lambda mod, n, b: trace.append(("buffer", n))),
             module.register_module_module_registration_hook(lambda mod, n, c: trace.append(("module", n))),
@@ -594,7 +617,7 @@ def test_hooks_are_not_run_without_grad():
     both(scenario)
 
 
-# ---------------------------------------------------------------------------------------------------------- containers
+# ------------------------------------------------------------------------------------------------- containers
 
 
 def names(m):
@@ -711,7 +734,13 @@ def test_parameter_dict_api():
         m.update([("w", lib.zeros(1))])
         trace += [list(m.keys()), [n for n, _ in m.named_parameters()], m.setdefault("q", lib.ones(2))]
         other = nn.ParameterDict({"b": lib.zeros(3), "new": lib.ones(1)})
-        trace += [repr(m | other), repr(m.copy()), m.popitem()[0], m.pop("z"), repr(m.fromkeys(["k"], lib.ones(1)))]
+        trace += [
+            repr(m | other),
+            repr(m.copy()),
+            m.popitem()[0],
+            m.pop("z"),
+            repr(m.fromkeys(["k"], lib.ones(1))),
+        ]
         m |= other
         del m["a"]
         trace += [repr(m), list(m.state_dict())]

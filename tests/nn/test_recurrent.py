@@ -23,7 +23,7 @@ def arrays(x):
 def both(scenario):
     ours, theirs = arrays(scenario(flambeau)), arrays(scenario(torch))
     assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs):
+    for a, b in zip(ours, theirs, strict=False):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=RTOL, atol=ATOL)
 
@@ -50,7 +50,13 @@ SETTINGS = [
     {"bias": False},
     {"num_layers": 3, "dropout": 0.4},
 ]
-KINDS = [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("LSTM", {}), ("LSTM", {"proj_size": 2}), ("GRU", {})]
+KINDS = [
+    ("RNN", {}),
+    ("RNN", {"nonlinearity": "relu"}),
+    ("LSTM", {}),
+    ("LSTM", {"proj_size": 2}),
+    ("GRU", {}),
+]
 
 
 def flat_state(h):

@@ -82,5 +82,5 @@ def test_vector_too_short_changes_nothing():
     before = [p.detach().numpy().copy() for p in m.parameters()]
     with pytest.raises(RuntimeError):
         flambeau.nn.utils.vector_to_parameters(flambeau.zeros(5), m.parameters())
-    for p, b in zip(m.parameters(), before):
+    for p, b in zip(m.parameters(), before, strict=False):
         np.testing.assert_array_equal(p.detach().numpy(), b)

@@ -29,6 +29,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
     """
 
     _plain_results = True  # operations on parameters give plain tensors
+    _is_param = True
 
     def __new__(cls, data: Any = None, requires_grad: bool = True) -> Parameter:
         if data is None:
@@ -37,14 +38,17 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
             return Tensor._make_subclass(cls, data, requires_grad)  # type: ignore[no-any-return, attr-defined]
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter data must be a torch.Tensor, not {type(data).__name__}")
-        t = data.detach().requires_grad_(requires_grad)
-        if not isinstance(t, type(data)):
+        detached = data.detach().requires_grad_(requires_grad)
+        if not isinstance(detached, type(data)):
             raise RuntimeError(
-                f"Creating a Parameter from an instance of type {type(data).__name__} requires that detach() returns "
-                f"an instance of the same type, but return type {type(t).__name__} was found instead."
+                f"Creating a Parameter from an instance of type {type(data).__name__} requires that "
+                "detach() returns "
+                f"an instance of the same type, but return type {type(detached).__name__} was found instead."
             )
+        t: Any = detached
         t._is_param = True
-        return t  # type: ignore[no-any-return]
+        parameter: Parameter = t
+        return parameter
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) in memo:

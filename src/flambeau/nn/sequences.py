@@ -35,7 +35,8 @@ class PackedSequence(_Packed):
     """Sequences of different lengths without padding, as the recurrent modules take them.
 
     `data` holds the first elements of all sequences, then the second ones, and so on, longest sequence first;
-    `batch_sizes[t]` says how many sequences have an element t. Made by `pack_padded_sequence` and `pack_sequence`.
+    `batch_sizes[t]` says how many sequences have an element t. Made by `pack_padded_sequence` and
+    `pack_sequence`.
     """
 
     def __new__(
@@ -51,8 +52,10 @@ class PackedSequence(_Packed):
             data, batch_sizes = data
         if batch_sizes.device.type != "cpu":
             raise ValueError(
-                "batch_sizes should always be on CPU. Instances of PackedSequence should never be created manually. "
-                "They should be instantiated by functions like pack_sequence and pack_padded_sequence in nn.utils.rnn."
+                "batch_sizes should always be on CPU. Instances of PackedSequence should never be created "
+                "manually. "
+                "They should be instantiated by functions like pack_sequence and pack_padded_sequence in "
+                "nn.utils.rnn."
             )
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
@@ -118,7 +121,7 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     >>> torch.nn.utils.rnn.invert_permutation(torch.tensor([2, 0, 1])).tolist()
     [1, 2, 0]
     """
-    return None if permutation is None else ops.argsort(permutation)  # type: ignore[no-any-return]
+    return None if permutation is None else ops.argsort(permutation)
 
 
 def _lengths(lengths: Any) -> np.ndarray[Any, Any]:
@@ -136,8 +139,8 @@ def pack_padded_sequence(
 ) -> PackedSequence:
     """Pack a padded batch (T, B, *), or (B, T, *) with `batch_first`, of sequences with these lengths.
 
-    With `enforce_sorted` the sequences must come longest first; otherwise they are sorted here, and the order is
-    kept in the result so that it can be undone.
+    With `enforce_sorted` the sequences must come longest first; otherwise they are sorted here, and the order
+    is kept in the result so that it can be undone.
 
     Raises: RuntimeError for lengths that are not positive, not sorted, too many or larger than T.
 
@@ -165,8 +168,10 @@ def pack_padded_sequence(
     if enforce_sorted:
         if (np.diff(n) > 0).any():
             raise RuntimeError(
-                "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass "
-                "`enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement."
+                "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can "
+                "pass "
+                "`enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this "
+                "requirement."
             )
     else:
         order = np.argsort(-n, kind="stable")
@@ -241,7 +246,7 @@ def pad_sequence(
     return ops.stack(padded, 0 if batch_first else 1)  # type: ignore[no-any-return]
 
 
-def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
+def unpad_sequence(padded_sequences: Any, lengths: Any, batch_first: bool = False) -> list[Tensor]:
     """The sequences of a padded batch without their padding (views)."""
     if not batch_first:
         padded_sequences = padded_sequences.transpose(0, 1)

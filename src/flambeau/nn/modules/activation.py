@@ -89,7 +89,7 @@ class ReLU(_InPlace):
 
 
 class RReLU(_InPlace):
-    """x where x >= 0, else a·x; a is uniform in [lower, upper) in training, else their mean (Xu et al. 2015)."""
+    """x where x >= 0, else a·x; a is uniform in [lower, upper) in training, then their mean (Xu 2015)."""
 
     def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
         super().__init__(inplace)
@@ -252,7 +252,9 @@ class GLU(Module):
 
 
 class GELU(Module):
-    """x · Φ(x), Φ the normal distribution function; `approximate="tanh"` for its approximation (Hendrycks 2016)."""
+    """x · Φ(x), Φ the normal distribution function; `approximate="tanh"` for its approximation (Hendrycks
+    2016).
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()

@@ -18,9 +18,10 @@ __all__ = ["MultiheadAttention"]
 class MultiheadAttention(Module):
     """Scaled dot-product attention in `num_heads` subspaces (Vaswani et al. 2017, section 3.2.2).
 
-    Query (L, N, E), key (S, N, kdim) and value (S, N, vdim) give (L, N, E) and the attention weights (N, L, S), or
-    None with ``need_weights=False``; ``average_attn_weights=False`` gives them per head. With `batch_first` N comes
-    first; without a batch there is no N. Masks are boolean (True: not attended to) or added to the scores.
+    Query (L, N, E), key (S, N, kdim) and value (S, N, vdim) give (L, N, E) and the attention weights (N, L,
+    S), or None with ``need_weights=False``; ``average_attn_weights=False`` gives them per head. With
+    `batch_first` N comes first; without a batch there is no N. Masks are boolean (True: not attended to) or
+    added to the scores.
 
     Raises: ValueError or AssertionError unless embed_dim is a positive multiple of num_heads.
 
@@ -61,7 +62,8 @@ class MultiheadAttention(Module):
         self.head_dim = embed_dim // num_heads
         if self.head_dim * num_heads != embed_dim:
             raise AssertionError(
-                f"embed_dim must be divisible by num_heads, got embed_dim={embed_dim} and num_heads={num_heads}"
+                f"embed_dim must be divisible by num_heads, got embed_dim={embed_dim} and "
+                f"num_heads={num_heads}"
             )
 
         def empty(*shape: int) -> Parameter:

@@ -122,9 +122,9 @@ class _BatchNorm(_NormBase):
 class BatchNorm1d(_BatchNorm):
     """Normalises each channel of (N, C) or (N, C, L) over the batch (Ioffe and Szegedy 2015).
 
-    ``(x - mean) / sqrt(var + eps) * weight + bias``. Training uses the batch's statistics (biased variance) and
-    updates the running ones (unbiased variance) with `momentum`, or as a cumulative average when it is None;
-    evaluation uses the running ones.
+    ``(x - mean) / sqrt(var + eps) * weight + bias``. Training uses the batch's statistics (biased variance)
+    and updates the running ones (unbiased variance) with `momentum`, or as a cumulative average when it is
+    None; evaluation uses the running ones.
 
     Raises: ValueError for inputs of other dimensions.
 

@@ -380,7 +380,8 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dictionary of parameters, in order of insertion. Tensors become parameters; other objects stay as they are.
+    """A dictionary of parameters, in order of insertion. Tensors become parameters; other objects stay as
+    they are.
 
     >>> import flambeau as torch
     >>> list(torch.nn.ParameterDict({"w": torch.zeros(2)}).named_parameters())[0][0]
@@ -506,7 +507,7 @@ class ParameterDict(Module):
     def __call__(self, input: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")
 
-    def __or__(self, other: ParameterDict) -> ParameterDict:
+    def __or__(self, other: Any) -> ParameterDict:
         merged = self.copy()
         merged.update(other)
         return merged

@@ -83,7 +83,7 @@ class _ConvNd(Module):
         if self.padding == "valid":
             return [0, 0] * len(self.kernel_size)
         amounts: list[int] = []
-        for d, k in zip(reversed(self.dilation), reversed(self.kernel_size)):
+        for d, k in zip(reversed(self.dilation), reversed(self.kernel_size), strict=False):
             total = d * (k - 1)
             amounts += [total // 2, total - total // 2]
         return amounts
@@ -269,7 +269,8 @@ class _ConvTransposeNd(_ConvNd):
             sizes = sizes[leading:]
         if len(sizes) != n:
             raise ValueError(
-                f"ConvTranspose{n}D: for {input.dim()}D input, output_size must have {n} or {leading + n} elements "
+                f"ConvTranspose{n}D: for {input.dim()}D input, output_size must have {n} or {leading + n} "
+                "elements "
                 f"(got {len(sizes)})"
             )
         smallest = [
@@ -280,12 +281,12 @@ class _ConvTransposeNd(_ConvNd):
             for d in range(n)
         ]
         largest = [s + self.stride[d] - 1 for d, s in enumerate(smallest)]
-        if any(not low <= s <= high for s, low, high in zip(sizes, smallest, largest)):
+        if any(not low <= s <= high for s, low, high in zip(sizes, smallest, largest, strict=False)):
             raise ValueError(
                 f"requested an output size of {sizes}, but valid sizes range from {smallest} to {largest} "
                 f"(for an input of {input.size()[2:]})"
             )
-        return tuple(s - low for s, low in zip(sizes, smallest))
+        return tuple(s - low for s, low in zip(sizes, smallest, strict=False))
 
     def _transposed(
         self, conv: Callable[..., Tensor], input: Tensor, output_size: Sequence[int] | None
@@ -307,9 +308,11 @@ class ConvTranspose1d(_ConvTransposeNd):
     """The adjoint of Conv1d: (N, C_in, L) or (C_in, L) to (N, C_out, L').
 
     L' = (L - 1)·stride - 2·padding + dilation·(kernel_size - 1) + output_padding + 1. weight is
-    (C_in, C_out/groups, k). The call takes ``output_size`` to choose between the sizes that a stride leaves open.
+    (C_in, C_out/groups, k). The call takes ``output_size`` to choose between the sizes that a stride leaves
+    open.
 
-    Raises: ValueError for channels not divisible by groups, a padding_mode other than zeros, a bad output_size.
+    Raises: ValueError for channels not divisible by groups, a padding_mode other than zeros, a bad
+    output_size.
 
     >>> import flambeau as torch
     >>> torch.nn.ConvTranspose1d(2, 3, 3, stride=2)(torch.ones(1, 2, 4)).shape
@@ -323,9 +326,11 @@ class ConvTranspose1d(_ConvTransposeNd):
 
 
 class ConvTranspose2d(_ConvTransposeNd):
-    """The adjoint of Conv2d: (N, C_in, H, W) or (C_in, H, W) to (N, C_out, H', W'); sizes as for ConvTranspose1d.
+    """The adjoint of Conv2d: (N, C_in, H, W) or (C_in, H, W) to (N, C_out, H', W'); sizes as for
+    ConvTranspose1d.
 
-    Raises: ValueError for channels not divisible by groups, a padding_mode other than zeros, a bad output_size.
+    Raises: ValueError for channels not divisible by groups, a padding_mode other than zeros, a bad
+    output_size.
 
     >>> import flambeau as torch
     >>> torch.nn.ConvTranspose2d(2, 3, 3, stride=2)(torch.ones(1, 2, 4, 4), output_size=(10, 10)).shape
@@ -341,7 +346,8 @@ class ConvTranspose2d(_ConvTransposeNd):
 class ConvTranspose3d(_ConvTransposeNd):
     """The adjoint of Conv3d: (N, C_in, D, H, W) or (C_in, D, H, W) to (N, C_out, D', H', W').
 
-    Raises: ValueError for channels not divisible by groups, a padding_mode other than zeros, a bad output_size.
+    Raises: ValueError for channels not divisible by groups, a padding_mode other than zeros, a bad
+    output_size.
 
     >>> import flambeau as torch
     >>> torch.nn.ConvTranspose3d(1, 1, 2)(torch.ones(1, 1, 2, 2, 2)).shape

@@ -22,7 +22,8 @@ class _DropoutNd(Module):
 
 
 class Dropout(_DropoutNd):
-    """Sets each element to zero with probability `p` and divides the others by 1 - p (Srivastava et al. 2014).
+    """Sets each element to zero with probability `p` and divides the others by 1 - p (Srivastava et al.
+    2014).
 
     Raises: ValueError unless 0 <= p <= 1.
 

@@ -13,7 +13,9 @@ __all__ = ["Fold", "Unfold"]
 
 
 class Fold(Module):
-    """Adds patches up to an image: (N, C·prod(kernel_size), L) to (N, C, *output_size); the adjoint of Unfold."""
+    """Adds patches up to an image: (N, C·prod(kernel_size), L) to (N, C, *output_size); the adjoint of
+    Unfold.
+    """
 
     def __init__(
         self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1

@@ -54,11 +54,13 @@ class _InstanceNorm(_NormBase):
         if size != self.num_features:
             if self.affine:
                 raise ValueError(
-                    f"expected input's size at dim={feature_dim} to match num_features ({self.num_features}), "
+                    f"expected input's size at dim={feature_dim} to match num_features "
+                    f"({self.num_features}), "
                     f"but got: {size}."
                 )
             warnings.warn(
-                f"input's size at dim={feature_dim} does not match num_features. You can silence this warning by not "
+                f"input's size at dim={feature_dim} does not match num_features. You can silence this "
+                "warning by not "
                 "passing in num_features, which is not used because affine=False",
                 stacklevel=3,
             )
@@ -81,7 +83,8 @@ class _InstanceNorm(_NormBase):
                 names = " and ".join(f'"{key}"' for key in keys)
                 error_msgs.append(
                     f"Unexpected running stats buffer(s) {names} for {type(self).__name__} with "
-                    "track_running_stats=False. Remove these keys from state_dict (checkpoints saved before PyTorch "
+                    "track_running_stats=False. Remove these keys from state_dict (checkpoints saved before "
+                    "PyTorch "
                     "0.4.0 have them), or set track_running_stats=True if they are needed."
                 )
                 for key in keys:

@@ -71,7 +71,9 @@ class Linear(Module):
 
 
 class NonDynamicallyQuantizableLinear(Linear):
-    """A Linear under the name that PyTorch gives the output projection of attention, so that saved modules load."""
+    """A Linear under the name that PyTorch gives the output projection of attention, so that saved modules
+    load.
+    """
 
 
 class Bilinear(Module):

@@ -86,7 +86,8 @@ class L1Loss(_Loss):
 class NLLLoss(_WeightedLoss):
     """-input[target] for log-probabilities (N, C, *) and classes (N, *).
 
-    `weight` (C) weights the classes; elements whose target is `ignore_index` count for nothing, also in the mean.
+    `weight` (C) weights the classes; elements whose target is `ignore_index` count for nothing, also in the
+    mean.
     """
 
     def __init__(
@@ -150,7 +151,9 @@ class PoissonNLLLoss(_Loss):
 
 
 class GaussianNLLLoss(_Loss):
-    """(log(var) + (input - target)² / var) / 2 with var at least eps; `full` adds log(2π)/2 (Nix and Weigend 1994)."""
+    """(log(var) + (input - target)² / var) / 2 with var at least eps; `full` adds log(2π)/2 (Nix and Weigend
+    1994).
+    """
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -279,7 +282,8 @@ class SoftMarginLoss(_Loss):
 
 
 class CrossEntropyLoss(_WeightedLoss):
-    """NLLLoss of log_softmax(input) for scores (N, C, *), with classes (N, *) or probabilities (N, C, *) as target.
+    """NLLLoss of log_softmax(input) for scores (N, C, *), with classes (N, *) or probabilities (N, C, *) as
+    target.
 
     `label_smoothing` mixes the target with the uniform distribution (Szegedy et al. 2016).
 

@@ -1,7 +1,7 @@
 """Module: the base of everything in `nn`.
 
-A module holds parameters, buffers and submodules, found by attribute assignment, and a `forward` that is run by
-calling it.  Saving and loading is in `module_state`, hooks are in `module_hooks`.
+A module holds parameters, buffers and submodules, found by attribute assignment, and a `forward` that is run
+by calling it.  Saving and loading is in `module_state`, hooks are in `module_hooks`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _indented(text: str, spaces: int) -> str:
 
 
 def typename(x: Any) -> str:
-    """The name that messages use for the type of `x` (for tensors PyTorch's legacy type, as torch.FloatTensor)."""
+    """The name that messages use for the type of `x` (for tensors PyTorch's legacy type, as
+    torch.FloatTensor).
+    """
     if isinstance(x, Tensor):
         return str(x.type())
     cls = type(x)
@@ -93,8 +95,8 @@ def _is_number_like(t: Tensor) -> bool:
 class Module(HookMethods, StateMethods):
     """Base class of all neural network modules.
 
-    Subclasses call ``super().__init__()``, assign parameters, buffers and submodules as attributes, and define
-    `forward`. Calling the module runs forward with the registered hooks.
+    Subclasses call ``super().__init__()``, assign parameters, buffers and submodules as attributes, and
+    define `forward`. Calling the module runs forward with the registered hooks.
 
     >>> import flambeau as torch
     >>> class Scale(torch.nn.Module):
@@ -121,7 +123,8 @@ class Module(HookMethods, StateMethods):
                 )
             if args:
                 raise TypeError(
-                    f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given"
+                    f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were "
+                    "given"
                 )
         # written to __dict__ at once: __setattr__ would look for these very tables
         self.__dict__.update(
@@ -148,7 +151,7 @@ class Module(HookMethods, StateMethods):
 
     forward: Callable[..., Any] = _no_forward
 
-    # ------------------------------------------------------------------------------------------------ the call
+    # ----------------------------------------------------------------------------------------------- the call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if (
@@ -175,7 +178,7 @@ class Module(HookMethods, StateMethods):
         compile_fn = importlib.import_module(__name__.partition(".")[0]).compile
         self._compiled_call_impl = compile_fn(self._call_impl, *args, **kwargs)
 
-    # -------------------------------------------------------------------------------------------- registration
+    # ------------------------------------------------------------------------------------------- registration
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that belongs to the module's state without being a parameter.
@@ -197,7 +200,8 @@ class Module(HookMethods, StateMethods):
             raise KeyError(f"attribute '{name}' already exists")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None "
+                "required)"
             )
         for hook in module_hooks._global_buffer_registration_hooks.values():
             new = hook(self, name, tensor)
@@ -212,7 +216,8 @@ class Module(HookMethods, StateMethods):
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter, or a name that may become one (None).
 
-        Raises: KeyError for a bad or taken name; TypeError when it is not a Parameter; ValueError for a non-leaf.
+        Raises: KeyError for a bad or taken name; TypeError when it is not a Parameter; ValueError for a
+        non-leaf.
         """
         if "_parameters" not in self.__dict__:
             raise AttributeError("cannot assign parameter before Module.__init__() call")
@@ -229,8 +234,10 @@ class Module(HookMethods, StateMethods):
             )
         if param.grad_fn is not None:
             raise ValueError(
-                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. "
-                f"To express '{name}' as a function of another Tensor, compute the value in the forward() method."
+                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
+                "explicitly. "
+                f"To express '{name}' as a function of another Tensor, compute the value in the forward() "
+                "method."
             )
         for hook in module_hooks._global_parameter_registration_hooks.values():
             new = hook(self, name, param)
@@ -258,7 +265,7 @@ class Module(HookMethods, StateMethods):
         """The same as `add_module`."""
         self.add_module(name, module)
 
-    # ------------------------------------------------------------------------------------------ attribute access
+    # --------------------------------------------------------------------------------------- attribute access
 
     def __getattr__(self, name: str) -> Any:
         # called only when the ordinary look-up has failed
@@ -286,7 +293,8 @@ class Module(HookMethods, StateMethods):
                 raise AttributeError("cannot assign module before Module.__init__() call")
             if name in params:
                 raise TypeError(
-                    f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
+                    f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None "
+                    "expected)"
                 )
             self._forget(name, "_buffers")
             for hook in module_hooks._global_module_registration_hooks.values():
@@ -302,13 +310,15 @@ class Module(HookMethods, StateMethods):
         elif name in params:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
+                    f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None "
+                    "expected)"
                 )
             self.register_parameter(name, None)
         elif name in d["_modules"]:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)"
+                    f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None "
+                    "expected)"
                 )
             d["_modules"][name] = None
         elif isinstance(value, Buffer) or name in d["_buffers"]:
@@ -378,7 +388,7 @@ class Module(HookMethods, StateMethods):
         state.pop("_compiled_call_impl", None)
         return state
 
-    # ------------------------------------------------------------------------------------------ finding by path
+    # ---------------------------------------------------------------------------------------- finding by path
 
     def get_submodule(self, target: str) -> Module:
         """The submodule at a dotted path ("" is this module).
@@ -443,7 +453,7 @@ class Module(HookMethods, StateMethods):
             raise AttributeError(f"`{name}` is not a buffer")
         return getattr(module, name)  # type: ignore[no-any-return]
 
-    # ------------------------------------------------------------------------------------------------ traversal
+    # ---------------------------------------------------------------------------------------------- traversal
 
     def _named_members(
         self,
@@ -539,10 +549,13 @@ class Module(HookMethods, StateMethods):
     # --------------------------------------------------------------------------------------- dtype and device
 
     def _apply(self: M, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> M:
-        """Replace the values of parameters, gradients and buffers by ``fn`` of them; parameters stay the same objects."""
+        """Replace the values of parameters, gradients and buffers by ``fn`` of them; parameters stay the same
+        objects.
+        """
         if recurse:
             for module in self.children():
                 module._apply(fn)
+        param: Any
         for param in self._parameters.values():
             if param is None:
                 continue
@@ -565,8 +578,8 @@ class Module(HookMethods, StateMethods):
     def to(self: M, *args: Any, **kwargs: Any) -> M:
         """Move and convert parameters and buffers, in place.
 
-        ``to(device=None, dtype=None, non_blocking=False, *, memory_format)``, ``to(dtype)`` or ``to(tensor)``. Only
-        floating and complex tensors change dtype.
+        ``to(device=None, dtype=None, non_blocking=False, *, memory_format)``, ``to(dtype)`` or
+        ``to(tensor)``. Only floating and complex tensors change dtype.
 
         Raises: TypeError for dtypes that are neither floating nor complex.
 
@@ -578,11 +591,13 @@ class Module(HookMethods, StateMethods):
         if kind is not None:
             if not (kind.is_floating_point or kind.is_complex):
                 raise TypeError(
-                    f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={kind}"
+                    "nn.Module.to only accepts floating point or complex dtypes, but got desired "
+                    f"dtype={kind}"
                 )
             if kind.is_complex:
                 warnings.warn(
-                    "Complex modules are a new feature under active development whose design may change, and some "
+                    "Complex modules are a new feature under active development whose design may change, "
+                    "and some "
                     "modules might not work as expected when using complex tensors as parameters or buffers.",
                     stacklevel=2,
                 )
@@ -634,7 +649,7 @@ class Module(HookMethods, StateMethods):
         """Put parameters and buffers where other processes can reach them."""
         return self._apply(lambda t: t.share_memory_())
 
-    # --------------------------------------------------------------------------------------- modes and gradients
+    # ------------------------------------------------------------------------------------ modes and gradients
 
     def train(self: M, mode: bool = True) -> M:
         """Set training mode here and below; it concerns dropout, batch norm and the like.
@@ -660,6 +675,7 @@ class Module(HookMethods, StateMethods):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Reset the gradients of all parameters to None, or to zeros with ``set_to_none=False``."""
+        p: Any
         for p in self.parameters():
             if p.grad is None:
                 continue
@@ -672,7 +688,7 @@ class Module(HookMethods, StateMethods):
                     p.grad.requires_grad_(False)
                 p.grad.zero_()
 
-    # -------------------------------------------------------------------------------------------------- printing
+    # ----------------------------------------------------------------------------------------------- printing
 
     def _get_name(self) -> str:
         return type(self).__name__

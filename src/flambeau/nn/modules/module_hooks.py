@@ -1,7 +1,7 @@
 """Hooks of modules: registration on one module or on all, and the call that runs them.
 
-Order of a call: global forward pre-hooks, own forward pre-hooks, `forward`, global forward hooks, own forward hooks.
-In backward: pre-hooks when the gradient of the output is known, hooks when that of the input is.
+Order of a call: global forward pre-hooks, own forward pre-hooks, `forward`, global forward hooks, own forward
+hooks. In backward: pre-hooks when the gradient of the output is known, hooks when that of the input is.
 """
 
 from __future__ import annotations
@@ -78,10 +78,11 @@ def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:
 def register_module_forward_hook(
     hook: Hook, *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
-    """Call ``hook(module, args, output)`` after the forward of every module; a returned value replaces output.
+    """Call ``hook(module, args, output)`` after the forward of every module; a returned value replaces
+    output.
 
-    With `with_kwargs` the call is ``hook(module, args, kwargs, output)``; with `always_call` it is made even when
-    forward raises.
+    With `with_kwargs` the call is ``hook(module, args, kwargs, output)``; with `always_call` it is made even
+    when forward raises.
 
     >>> import flambeau as torch
     >>> from flambeau.nn.modules.module import register_module_forward_hook
@@ -127,7 +128,7 @@ def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
 
 
 def register_module_buffer_registration_hook(hook: Hook) -> RemovableHandle:
-    """Call ``hook(module, name, buffer)`` at each buffer registration; a returned value replaces the buffer."""
+    """Call ``hook(module, name, buffer)`` at each buffer registration; a returned value replaces it."""
     return HookHandle(_global_buffer_registration_hooks, hook)
 
 
@@ -141,7 +142,7 @@ def register_module_parameter_registration_hook(hook: Hook) -> RemovableHandle:
     return HookHandle(_global_parameter_registration_hooks, hook)
 
 
-# ------------------------------------------------------------------------------------------------- backward hooks
+# --------------------------------------------------------------------------------------------- backward hooks
 
 
 class BackwardHookFunction(Function):
@@ -164,8 +165,8 @@ def _as_tuple(x: Any) -> tuple[Any, ...]:
 class BackwardHook:
     """Runs the full backward hooks of one call of a module.
 
-    Inputs and outputs pass through identity nodes.  The output's node reports grad_output first, the input's node
-    reports grad_input last; both see one entry per positional argument, None where it is not a tensor.
+    Inputs and outputs pass through identity nodes.  The output's node reports grad_output first, the input's
+    node reports grad_input last; both see one entry per positional argument, None where it is not a tensor.
     """
 
     def __init__(self, module: Module, hooks: Sequence[Hook], pre_hooks: Sequence[Hook]) -> None:
@@ -181,20 +182,22 @@ class BackwardHook:
     @staticmethod
     def _spread(at: Sequence[int], values: Sequence[Any], n: int) -> tuple[Any, ...]:
         out: list[Any] = [None] * n
-        for i, v in zip(at, values):
+        for i, v in zip(at, values, strict=True):
             out[i] = v
         return tuple(out)
 
     @staticmethod
     def _through_identity(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[int] | None, Any]:
-        """(args with tensors replaced, their positions, the identity's node); (args, None, None) if not recorded."""
+        """(args with tensors replaced, their positions, the identity's node); (args, None, None) if not
+        recorded.
+        """
         at = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
         if not (is_grad_enabled() and any(args[i].requires_grad for i in at)):
             return args, None, None
         new = _as_tuple(BackwardHookFunction.apply(*[args[i] for i in at]))
         node = next(t.grad_fn for t in new if t.grad_fn is not None)
         out = list(args)
-        for i, t in zip(at, new):
+        for i, t in zip(at, new, strict=True):
             out[i] = t
         return tuple(out), at, node
 
@@ -216,7 +219,8 @@ class BackwardHook:
 
     def _on_grad_input(self, grad_input: Sequence[Any], _: Any) -> Any:
         if self.grad_outputs is None:
-            # a gradient reached the input without passing through the output, as activation checkpointing does
+            # a gradient reached the input without passing through the output, as activation checkpointing
+            # does
             return None
         assert self.input_at is not None
         grads = self._spread(self.input_at, grad_input, self.n_inputs)
@@ -257,7 +261,8 @@ class BackwardHook:
         """No input requires grad, so the hooks run now, with None for every grad_input."""
         if self.hooks:
             warnings.warn(
-                "Full backward hook is firing when gradients are computed with respect to module outputs since no "
+                "Full backward hook is firing when gradients are computed with respect to module outputs "
+                "since no "
                 "inputs require gradients.",
                 stacklevel=6,
             )
@@ -265,13 +270,14 @@ class BackwardHook:
             new = hook(self.module, (None,) * self.n_inputs, grad_outputs)
             if new is not None and not (isinstance(new, tuple) and all(g is None for g in new)):
                 raise RuntimeError(
-                    "Backward hook for Modules where no input requires gradient should always return None or None "
+                    "Backward hook for Modules where no input requires gradient should always return None "
+                    "or None "
                     "for all gradients."
                 )
         self.grad_outputs = None
 
 
-# ---------------------------------------------------------------------------------------------- hooks of one module
+# ---------------------------------------------------------------------------------------- hooks of one module
 
 
 class HookMethods:
@@ -292,8 +298,8 @@ class HookMethods:
     ) -> RemovableHandle:
         """Call ``hook(module, args)`` before forward; a returned value (a tuple, or one value) replaces args.
 
-        With `with_kwargs` the call is ``hook(module, args, kwargs)`` and returns ``(args, kwargs)`` or None. With
-        `prepend` the hook goes before those already there.
+        With `with_kwargs` the call is ``hook(module, args, kwargs)`` and returns ``(args, kwargs)`` or None.
+        With `prepend` the hook goes before those already there.
 
         >>> import flambeau as torch
         >>> m = torch.nn.Identity()
@@ -309,8 +315,8 @@ class HookMethods:
     ) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after forward; a returned value replaces output.
 
-        With `with_kwargs` the call is ``hook(module, args, kwargs, output)``. With `always_call` the hook runs even
-        when forward raises.
+        With `with_kwargs` the call is ``hook(module, args, kwargs, output)``. With `always_call` the hook
+        runs even when forward raises.
         """
         flags = [self._forward_hooks_with_kwargs] if with_kwargs else []
         if always_call:
@@ -322,7 +328,8 @@ class HookMethods:
         return HookHandle(self._backward_pre_hooks, hook, prepend=prepend)
 
     def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(module, grad_input, grad_output)`` when grad_input is known; a returned value replaces it.
+        """Call ``hook(module, grad_input, grad_output)`` when grad_input is known; a returned value replaces
+        it.
 
         Both are tuples with one entry per positional argument or output, None where it is not a tensor.
 
@@ -387,7 +394,8 @@ class HookMethods:
             if backward_hook is not None:
                 if not isinstance(result, (Tensor, tuple)):
                     warnings.warn(
-                        "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
+                        "For backward hooks to be called, module output should be a Tensor or a tuple of "
+                        "Tensors "
                         f"but received {type(result)}",
                         stacklevel=3,
                     )
@@ -402,7 +410,8 @@ class HookMethods:
                         self._run_forward_hook(key, hook, args, kwargs, result)
                     except Exception as e:
                         warnings.warn(
-                            "module forward hook with ``always_call=True`` raised an exception that was silenced as "
+                            "module forward hook with ``always_call=True`` raised an exception that was "
+                            "silenced as "
                             f"another error was raised in forward: {e}",
                             stacklevel=3,
                         )
@@ -423,7 +432,8 @@ class HookMethods:
                 if new is not None:
                     if not (isinstance(new, tuple) and len(new) == 2):
                         raise RuntimeError(
-                            f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {new}."
+                            "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but "
+                            f"got {new}."
                         )
                     args, kwargs = new
             else:

@@ -33,8 +33,6 @@ class _IncompatibleKeys(NamedTuple):
             f"_IncompatibleKeys(missing_keys={self.missing_keys!r}, unexpected_keys={self.unexpected_keys!r})"
         )
 
-    __str__ = __repr__
-
 
 class _WithModule:
     """A hook that is given its module first, and does not keep it alive; survives copying with the module."""
@@ -97,16 +95,18 @@ class StateMethods:
     def get_extra_state(self) -> Any:
         """Anything picklable to store beside the tensors; override together with `set_extra_state`."""
         raise RuntimeError(
-            f"{type(self).__name__} does not define get_extra_state(): it is called only for classes that override it"
+            f"{type(self).__name__} does not define get_extra_state(): it is called only for classes that "
+            "override it"
         )
 
     def set_extra_state(self, state: Any) -> None:
         """Take back what `get_extra_state` gave."""
         raise RuntimeError(
-            f"{type(self).__name__} does not define set_extra_state(): it is called only for classes that override it"
+            f"{type(self).__name__} does not define set_extra_state(): it is called only for classes that "
+            "override it"
         )
 
-    # --------------------------------------------------------------------------------------------------- saving
+    # ------------------------------------------------------------------------------------------------- saving
 
     def _register_state_dict_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """A post-hook that may return another dict.
@@ -148,8 +148,8 @@ class StateMethods:
     ) -> Any:
         """An ordered dict of all parameters and persistent buffers by qualified name.
 
-        The tensors are detached but share memory with the module; with `keep_vars` they are the module's own. Its
-        ``_metadata`` attribute holds each module's version.
+        The tensors are detached but share memory with the module; with `keep_vars` they are the module's own.
+        Its ``_metadata`` attribute holds each module's version.
 
         >>> import flambeau as torch
         >>> list(torch.nn.Linear(2, 3).state_dict())
@@ -181,7 +181,7 @@ class StateMethods:
                 destination = result
         return destination
 
-    # -------------------------------------------------------------------------------------------------- loading
+    # ------------------------------------------------------------------------------------------------ loading
 
     def _register_load_state_dict_pre_hook(
         self, hook: Callable[..., Any], with_module: bool = False
@@ -213,7 +213,7 @@ class StateMethods:
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Load this module's own tensors (not its children's), noting what does not fit in the three lists."""
+        """Load this module's own tensors (not its children's), noting what does not fit."""
         for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
 
@@ -252,16 +252,17 @@ class StateMethods:
                 yield name, buf
 
     def _load_one(
-        self, name: str, key: str, target: Tensor, value: Any, assign: bool, error_msgs: list[str]
+        self, name: str, key: str, target: Any, value: Any, assign: bool, error_msgs: list[str]
     ) -> None:
         if not isinstance(value, Tensor):
             error_msgs.append(
-                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
+                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object '
+                "from "
                 f"checkpoint but received {type(value)}"
             )
             return
         if target.shape == () and value.shape == (1,):
-            value = value[0]  # checkpoints from before PyTorch 0.4 have no 0-dim tensors
+            value = value.reshape(())  # checkpoints from before PyTorch 0.4 have no 0-dim tensors
         if value.shape != target.shape:
             error_msgs.append(
                 f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, "
@@ -281,7 +282,8 @@ class StateMethods:
                 setattr(self, name, value)
         except Exception as e:
             error_msgs.append(
-                f'While copying the parameter named "{key}", whose dimensions in the model are {target.size()} and '
+                f'While copying the parameter named "{key}", whose dimensions in the model are '
+                f"{target.size()} and "
                 f"whose dimensions in the checkpoint are {value.size()}, an exception occurred : {e.args}."
             )
 
@@ -290,10 +292,12 @@ class StateMethods:
     ) -> Any:
         """Copy the tensors of `state_dict` into this module and its children.
 
-        `strict` demands the same keys; `assign` puts the given tensors in place instead of copying their values.
-        Returns ``(missing_keys, unexpected_keys)``. When an error is raised the module is as it was before.
+        `strict` demands the same keys; `assign` puts the given tensors in place instead of copying their
+        values. Returns ``(missing_keys, unexpected_keys)``. When an error is raised the module is as it was
+        before.
 
-        Raises: TypeError when state_dict is not a mapping; RuntimeError naming every key or shape that does not fit.
+        Raises: TypeError when state_dict is not a mapping; RuntimeError naming every key or shape that does
+        not fit.
 
         >>> import flambeau as torch
         >>> a, b = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
@@ -349,7 +353,8 @@ def _load(root: Module, given: Mapping[str, Any], strict: bool, assign: bool) ->
         for hook in module._load_state_dict_post_hooks.values():
             if hook(module, incompatible) is not None:
                 raise AssertionError(
-                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
+                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to "
+                    "return new "
                     "values; change incompatible_keys in place"
                 )
 

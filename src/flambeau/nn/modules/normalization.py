@@ -54,7 +54,8 @@ class LocalResponseNorm(Module):
 
 
 class LayerNorm(_Affine):
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dims, `normalized_shape` (Ba et al. 2016).
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dims, `normalized_shape` (Ba et al.
+    2016).
 
     >>> import flambeau as torch
     >>> torch.nn.LayerNorm(4)(torch.arange(8.0).reshape(2, 4)).shape
@@ -131,7 +132,9 @@ class GroupNorm(_Affine):
 
 
 class RMSNorm(_Affine):
-    """``x / sqrt(mean(x²) + eps) * weight`` over the last dims (Zhang and Sennrich 2019); eps None is machine eps."""
+    """``x / sqrt(mean(x²) + eps) * weight`` over the last dims (Zhang and Sennrich 2019); eps None is machine
+    eps.
+    """
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ Size = int | tuple[int, ...]
 OptSize = int | tuple[int | None, ...] | None
 
 
-# ------------------------------------------------------------------------------------------------------------ maximum
+# ---------------------------------------------------------------------------------------------------- maximum
 
 
 class _MaxPoolNd(Module):
@@ -143,7 +143,7 @@ class MaxUnpool3d(_MaxUnpoolNd):
         return F.max_unpool3d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
-# ------------------------------------------------------------------------------------------------------------ average
+# ---------------------------------------------------------------------------------------------------- average
 
 
 class _AvgPoolNd(Module):
@@ -224,7 +224,7 @@ class AvgPool3d(_AvgPoolWithDivisor):
         return self._pool(F.avg_pool3d, input)  # type: ignore[no-any-return]
 
 
-# --------------------------------------------------------------------------------------------------------- fractional
+# ------------------------------------------------------------------------------------------------- fractional
 
 
 class _FractionalMaxPoolNd(Module):
@@ -305,7 +305,7 @@ class FractionalMaxPool3d(_FractionalMaxPoolNd):
         return self._pool(F.fractional_max_pool3d, input)
 
 
-# --------------------------------------------------------------------------------------------------------- power mean
+# ------------------------------------------------------------------------------------------------- power mean
 
 
 class _LPPoolNd(Module):
@@ -343,7 +343,7 @@ class LPPool3d(_LPPoolNd):
         return F.lp_pool3d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
-# ----------------------------------------------------------------------------------------------------------- adaptive
+# --------------------------------------------------------------------------------------------------- adaptive
 
 
 class _AdaptiveMaxPoolNd(Module):

@@ -1,7 +1,7 @@
 """The recurrences behind RNN, LSTM and GRU, as functions of tensors.
 
-A cell takes the input's share of the gates, already multiplied by weight_ih for all steps at once, and the hidden
-state (a tuple), and gives the next state, whose first tensor is the output.
+A cell takes the input's share of the gates, already multiplied by weight_ih for all steps at once, and the
+hidden state (a tuple), and gives the next state, whose first tensor is the output.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ... import ops
 from ...core.tensor import Tensor
 from .. import functional as F
 
-State = tuple[Tensor, ...]
+State = tuple[Any, ...]  # of tensors
 Cell = Callable[[Tensor, State, Sequence[Any]], State]
 
 
@@ -28,7 +28,7 @@ def rnn_relu_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:
 
 
 def lstm_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:
-    """i, f, g, o = gates; c' = σ(f) c + σ(i) tanh(g); h' = σ(o) tanh(c'), projected if there is a weight_hr."""
+    """i, f, g, o = gates; c' = σ(f) c + σ(i) tanh(g); h' = σ(o) tanh(c'), times weight_hr if given."""
     h, c = state
     i, f, g, o = (gates + F.linear(h, weights[0], weights[1])).chunk(4, -1)
     c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
@@ -95,8 +95,8 @@ def recurrent(
 ) -> tuple[Tensor, State]:
     """Run stacked layers over (T, B, F), or over packed (sum of batch_sizes, F).
 
-    `layers[l][direction]` is (weight_ih, bias_ih, weight_hh, bias_hh, weight_hr or None); `state` holds tensors
-    (layers·directions, B, H). Gives the last layer's outputs and the final states, stacked likewise.
+    `layers[l][direction]` is (weight_ih, bias_ih, weight_hh, bias_hh, weight_hr or None); `state` holds
+    tensors (layers·directions, B, H). Gives the last layer's outputs and the final states, stacked likewise.
     """
     cell = CELLS[mode]
     finals: list[State] = []

@@ -116,7 +116,8 @@ class RNNBase(Module):
         weight = getattr(self, self._flat_weights_names[0])
         if input.dtype != weight.dtype:
             raise ValueError(
-                f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
+                f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert "
+                "input: "
                 f"input.to({weight.dtype}), or convert model: model.to({input.dtype})"
             )
         expected = 3 if batch_sizes is None else 2
@@ -226,7 +227,8 @@ def _check_arguments(
 ) -> None:
     if not isinstance(dropout, numbers.Number) or isinstance(dropout, bool) or not 0 <= dropout <= 1:  # type: ignore[operator]
         raise ValueError(
-            "dropout should be a number in range [0, 1] representing the probability of an element being zeroed, "
+            "dropout should be a number in range [0, 1] representing the probability of an element being "
+            "zeroed, "
             f"got {dropout!r}"
         )
     for name, flag in (("bias", bias), ("batch_first", batch_first)):
@@ -248,9 +250,9 @@ def _check_arguments(
 class RNN(RNNBase):
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu with ``nonlinearity="relu"`` (Elman 1990).
 
-    Arguments: input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True, batch_first=False, dropout=0.0,
-    bidirectional=False. Input (L, N, F) or (L, F) or packed, state (layers·directions, N, H); the result is
-    (output of the last layer, final state). Dropout acts between layers.
+    Arguments: input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True, batch_first=False,
+    dropout=0.0, bidirectional=False. Input (L, N, F) or (L, F) or packed, state (layers·directions, N, H);
+    the result is (output of the last layer, final state). Dropout acts between layers.
 
     Raises: ValueError or TypeError for bad arguments, RuntimeError for sizes that do not fit.
 

@@ -51,14 +51,14 @@ class _Table(Module):
         init.normal_(self.weight)
         if self.padding_idx is not None:
             with no_grad():
-                self.weight[self.padding_idx].fill_(0)
+                self.weight.select(0, self.padding_idx).fill_(0)
 
 
 class Embedding(_Table):
     """A table of `num_embeddings` vectors of `embedding_dim`: integers (*) to vectors (*, embedding_dim).
 
-    The vector at `padding_idx` starts at zero and gets no gradient. `max_norm` rescales vectors that are looked up
-    and longer than that (in norm `norm_type`), in place.
+    The vector at `padding_idx` starts at zero and gets no gradient. `max_norm` rescales vectors that are
+    looked up and longer than that (in norm `norm_type`), in place.
 
     Raises: AssertionError for a padding_idx outside the table; IndexError for indices outside it.
 
@@ -127,14 +127,16 @@ class Embedding(_Table):
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
     ) -> Embedding:
-        """An Embedding over a given (num_embeddings, embedding_dim) table, not trained unless ``freeze=False``.
+        """An Embedding over a given (num_embeddings, embedding_dim) table, not trained unless
+        ``freeze=False``.
 
         Raises: AssertionError unless the table has 2 dimensions.
         """
         if embeddings.dim() != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
         return cls(
-            *embeddings.shape,
+            embeddings.size(0),
+            embeddings.size(1),
             padding_idx=padding_idx,
             max_norm=max_norm,
             norm_type=norm_type,
@@ -148,7 +150,8 @@ class Embedding(_Table):
 class EmbeddingBag(_Table):
     """Sum, mean or maximum of the vectors of each bag of indices, without making the vectors themselves.
 
-    The call takes (B, N) indices, or flat indices with the `offsets` where bags start, and gives (B, embedding_dim).
+    The call takes (B, N) indices, or flat indices with the `offsets` where bags start, and gives (B,
+    embedding_dim).
 
     Raises: AssertionError for a padding_idx outside the table; IndexError for indices outside it.
 
@@ -235,7 +238,8 @@ class EmbeddingBag(_Table):
         if embeddings.dim() != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
         bag = cls(
-            *embeddings.shape,
+            embeddings.size(0),
+            embeddings.size(1),
             max_norm=max_norm,
             norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq,

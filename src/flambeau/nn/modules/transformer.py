@@ -35,7 +35,7 @@ def _causal_mask(size: int, device: Any = None, dtype: Any = None) -> Tensor:
     return ops.triu(ops.full((size, size), -math.inf, dtype=dtype, device=device), diagonal=1)  # type: ignore[no-any-return]
 
 
-def _is_causal(mask: Tensor | None, is_causal: bool | None, size: int) -> bool:
+def _is_causal(mask: Any, is_causal: bool | None, size: int) -> bool:
     """Whether attention is causal: as told, or else if the mask is the causal one."""
     if is_causal is not None or mask is None:
         return is_causal is True
@@ -64,10 +64,11 @@ def _clones(layer: Module, n: int) -> ModuleList:
 
 
 class TransformerEncoderLayer(Module):
-    """Self-attention and a two-layer network, each with dropout, a residual connection and layer normalisation.
+    """Self-attention and a two-layer network, each with dropout, a residual connection and layer
+    normalisation.
 
-    The normalisation comes after the residual sum, or before each block with `norm_first`. Input and output are
-    (S, N, E), or (N, S, E) with `batch_first`, or (S, E).
+    The normalisation comes after the residual sum, or before each block with `norm_first`. Input and output
+    are (S, N, E), or (N, S, E) with `batch_first`, or (S, E).
 
     Raises: RuntimeError for an activation name other than relu and gelu.
 
@@ -115,7 +116,7 @@ class TransformerEncoderLayer(Module):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        x = src
+        x: Any = src
         if self.norm_first:
             x = x + self._sa_block(self.norm1(x), src_mask, src_key_padding_mask, is_causal)
             return x + self._ff_block(self.norm2(x))  # type: ignore[no-any-return]
@@ -141,7 +142,8 @@ class TransformerEncoderLayer(Module):
 
 
 class TransformerDecoderLayer(Module):
-    """Self-attention, attention to the encoder's output, and a two-layer network; otherwise as the encoder layer.
+    """Self-attention, attention to the encoder's output, and a two-layer network; otherwise as the encoder
+    layer.
 
     Raises: RuntimeError for an activation name other than relu and gelu.
 
@@ -197,7 +199,7 @@ class TransformerDecoderLayer(Module):
     ) -> Tensor:
         own = (tgt_mask, tgt_key_padding_mask, tgt_is_causal)
         other = (memory_mask, memory_key_padding_mask, memory_is_causal)
-        x = tgt
+        x: Any = tgt
         if self.norm_first:
             x = x + self._sa_block(self.norm1(x), *own)
             x = x + self._mha_block(self.norm2(x), memory, *other)

@@ -53,7 +53,7 @@ def get_total_norm(
 
 
 def clip_grads_with_norm_(
-    parameters: Any, max_norm: float, total_norm: Tensor, foreach: bool | None = None
+    parameters: Any, max_norm: float, total_norm: Any, foreach: bool | None = None
 ) -> None:
     """Scale the gradients in place by max_norm / (total_norm + 1e-6), if that is below 1."""
     parameters = _with_grads(parameters)
@@ -71,7 +71,8 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Scale the gradients in place so that their norm, all together, is at most max_norm; returns it as it was.
+    """Scale the gradients in place so that their norm, all together, is at most max_norm; returns it as it
+    was.
 
     Raises: RuntimeError for a norm that is not finite, if `error_if_nonfinite`.
 

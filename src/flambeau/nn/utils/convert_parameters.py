@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ... import ops
 from ...core.tensor import Tensor
@@ -20,7 +21,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     return ops.cat([p.reshape(-1) for p in parameters])  # type: ignore[no-any-return]
 
 
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Any]) -> None:
     """Make the parameters' values views of consecutive parts of a vector.
 
     Raises: TypeError when vec is not a tensor; RuntimeError when it is too short.
@@ -32,7 +33,8 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     if vec.numel() < needed:
         raise RuntimeError(f"the vector has {vec.numel()} elements, but the parameters have {needed}")
     at = 0
+    values: Any = vec
     for p in parameters:
         n = p.numel()
-        p.data = vec[at : at + n].view_as(p).data
+        p.data = values[at : at + n].view_as(p).data
         at += n
