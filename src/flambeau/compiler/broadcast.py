@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from ..runtime.threads import MAX_CHUNKS
 from .launch import Descriptor
 
 __all__ = ["Layout", "Plan", "make_plan"]
@@ -92,7 +93,7 @@ def make_plan(layouts: Sequence[Layout], descriptor: Descriptor, cost: float) ->
     part = -(-columns // parts)
     part = -(-part // 256) * 256 if parts > 1 else max(part, 1)
     parts = max(1, -(-columns // part))
-    units = max(1, grain // part)
+    units = max(1, grain // part, rows * parts // (MAX_CHUNKS // 2))
     if rows * columns * cost <= 12_000:
         units = max(1, rows * parts)
     words = [0, rows, columns, len(sizes) - 1, parts, part, units, len(layouts), *sizes[:-1]]

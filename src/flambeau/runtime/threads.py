@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["MAX_THREADS", "Pool", "get_num_threads", "set_num_threads"]
+__all__ = ["MAX_CHUNKS", "MAX_THREADS", "Pool", "get_num_threads", "set_num_threads"]
 
 MAX_THREADS = 64
 SPINS = 20_000  # looks at the epoch before a worker sleeps: about half a millisecond
