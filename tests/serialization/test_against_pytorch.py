@@ -16,7 +16,6 @@ from serialization_files import array, loaded, saved
 
 import flambeau
 from flambeau import serialization
-from flambeau.nn.parameter import Parameter
 from flambeau.runtime import dtypes
 
 pytorch = pytest.importorskip("torch")
@@ -144,6 +143,8 @@ def test_gradients_attributes_and_parameters() -> None:
 
 
 def test_parameters() -> None:
+    from flambeau.nn import Parameter
+
     p = pytorch.nn.Parameter(pytorch.ones(2), requires_grad=False)
     q = pytorch.nn.Parameter(pytorch.ones(2))
     q.tag = 7
