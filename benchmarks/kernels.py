@@ -1,10 +1,10 @@
-"""Kernels against PyTorch: best and median times of one interleaved run, and their ratios (below 1: flambeau is faster).
+"""Kernels against PyTorch: times of one interleaved run and their ratios (below 1: flambeau is faster).
 
     python benchmarks/kernels.py [--threads N] [--only TEXT] [--rounds N]
 
-PyTorch's times are of whole operations on tensors without gradients; flambeau's are of kernels on NumPy arrays,
-allocation of the results included. Idle OpenMP threads spin for 5 to 8 ms; before each measurement they get time to
-fall asleep, so that those of one library do not take the processors from the other.
+PyTorch's times are of whole operations on tensors without gradients; flambeau's are of kernels on NumPy
+arrays, allocation of the results included. Idle OpenMP threads spin for 5 to 8 ms; before each measurement
+they get time to fall asleep, so that those of one library do not take the processors from the other.
 """
 
 from __future__ import annotations

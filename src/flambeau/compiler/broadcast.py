@@ -1,4 +1,4 @@
-"""Plans for kernels over arrays of different shapes and strides: a loop over rows that are contiguous or constant."""
+"""Plans for kernels over arrays of different shapes: a loop over rows that are contiguous or constant."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SHORT_ROW = 16  # elements; shorter rows are not worth a call of the kernel eac
 class Plan:
     """What to do with arrays of certain layouts.
 
-    `words` is for the native launcher. Where it is None, `copy` says which arrays need a dense copy of the full
-    shape first (outputs: are computed in one); then everything is contiguous.
+    `words` is for the native launcher. Where it is None, `copy` says which arrays need a dense copy of the
+    full shape first (outputs: are computed in one); then everything is contiguous.
     """
 
     words: npt.NDArray[np.int64] | None
@@ -61,8 +61,8 @@ def _collapse(
 def make_plan(layouts: Sequence[Layout], descriptor: Descriptor, cost: float) -> Plan:
     """The plan for arrays of these layouts, outputs first.
 
-    Raises: ValueError if the outputs' shapes differ, an input cannot be broadcast to them, or elements of an output
-    share memory.
+    Raises: ValueError if the outputs' shapes differ, an input cannot be broadcast to them, or elements of an
+    output share memory.
     """
     outputs, itemsizes = descriptor.outputs, descriptor.itemsizes
     shape = layouts[0][0]

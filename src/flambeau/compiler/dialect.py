@@ -483,9 +483,8 @@ class Dialect(Code):
             parameters = "".join(f", {vector} %x{i}" for i in range(count))
             picks = "".join(f"  %e{i} = extractelement {vector} %x{i}, i32 %lane\n" for i in range(count))
             call = ", ".join(f"{type.llvm} %e{i}" for i in range(count))
-            self.declarations[
-                helper
-            ] = f"""define internal {vector} @{helper}({mask} %where, {vector} %base{parameters}) noinline #0 {{
+            head = f"define internal {vector} @{helper}({mask} %where, {vector} %base{parameters})"
+            self.declarations[helper] = f"""{head} noinline #0 {{
 entry:
   br label %loop
 loop:

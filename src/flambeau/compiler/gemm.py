@@ -1,9 +1,9 @@
 """Matrix products of batches: OpenBLAS on one thread each, under the pool.
 
-NumPy's `matmul` does not use threads over a batch, and OpenBLAS's threads inside of pool threads fight for the
-processors; so each product runs on one thread and the pool shares out the batch. The `sgemm` and `dgemm` of the
-OpenBLAS that NumPy itself has loaded are called through their addresses; where NumPy was built with another library
-`np.matmul` computes.
+NumPy's `matmul` does not use threads over a batch, and OpenBLAS's threads inside of pool threads fight for
+the processors; so each product runs on one thread and the pool shares out the batch. The `sgemm` and `dgemm`
+of the OpenBLAS that NumPy itself has loaded are called through their addresses; where NumPy was built with
+another library `np.matmul` computes.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ loop:
   %ap = getelementptr i8, ptr %a, i64 %ao
   %bp = getelementptr i8, ptr %b, i64 %bo
   %op = getelementptr i8, ptr %o, i64 %oo
-  call void @gemm(i32 {order}, i32 %ta32, i32 %tb32, i64 %m, i64 %n, i64 %k, {type} 1.0, ptr %ap, i64 %la, ptr %bp,
-    i64 %lb, {type} 0.0, ptr %op, i64 %n)
+  call void @gemm(i32 {order}, i32 %ta32, i32 %tb32, i64 %m, i64 %n, i64 %k, {type} 1.0, ptr %ap, i64 %la,
+    ptr %bp, i64 %lb, {type} 0.0, ptr %op, i64 %n)
   %j = add i64 %i, 1
   %more = icmp ult i64 %j, %end
   br i1 %more, label %loop, label %done
@@ -165,9 +165,9 @@ def _matrix(x: Array) -> tuple[Array, int, int]:
 
 
 def batched_matmul(a: Array, b: Array) -> Array:
-    """``np.matmul(a, b)`` for float32 or float64 arrays of three dimensions (one of them may have batch size 1).
+    """``np.matmul(a, b)`` for float32 or float64 arrays of three dimensions.
 
-    Transposed and sliced matrices are read in place.
+    One of them may have batch size 1. Transposed and sliced matrices are read in place.
 
     Raises: ValueError for shapes that do not belong together; TypeError for dtypes.
 

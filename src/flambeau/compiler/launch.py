@@ -56,7 +56,7 @@ def pool() -> Pool:
 
 @dataclass(frozen=True)
 class Launcher:
-    """Addresses of the built-in functions (0 when Python's objects cannot be read) and of the plain entry points.
+    """Addresses of the built-in functions (0 if Python's objects cannot be read) and the plain entry points.
 
     `run` is ``void run(ptr kernel, ptr arrays, ptr scalars, i64 n, i64 grain)``, `run_table` is
     ``void run_table(ptr kernel, ptr rows, ptr scalars, i64 row words, i64 count, i64 blocks, i64 grain)``.
@@ -341,7 +341,8 @@ def _table() -> tuple[Code, str]:
     c.leave_if(c.compare("ne", c.word("add", count, scalar_count), "%count"), c.failed)
     scalars, columns = c.slot(f"[{MAX_SCALARS} x i64]"), c.slot(f"[{MAX_ARRAYS} x ptr]")
     c.take_scalars(descriptor, count, scalars)
-    # All columns must be lists or tuples of one length. Tuples keep the arrays alive while the lock is released.
+    # All columns must be lists or tuples of one length. Tuples keep the arrays alive while the lock is
+    # released.
     with c.loop(0, count) as j:
         kind = c.load("ptr", c.load("ptr", "%args", j), native.OBJECT_TYPE, 1)
         other_list, other_tuple = (c.compare("ne", kind, f"@type.{t}", "ptr") for t in ("list", "tuple"))
@@ -420,9 +421,9 @@ def _table() -> tuple[Code, str]:
     return c, c.function("launch.table", _BUILTIN, "ptr")
 
 
-# Words of a plan for strided arrays. There follow: the sizes of the outer dimensions; array by array the strides
-# along them; for each array how many bytes it reaches below and above its pointer; for each output a bit mask of
-# the arrays that may lie at the same place, because their elements do.
+# Words of a plan for strided arrays. There follow: the sizes of the outer dimensions; array by array the
+# strides along them; for each array how many bytes it reaches below and above its pointer; for each output a
+# bit mask of the arrays that may lie at the same place, because their elements do.
 P_KERNEL, P_ROWS, P_COLUMNS, P_NDIM, P_PARTS, P_PART, P_GRAIN, P_ARRAYS, P_HEAD = range(9)
 
 
@@ -481,7 +482,7 @@ def _extent(c: Code, extents: str, j: str, start: str) -> tuple[str, str]:
 
 
 def _strided() -> tuple[Code, str]:
-    """``strided(plan, outs..., ins..., scalars...)``; the plan was made for the arrays' shapes and strides."""
+    """``strided(plan, outs..., ins..., scalars...)``; the plan is for the arrays' shapes and strides."""
     c = _Writer()
     descriptor = c.begin()
     count, scalar_count = c.load("i64", descriptor, N_ARRAYS), c.load("i64", descriptor, N_SCALARS)

@@ -2,8 +2,8 @@
 
 Arrays' data pointers, shapes and types are read from `PyArrayObject` in place: the layout is part of NumPy's
 binary interface, which extension modules compile in.  It is tested all the same, on live arrays, and if
-anything is not as expected (another interpreter, a debug or free-threaded build) `usable` is False and calls go
-through `ctypes`.
+anything is not as expected (another interpreter, a debug or free-threaded build) `usable` is False and calls
+go through `ctypes`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ _definitions: dict[tuple[str, int], _MethodDef] = {}  # functions refer to them:
 
 
 def make_function(name: str, address: int, owner: object) -> Any:
-    """A built-in function that calls ``PyObject *f(PyObject *owner, PyObject *const *args, Py_ssize_t n)``."""
+    """A built-in function: ``PyObject *f(PyObject *owner, PyObject *const *args, Py_ssize_t n)``."""
     definition = _definitions.get((name, address))
     if definition is None:
         definition = _MethodDef(name.encode(), address, METH_FASTCALL, None)

@@ -99,8 +99,8 @@ def _check_columns(columns: Sequence[Sequence[Array]]) -> None:
         for number, a in enumerate(row):
             if a.dtype != row[0].dtype or a.shape != row[0].shape:
                 raise ValueError(
-                    f"parameter {i} has shape {row[0].shape} and dtype {row[0].dtype}, but array {number} of its "
-                    f"set has shape {a.shape} and dtype {a.dtype}"
+                    f"parameter {i} has shape {row[0].shape} and dtype {row[0].dtype}, but array {number} of "
+                    f"its set has shape {a.shape} and dtype {a.dtype}"
                 )
 
 

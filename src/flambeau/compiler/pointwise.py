@@ -27,12 +27,12 @@ def pointwise_kernel(
 
     ``body(k, *vectors, *scalars)`` is called once, with a `Dialect` and its values, and returns a value or a
     tuple of them, one per output. Dtypes are anything `numpy.dtype` accepts: float32, float64, float16 and
-    bfloat16 (computed in float32), int8, int16, int32, int64, uint8, bool. `n_scalars` is the number of Python
-    numbers passed at each call, of the first input's type, or their types one by one. What the body computes is
-    fixed; sizes, shapes and scalars are not.
+    bfloat16 (computed in float32), int8, int16, int32, int64, uint8, bool. `n_scalars` is the number of
+    Python numbers passed at each call, of the first input's type, or their types one by one. What the body
+    computes is fixed; sizes, shapes and scalars are not.
 
-    Raises: UnsupportedError (a TypeError) for dtypes without kernels; TypeError and ValueError for a body that
-    mixes types or returns the wrong number of values; ImportError without llvmlite.
+    Raises: UnsupportedError (a TypeError) for dtypes without kernels; TypeError and ValueError for a body
+    that mixes types or returns the wrong number of values; ImportError without llvmlite.
 
     >>> import numpy as np
     >>> from flambeau.compiler.pointwise import pointwise_kernel
@@ -98,8 +98,8 @@ class PointwiseKernel:
         self.table: Callable[..., None] = self._make("pointwise_table", entry.table, self._table_slowly)
         """``table(*out_lists, *in_lists, *scalars)``: the kernel over many sets of arrays in one launch.
 
-        Each argument is a list or tuple with one array for each set; within a set arrays are as for `fn`. Arrays
-        of different sets must not overlap unless all are only read."""
+        Each argument is a list or tuple with one array for each set; within a set arrays are as for `fn`.
+        Arrays of different sets must not overlap unless all are only read."""
         self._strided: Callable[..., None] = self._make(
             "pointwise_strided", entry.strided, self._strided_slowly
         )
@@ -128,8 +128,8 @@ class PointwiseKernel:
     def __call__(self, *arguments: Any) -> None:
         """Compute; the same as `fn`.
 
-        Raises: TypeError for a wrong number of arguments, wrong dtypes or things that are not arrays; ValueError
-        for sizes that differ and outputs that are read-only, not contiguous or overlap.
+        Raises: TypeError for a wrong number of arguments, wrong dtypes or things that are not arrays;
+        ValueError for sizes that differ and outputs that are read-only, not contiguous or overlap.
         """
         self.fn(*arguments)
 
@@ -138,13 +138,14 @@ class PointwiseKernel:
     def broadcast(self, outs: Sequence[Array], ins: Sequence[Array], *scalars: float) -> None:
         """Compute over arrays of any strides; the inputs broadcast to the shape that all outputs have.
 
-        Raises: ValueError for shapes that do not broadcast and for outputs whose elements overlap; TypeError for
-        dtypes other than the kernel's.
+        Raises: ValueError for shapes that do not broadcast and for outputs whose elements overlap; TypeError
+        for dtypes other than the kernel's.
         """
         arrays = (*outs, *ins)
         if len(outs) != self.n_outputs or len(ins) != self.n_inputs:
             raise TypeError(
-                f"expected {self.n_outputs} outputs and {self.n_inputs} inputs, got {len(outs)} and {len(ins)}"
+                f"expected {self.n_outputs} outputs and {self.n_inputs} inputs, got {len(outs)} and "
+                f"{len(ins)}"
             )
         key = tuple([(a.shape, a.strides) for a in arrays])
         plan = self._plans.get(key)
@@ -202,8 +203,8 @@ class PointwiseKernel:
         wanted = self.n_outputs + self.n_inputs + self.n_scalars
         if len(arguments) != wanted:
             raise TypeError(
-                f"expected {self.n_outputs} outputs, {self.n_inputs} inputs and {self.n_scalars} scalars, got "
-                f"{len(arguments)} arguments"
+                f"expected {self.n_outputs} outputs, {self.n_inputs} inputs and {self.n_scalars} scalars, "
+                f"got {len(arguments)} arguments"
             )
 
     @staticmethod
@@ -228,7 +229,8 @@ class PointwiseKernel:
         for j, a in enumerate(arrays):
             if a.size != size:
                 raise ValueError(
-                    f"arrays of one call must have one size: argument 0 has {size} elements, argument {j} has {a.size}"
+                    f"arrays of one call must have one size: argument 0 has {size} elements, argument {j} "
+                    f"has {a.size}"
                 )
             if j < self.n_outputs:
                 self._check_writeable(a)

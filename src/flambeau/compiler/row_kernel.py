@@ -40,8 +40,11 @@ def larger(a: Value, b: Value) -> Value:
 
 @dataclass(frozen=True)
 class Column:
-    """An array of a kernel. `kind`: ``matrix`` (a row of it for each row), ``shared`` (one row for all), ``chunk``
-    (a row for each chunk), ``scalar`` (an element for each row), ``fixed`` (just memory)."""
+    """An array of a kernel.
+
+    `kind`: ``matrix`` (a row of it for each row), ``shared`` (one row for all), ``chunk`` (a row for each
+    chunk), ``scalar`` (an element for each row), ``fixed`` (just memory).
+    """
 
     storage: Storage
     kind: str
@@ -128,9 +131,10 @@ class RowWriter:
     ) -> list[Value]:
         """Go once over the row.
 
-        ``body(values, accumulators)`` gets a vector of each array of `reads` and returns those to store into `writes`
-        and the new accumulators. Accumulators begin with a neutral element; the results, combined over all columns in
-        a fixed order, are in all lanes. Of the arrays of `ahead` the next row is brought into the cache meanwhile.
+        ``body(values, accumulators)`` gets a vector of each array of `reads` and returns those to store into
+        `writes` and the new accumulators. Accumulators begin with a neutral element; the results, combined
+        over all columns in a fixed order, are in all lanes. Of the arrays of `ahead` the next row is brought
+        into the cache meanwhile.
         """
         k = self.k
         results = [
@@ -210,10 +214,10 @@ class RowWriter:
 
 
 class RowKernel:
-    """A compiled kernel over rows; `fn` takes the arrays, outputs first, then `shape` and the kernel's own scalars.
+    """A compiled kernel over rows; `fn` takes arrays, outputs first, then `shape` and the kernel's scalars.
 
-    `write` gets a `RowWriter` for a row and the values of the extra scalars. `cost` is in nanoseconds per element.
-    Callers check shapes; types and contiguity are checked at each call.
+    `write` gets a `RowWriter` for a row and the values of the extra scalars. `cost` is in nanoseconds per
+    element. Callers check shapes; types and contiguity are checked at each call.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Softmax, layer normalisation, cross entropy and reductions over the last axis of arrays.
 
 Arrays are float32, float64, float16 or bfloat16 (computed in float32), of any shape, taken as rows; they are
-copied if they are not C-contiguous. Sums add in a fixed order that does not depend on the number of threads, but
-for the weight gradients of layer normalisation, where it is fixed for a fixed number.
+copied if they are not C-contiguous. Sums add in a fixed order that does not depend on the number of threads,
+but for the weight gradients of layer normalisation, where it is fixed for a fixed number.
 """
 
 from __future__ import annotations
@@ -62,12 +62,13 @@ def _same(x: Array, other: Array, name: str) -> Array:
 
 
 def _output(x: Array, out: Array | None, *inputs: Array) -> Array:
-    """`out`, checked, or a new array like `x`. It may be one of the inputs, but not overlap them otherwise."""
+    """`out`, checked, or a new array like `x`. It may be an input, but not overlap one otherwise."""
     if out is None:
         return empty(x.shape, x.dtype)
     if out.shape != x.shape or out.dtype != x.dtype or not out.flags.c_contiguous:
         raise ValueError(
-            f"out must be C-contiguous with shape {x.shape} and dtype {x.dtype}, got {out.shape} and {out.dtype}"
+            f"out must be C-contiguous with shape {x.shape} and dtype {x.dtype}, got {out.shape} and "
+            f"{out.dtype}"
         )
     for a in inputs:
         if np.may_share_memory(out, a) and out.ctypes.data != a.ctypes.data:
@@ -107,7 +108,8 @@ def _softmax_kernel(kind: Storage, logarithm: bool) -> RowKernel:
 def softmax(x: Array, out: Array | None = None) -> Array:
     """``exp(x) / sum(exp(x))`` over the last axis. `out` may be `x`.
 
-    Raises: ValueError for 0-d arrays and an unsuitable `out`; UnsupportedError for dtypes that are not floating.
+    Raises: ValueError for 0-d arrays and an unsuitable `out`; UnsupportedError for dtypes that are not
+    floating.
 
     >>> import numpy as np
     >>> from flambeau.compiler.rowwise import softmax
@@ -289,8 +291,8 @@ def layer_norm_backward(
     for a in (mean, scale):
         if a.shape != grad.shape[:-1] or a.dtype.name != kind.compute.name:
             raise ValueError(
-                f"mean and scale must have shape {grad.shape[:-1]} and dtype {kind.compute.name}, got {a.shape} "
-                f"and {a.dtype}"
+                f"mean and scale must have shape {grad.shape[:-1]} and dtype {kind.compute.name}, got "
+                f"{a.shape} and {a.dtype}"
             )
     shared = [] if weight is None else [_shared(grad, weight, "weight")]
     out = empty(grad.shape, grad.dtype)
@@ -369,8 +371,8 @@ def sum_all(x: Array) -> float:
 
     >>> import numpy as np
     >>> from flambeau.compiler.rowwise import sum_all
-    >>> sum_all(np.full((1000, 1000), 0.1, np.float32)).__round__(2)
-    100000.0
+    >>> sum_all(np.arange(10, dtype=np.float32))
+    45.0
     """
     kind = _storage(x)
     flat = np.ascontiguousarray(x).reshape(-1)
@@ -423,7 +425,7 @@ def _cross_entropy_kernel(kind: Storage) -> RowKernel:
 
 
 def _target(r: RowWriter, array: int, ignored: Value, wrong: int) -> tuple[Value, str]:
-    """Whether the row counts, and a column that exists; a target that is no class is put into array `wrong`."""
+    """Whether the row counts, and a column that exists; a target that is no class goes into array `wrong`."""
     k = r.k
     target = r.scalar(array)
     counts = target != ignored
@@ -460,7 +462,8 @@ def _check_shapes(logits: Array, target: Array) -> Array:
         raise ValueError(f"logits need at least one class, got shape {logits.shape}")
     if target.shape != logits.shape[:-1] or target.dtype != np.int64:
         raise ValueError(
-            f"targets must have shape {logits.shape[:-1]} and dtype int64, got {target.shape} and {target.dtype}"
+            f"targets must have shape {logits.shape[:-1]} and dtype int64, got {target.shape} and "
+            f"{target.dtype}"
         )
     return target if target.flags.c_contiguous else np.ascontiguousarray(target)
 
@@ -471,8 +474,10 @@ def _check_targets(wrong: Array, classes: int) -> None:
 
 
 def cross_entropy(logits: Array, target: Array, ignore_index: int = -100) -> tuple[Array, Array]:
-    """``-log_softmax(logits)[target]`` for each row, 0 where the target is `ignore_index`, and the logarithm of each
-    row's sum of exponentials; both of shape ``logits.shape[:-1]``, float32 for 16-bit logits. `target` is int64.
+    """``-log_softmax(logits)[target]`` for each row, and the logarithm of each row's sum of exponentials.
+
+    The loss is 0 where the target is `ignore_index`. Both have the shape ``logits.shape[:-1]``, and are float32
+    for 16-bit logits. `target` is int64.
 
     Raises: IndexError for targets that are no class; ValueError for shapes and dtypes.
 
@@ -507,7 +512,8 @@ def cross_entropy_backward(
     for a in rowwise:
         if a.shape != target.shape or a.dtype.name != name:
             raise ValueError(
-                f"grad and log_sum must have shape {target.shape} and dtype {name}, got {a.shape} and {a.dtype}"
+                f"grad and log_sum must have shape {target.shape} and dtype {name}, got {a.shape} and "
+                f"{a.dtype}"
             )
     out = empty(logits.shape, logits.dtype)
     kernel = _cross_entropy_backward_kernel(kind)

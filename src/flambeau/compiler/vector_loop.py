@@ -20,8 +20,9 @@ Body = Callable[..., Any]
 class Source:
     """A generated kernel.
 
-    The function ``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)`` computes the elements ``lo <= i < hi``; `arrays` holds the data
-    pointers, outputs first, `scalars` eight bytes each. `cost` estimates nanoseconds per element.
+    The function ``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)`` computes the elements ``lo <= i < hi``;
+    `arrays` holds the data pointers, outputs first, `scalars` eight bytes each. `cost` estimates nanoseconds
+    per element.
     """
 
     text: str
@@ -133,8 +134,8 @@ def write_kernel(
 
     `uniform` marks inputs of which one element serves all indices.
 
-    Raises: UnsupportedError for dtypes without kernels; TypeError or ValueError for a body that mixes types or
-    returns the wrong number of values.
+    Raises: UnsupportedError for dtypes without kernels; TypeError or ValueError for a body that mixes types
+    or returns the wrong number of values.
     """
     host = host or engine.host()
     inputs, outputs = [storage(d) for d in in_dtypes], [storage(d) for d in out_dtypes]

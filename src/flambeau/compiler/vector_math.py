@@ -1,10 +1,10 @@
 """exp, log, sin, cos, tanh, erf and pow on vectors, from arithmetic alone.
 
 Each is within 2 units in the last place over its whole range, handles NaN, infinities, signed zeros and
-subnormal numbers, and gives the same bits on every machine that has fused multiply-add.  The reductions follow
-W. J. Cody and W. Waite, *Software Manual for the Elementary Functions* (1980), and P. T. P. Tang's papers on
-table-free exp and log; the coefficients are fitted in ``tools/fit_polynomials.py``.  Sines of huge arguments
-and float64 powers, which need more than the working precision, go lane by lane to the C library.
+subnormal numbers, and gives the same bits on every machine that has fused multiply-add.  The reductions
+follow W. J. Cody and W. Waite, *Software Manual for the Elementary Functions* (1980), and P. T. P. Tang's
+papers on table-free exp and log; the coefficients are fitted in ``tools/fit_polynomials.py``.  Sines of huge
+arguments and float64 powers, which need more than the working precision, go lane by lane to the C library.
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ def get_num_threads() -> int:
 def set_num_threads(threads: int) -> None:
     """Set the number of threads that compute, the calling one included.
 
-    At start it is ``FLAMBEAU_NUM_THREADS``, ``OMP_NUM_THREADS``, or the CPUs that this process may use. Numbers
-    above 64 count as 64. Threads already started are kept, asleep.
+    At start it is ``FLAMBEAU_NUM_THREADS``, ``OMP_NUM_THREADS``, or the CPUs that this process may use.
+    Numbers above 64 count as 64. Threads already started are kept, asleep.
 
     Raises: TypeError unless `threads` is an int; RuntimeError unless it is positive.
     """
@@ -94,8 +94,9 @@ def set_num_threads(threads: int) -> None:
 class Pool:
     """The generated pool; `get` makes it once per process.
 
-    `run_address` is the function ``void run(ptr f, ptr context, i64 n)``, which calls ``f(i64 i, ptr context)``
-    for every ``0 <= i < n``, with ``n <= MAX_CHUNKS``. `wanted_address` is an i32: the number of threads.
+    `run_address` is the function ``void run(ptr f, ptr context, i64 n)``, which calls ``f(i64 i, ptr
+    context)`` for every ``0 <= i < n``, with ``n <= MAX_CHUNKS``. `wanted_address` is an i32: the number of
+    threads.
     """
 
     def __init__(self, build: Callable[[str, list[str]], Mapping[str, int]]) -> None:
@@ -196,9 +197,9 @@ def _linux_text() -> str:
 
 
 # Order of memory: a region's function and context are stored before its tickets (release), and a thread reads
-# them after it took a chunk from a ticket (acquire); it adds to `done` after the chunk (release), and the caller
-# leaves after it saw `done` complete (acquire).  A thread that comes late finds the tickets used up, or takes a
-# chunk of the next region, for which it then reads that region's function.
+# them after it took a chunk from a ticket (acquire); it adds to `done` after the chunk (release), and the
+# caller leaves after it saw `done` complete (acquire).  A thread that comes late finds the tickets used up,
+# or takes a chunk of the next region, for which it then reads that region's function.
 _LINUX = r"""
 @pool.ticket = global [$THREADS x [8 x i64]] zeroinitializer, align 64
 @pool.function = global ptr null, align 64
@@ -281,7 +282,8 @@ pause:
   br i1 %patient, label %spin, label %sleep
 sleep:                                    ; FUTEX_WAIT_PRIVATE returns at once if the epoch changed
   %n1 = atomicrmw add ptr @pool.sleepers, i32 1 seq_cst
-  %w = call i64 (i64, ...) @syscall(i64 $FUTEX, ptr @pool.epoch, i32 128, i32 %epoch, ptr null, ptr null, i32 0)
+  %w = call i64 (i64, ...)
+    @syscall(i64 $FUTEX, ptr @pool.epoch, i32 128, i32 %epoch, ptr null, ptr null, i32 0)
   %n2 = atomicrmw sub ptr @pool.sleepers, i32 1 seq_cst
   br label %again
 }
@@ -390,7 +392,8 @@ wake:                                     ; FUTEX_WAKE_PRIVATE
   %helpers64 = sub i64 %n, 1
   %helpers.some = call i64 @llvm.umin.i64(i64 %helpers64, i64 $THREADS)
   %helpers = trunc i64 %helpers.some to i32
-  %w = call i64 (i64, ...) @syscall(i64 $FUTEX, ptr @pool.epoch, i32 129, i32 %helpers, ptr null, ptr null, i32 0)
+  %w = call i64 (i64, ...)
+    @syscall(i64 $FUTEX, ptr @pool.epoch, i32 129, i32 %helpers, ptr null, ptr null, i32 0)
   br label %go
 go:
   call void @pool.work(i64 0)
