@@ -71,7 +71,8 @@ def strided(data: Bytes, dtype: Any, offset: Any, size: Any, stride: Any) -> npt
         )
     # Extents of 1 may carry any stride; NumPy wants them in range.
     steps = tuple(s * itemsize if n > 1 else itemsize for n, s in zip(size, stride, strict=True))
-    return np.ndarray(size, dtype.numpy, data, offset * itemsize, steps)
+    array: npt.NDArray[Any] = np.ndarray(size, dtype.numpy, data, offset * itemsize, steps)
+    return array
 
 
 def _build(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requires_grad: Any) -> Any:
