@@ -325,7 +325,7 @@ def _reduce_kernel(kind: Storage, name: str) -> RowKernel:
             top, seen = r.sweep([1], accumulate, (), [(-inf, larger), (0.0, maximum)], 4)
             total = k.select(k.isnan(seen), seen, top)
         else:
-            (total,) = r.sweep([1], lambda v, s: ([], [s[0] + v[0]]), (), [(0.0, add)], 4)
+            (total,) = r.sweep([1], lambda v, s: ([], [s[0] + v[0]]), (), [(0.0, add)], 8)
         r.set_scalar(0, total / r.count() if name == "mean" else total)
 
     return RowKernel([(kind, "scalar"), (kind, "matrix")], 1, write, cost=0.08)
@@ -396,7 +396,7 @@ def sum_all(x: Array) -> float:
 @cache
 def _partial_sum_kernel(kind: Storage) -> RowKernel:
     def write(r: RowWriter) -> None:
-        (total,) = r.sweep([1], lambda v, s: ([], [s[0] + v[0]]), (), [(0.0, add)], 4)
+        (total,) = r.sweep([1], lambda v, s: ([], [s[0] + v[0]]), (), [(0.0, add)], 8)
         r.set_scalar(0, total)
 
     return RowKernel([(storage(kind.compute.name), "scalar"), (kind, "matrix")], 1, write, cost=0.08)
@@ -476,8 +476,8 @@ def _check_targets(wrong: Array, classes: int) -> None:
 def cross_entropy(logits: Array, target: Array, ignore_index: int = -100) -> tuple[Array, Array]:
     """``-log_softmax(logits)[target]`` for each row, and the logarithm of each row's sum of exponentials.
 
-    The loss is 0 where the target is `ignore_index`. Both have the shape ``logits.shape[:-1]``, and are float32
-    for 16-bit logits. `target` is int64.
+    The loss is 0 where the target is `ignore_index`. Both have the shape ``logits.shape[:-1]``, and are
+    float32 for 16-bit logits. `target` is int64.
 
     Raises: IndexError for targets that are no class; ValueError for shapes and dtypes.
 
