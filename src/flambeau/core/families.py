@@ -254,6 +254,27 @@ def pooled(ufunc: np.ufunc) -> Callable[..., Any]:
     return impl
 
 
+SINGLE = np.dtype(np.float32)
+
+
+def is_half(x: Any) -> bool:
+    """Whether an array has a 16-bit floating dtype (float16, bfloat16)."""
+    return type(x) is np.ndarray and x.dtype.itemsize == 2 and x.dtype.kind in "fV"
+
+
+def in_single(impl: Callable[..., Any]) -> Callable[..., Any]:
+    """Half types compute in float32 and are rounded once, as in PyTorch's kernels."""
+
+    def run(*xs: Any, **params: Any) -> Any:
+        for x in xs:
+            if is_half(x):
+                r = np.asarray(impl(*[v.astype(SINGLE) if is_half(v) else v for v in xs], **params))
+                return r.astype(x.dtype) if r.dtype is SINGLE or r.dtype == np.float64 else r
+        return impl(*xs, **params)
+
+    return run
+
+
 def pointwise_op(
     name: str,
     body: Callable[..., Any],
@@ -275,6 +296,8 @@ def pointwise_op(
     ufunc = single_ufunc(body, len(inputs)) if not statics and impl is None else None
     if impl is None:
         impl = pooled(ufunc) if ufunc is not None else (lambda *xs, **p: body(NUMPY, *xs, **p))
+    plain = impl
+    impl = in_single(impl)
     tangents = [f and Rule(f, inputs) for f in d] if d is not None else []
 
     def reverse(i: int, f: Callable[..., Any], holomorphic: bool) -> Callable[..., Any]:
@@ -331,6 +354,7 @@ def pointwise_op(
     )
     op.scalar = body
     op.info["ufunc"] = ufunc
+    op.info["plain"] = plain  # without the care for half types, for callers that know the dtype
     return op
 
 
@@ -428,6 +452,8 @@ def reduction_op(
 
     def vjp_weighted(g: Tensor, x: Any, y: Any, dims: Any) -> Tensor:
         w = weight(x, keepdims(y, len(x._a.shape), dims), dims)  # type: ignore[misc]
+        if w._a.dtype.kind == "c":
+            w = REGISTRY["conj"](w)
         return REGISTRY["mul"](keepdims(g, len(x._a.shape), dims), w)  # type: ignore[no-any-return]
 
     def jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:

@@ -278,13 +278,17 @@ def public(
     name: Optional[str] = None,
     function: bool = True,
     grad_name: Any = None,
+    half: bool = False,
 ) -> Callable[[F], F]:
     """Make an ordinary function over operations part of the API.
 
-    `grad_name` is the name that the result's node shows (or a function of the arguments that gives it).
+    `grad_name` is the name that the result's node shows (or a function of the arguments that gives it);
+    `half` says that tensors of 16-bit floating dtypes are to be computed in float32 throughout, and rounded at the end.
     """
 
     def decorate(fn: F) -> F:
+        if half:
+            fn = half_in_single(fn)
         fname = name or fn.__name__.strip("_")
 
         @functools.wraps(fn)
@@ -344,6 +348,33 @@ def by_dim(one: str, other: str, position: int = 1, name: str = "dim") -> Callab
         return other if len(args) > position or kwargs.get(name) is not None else one
 
     return choose
+
+
+def half_in_single(fn: F) -> F:
+    """`fn` with half-type tensors converted to float32 on the way in, and its floating results back."""
+
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        if not isinstance(first, Tensor) or first._a.dtype.itemsize != 2 or first._a.dtype.kind not in "fV":
+            return fn(*args, **kwargs)
+        d = dtypes.OF_NUMPY[first._a.dtype]
+
+        def up(x: Any) -> Any:
+            return convert(x, dtypes.float32) if isinstance(x, Tensor) and x._a.dtype == d.numpy else x
+
+        result = fn(*[up(x) for x in args], **{k: up(v) for k, v in kwargs.items()})
+
+        def down(x: Any) -> Any:
+            return convert(x, d) if isinstance(x, Tensor) and x._a.dtype == F32 else x
+
+        if isinstance(result, tuple):
+            values = [down(x) for x in result]
+            return type(result)(*values) if hasattr(result, "_fields") else tuple(values)
+        return down(result)
+
+    wrapper.names = parameter_names(fn)  # type: ignore[attr-defined]
+    return wrapper  # type: ignore[return-value]
 
 
 def not_a_tensor(e: AttributeError, name: str) -> Exception:
@@ -550,7 +581,7 @@ def _binary_fast(
     if op.differentiable:
         plans = {k: op.plan(k) for k in ((True, True), (True, False), (False, True))}
     both, left, right = (plans.get(k) for k in ((True, True), (True, False), (False, True)))
-    call = ufunc if ufunc is not None else op.impl
+    call = ufunc if ufunc is not None else op.info["plain"]
     integers = kind != FLOAT
     scalars: dict[Any, dict[Any, Any]] = {F32: {}, F64: {}}
 

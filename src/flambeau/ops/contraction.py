@@ -271,6 +271,10 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if x._a.dtype.kind in "bui":
         raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {dtype_of(x).name}")
     p = 2.0 if p is None else p
+    if x._a.dtype.itemsize == 2:  # half types accumulate in float32
+        d = dtype_of(x)
+        y = convert(norm(convert(x, dtypes.float32), p, dim, keepdim), d)
+        return store_out(out, y, "norm") if out is not None else y  # type: ignore[no-any-return]
     if p == "nuc":
         from ..core.public import FUNCTIONS
 
@@ -281,14 +285,14 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     return store_out(out, y, "norm") if out is not None else y  # type: ignore[no-any-return]
 
 
-@public()
+@public(half=True)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
     x = input - other
     return vector_norm(x, float(p), tuple(range(len(x._a.shape))), False)
 
 
-@public(inplace=True, out=True)
+@public(inplace=True, out=True, half=True)
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Slices along `dim` scaled down so that their p-norm is at most maxnorm."""
     nd = len(input._a.shape)

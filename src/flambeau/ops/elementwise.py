@@ -268,7 +268,7 @@ def _value_checks(value: Any, *xs: Any) -> None:
         raise RuntimeError("For integral input tensors, argument value must not be a floating point number.")
 
 
-@public(inplace=True, out=True, grad_name="AddcmulBackward0")
+@public(inplace=True, out=True, grad_name="AddcmulBackward0", half=True)
 def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     _value_checks(value, *[x for x in (input, tensor1, tensor2) if isinstance(x, Tensor)])
@@ -276,7 +276,7 @@ def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Ten
     return input + (product if type(value) is int and value == 1 else product * value)
 
 
-@public(inplace=True, out=True, grad_name="AddcdivBackward0")
+@public(inplace=True, out=True, grad_name="AddcdivBackward0", half=True)
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``.
 
@@ -291,7 +291,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     return input + (quotient if type(value) is int and value == 1 else quotient * value)
 
 
-@public(inplace=True, out=True, grad_name="LerpBackward0")
+@public(inplace=True, out=True, grad_name="LerpBackward0", half=True)
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """``input + weight * (end - input)``, computed from the nearer end."""
     if input._a.dtype != end._a.dtype:

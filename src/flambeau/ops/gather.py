@@ -189,9 +189,11 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         from .creation import checked_scalar
 
         v = full((), checked_scalar(value, dtype_of(input)), input._a.dtype)
-    x1 = _at_least_1d(input)
-    y = index_put_op(x1, v, _long(_at_least_1d(index)), spec=(*[False] * d, True), accumulate=False)
-    return base.reshape(y, tuple(input._a.shape))
+    x1, i = _at_least_1d(input), _long(_at_least_1d(index))
+    n = x1._a.shape[d]
+    mask = index_put_op(full((n,), False, np.dtype(bool)), full((), True, np.dtype(bool)), i, spec=(True,), accumulate=False)
+    mask = base.reshape(mask, tuple([n if k == d else 1 for k in range(len(x1._a.shape))]))
+    return base.reshape(where_op(mask, v, x1), tuple(input._a.shape))
 
 
 @public(inplace=True, grad_name="IndexPutBackward0")

@@ -8,10 +8,11 @@ from typing import Any
 from ..core.public import convert, public
 from ..core.tensor import Tensor
 from ..prims import base
-from ..prims.base import index_view_op
+from ..prims.base import sum_op
 from ..prims.contract import matmul_op
 from ..prims.pointwise import conj
 from .args import dtype_of
+from .shape import broadcast_shapes, expand_to
 
 
 def _check(a: Any, b: Any, name: str) -> None:
@@ -56,9 +57,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         y = matmul_op(base.reshape(a, (math.prod(sa[:-1]), sa[-1])), b)
         return base.reshape(y, (*sa[:-1], *(() if nb == 1 else (sb[-1],))))
     if na > 2 or nb > 2:
-        from .shape import broadcast_shapes
-
-        broadcast_shapes(tuple(a._a.shape[:-2]), tuple(b._a.shape[:-2]))
+            broadcast_shapes(tuple(a._a.shape[:-2]), tuple(b._a.shape[:-2]))
     y = matmul_op(a, b)
     if na == 1 or nb == 1:
         s = tuple(y._a.shape)
@@ -156,17 +155,16 @@ def _integer_scalars(x: Tensor, *ks: Any) -> None:
 
 
 def _combine(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
-    _integer_scalars(product, beta, alpha)
-    from .shape import expand_to
-
-    bias = expand_to(convert(input, dtype_of(product)) if False else input, tuple(product._a.shape), "addmm")
+    if product._a.dtype.kind in "bui":  # scalars are cut to integers, as PyTorch does
+        beta, alpha = int(beta), int(alpha)
+    bias = expand_to(input, tuple(product._a.shape), "addmm")
     product = _scaled(product, alpha)
     if beta == 0:  # NaN in an input that does not count must not spread
         return product
     return _scaled(bias, beta) + product
 
 
-@public(out=True, inplace=True, grad_name="AddmmBackward0")
+@public(out=True, inplace=True, grad_name="AddmmBackward0", half=True)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * mat1 @ mat2``."""
     for x, n in ((mat1, 1), (mat2, 2)):
@@ -177,22 +175,22 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return _combine(input, mm(mat1, mat2), beta, alpha)
 
 
-@public(out=True, inplace=True)
+@public(out=True, inplace=True, half=True)
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * mat @ vec``."""
     return _combine(input, mv(mat, vec), beta, alpha)
 
 
-@public(out=True, inplace=True, grad_name="BaddbmmBackward0")
+@public(out=True, inplace=True, grad_name="BaddbmmBackward0", half=True)
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2)``."""
     return _combine(input, bmm(batch1, batch2), beta, alpha)
 
 
-@public(out=True, inplace=True)
+@public(out=True, inplace=True, half=True)
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * sum over the batch of batch1 @ batch2``."""
-    return _combine(input, bmm(batch1, batch2).sum(0), beta, alpha)
+    return _combine(input, sum_op(bmm(batch1, batch2), dims=(0,)), beta, alpha)
 
 
 @public(out=True, aliases=("ger",))
@@ -204,22 +202,16 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return base.reshape(input, (input._a.shape[0], 1)) * vec2
 
 
-@public(out=True, inplace=True)
+@public(out=True, inplace=True, half=True)
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
     product = outer(vec1, vec2)
     if isinstance(input, Tensor) and product._a.dtype.kind in "bui" and input._a.dtype.kind in "bui":
         _integer_scalars(product, beta, alpha)
     if product._a.dtype.kind == "b" and input._a.dtype.kind == "b":
-        from .shape import expand_to
-
         result = product if alpha else product & False
         return result if not beta else expand_to(input, tuple(product._a.shape)) | result
     product = _scaled(product, alpha)
-    from .shape import expand_to
-
     expand_to(input, tuple(product._a.shape), "addr")
     return product if beta == 0 else _scaled(input, beta) + product
 
-
-_ = index_view_op

@@ -214,7 +214,7 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     rows = _unique_along(a, None if dim is None else wrap_dim(dim, a.ndim))
     n = rows.shape[0]
     if n:
-        same = (rows[1:] == rows[:-1]).reshape(n - 1, -1).all(1) if rows.ndim > 1 or True else None
+        same = (rows[1:] == rows[:-1]).reshape(n - 1, int(np.prod(rows.shape[1:]))).all(1)
         first = np.concatenate(([True], ~same))  # type: ignore[operator]
     else:
         first = np.zeros(0, bool)
@@ -231,7 +231,7 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     return out[0] if len(out) == 1 else tuple(out)
 
 
-@public(out=False)
+@public(out=True)
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """The most frequent element of a dim (the smallest of equals) and a place where it occurs."""
     _real(input, "mode")

@@ -297,7 +297,7 @@ def _variance(name: str, root: bool, both: bool) -> Any:
         f"The {'standard deviation' if root else 'variance'}{' and the mean' if both else ''} over all or the given dims, "
         "with `correction` (default 1) subtracted from the count."
     )
-    return public(out=not both, name=name, grad_name=None if both else f"{name.capitalize()}Backward0")(fn)
+    return public(out=not both, name=name, grad_name=None if both else f"{name.capitalize()}Backward0", half=True)(fn)
 
 
 var = _variance("var", False, False)
@@ -306,7 +306,7 @@ var_mean = _variance("var_mean", False, True)
 std_mean = _variance("std_mean", True, True)
 
 
-@public(out=True, grad_name="LogsumexpBackward0")
+@public(out=True, grad_name="LogsumexpBackward0", half=True)
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(x)))`` over the dims, computed around the maximum so that nothing overflows."""
     x = convert(input, as_dtype(None)) if input._a.dtype.kind in "bui" else input

@@ -19,7 +19,7 @@ def _floating(x: Tensor) -> Tensor:
     return convert(x, defaults.dtype) if x._a.dtype.kind in "bui" else x
 
 
-@public(out=True, inplace=True, aliases=("special_logit",))
+@public(out=True, inplace=True, aliases=("special_logit",), half=True)
 def logit(input: Tensor, eps: Optional[float] = None) -> Tensor:
     """``log(x / (1 - x))``, with x first clamped to [eps, 1 - eps] if eps is given."""
     x = _floating(input)
@@ -53,7 +53,7 @@ setattr(Tensor, "polygamma", _polygamma_method)
 setattr(Tensor, "polygamma_", lambda self, n: self.copy_(polygamma(n, self)))
 
 
-@public(out=True, inplace=True, aliases=("special_multigammaln",))
+@public(out=True, inplace=True, aliases=("special_multigammaln",), half=True)
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The log of the multivariate gamma function of dimension p.
 
@@ -122,7 +122,7 @@ for _name in _POLYNOMIALS:
     _polynomial(_name)
 
 
-@public(inplace=True, out=True)
+@public(inplace=True, out=True, half=True)
 def deg2rad(input: Tensor) -> Tensor:
     """Degrees to radians."""
     if input._a.dtype.kind == "c":
@@ -130,7 +130,7 @@ def deg2rad(input: Tensor) -> Tensor:
     return _floating(input) * (math.pi / 180)
 
 
-@public(inplace=True, out=True)
+@public(inplace=True, out=True, half=True)
 def rad2deg(input: Tensor) -> Tensor:
     """Radians to degrees."""
     if input._a.dtype.kind == "c":
@@ -138,7 +138,7 @@ def rad2deg(input: Tensor) -> Tensor:
     return _floating(input) * (180 / math.pi)
 
 
-@public(inplace=True, out=True)
+@public(inplace=True, out=True, half=True)
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """``input * 2 ** other``."""
     return input * FUNCTIONS["pow"](2.0, other)

@@ -214,7 +214,7 @@ index_view_op = fam.view_op(_basic_index, name="slice", grad_name="SliceBackward
 def _sum(x: Any, *, dims: Axes) -> Any:
     if x.dtype.itemsize == 2 and x.dtype.kind in "fV":  # half types accumulate in float32, as PyTorch does
         return x.astype(np.float32).sum(axis=dims).astype(x.dtype)
-    return np.add.reduce(x, axis=dims, dtype=np.int64 if x.dtype.kind in "bui" else None)
+    return np.add.reduce(x, axis=dims, dtype=x.dtype)
 
 
 sum_op: Op = fam.reduction_op(_sum, name="sum")

@@ -59,7 +59,10 @@ helpers["add_"] = _add_in_place
 reciprocal = unary("reciprocal", lambda k, x: 1 / x, (lambda t, y: -t * (y * y),))
 sqrt = unary("sqrt", lambda k, x: k.sqrt(x), (lambda t, y: t / (2 * y),))
 rsqrt = unary("rsqrt", lambda k, x: k.rsqrt(x), (lambda t, y: -0.5 * t * (y * y * y),))
-square = unary("square", lambda k, x: x * x, (lambda t, x: 2 * t * x,), kind=SAME, grad_name="PowBackward0")
+square = unary(
+    "square", lambda k, x: x * x, (lambda t, x: 2 * t * x,), kind=SAME, grad_name="PowBackward0",
+    impl=lambda x: np.multiply(x, x) if x.dtype.kind != "b" else x.astype(np.int64),
+)  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------ comparisons
 

@@ -35,7 +35,7 @@ amin_op = fam.reduction_op(_extreme(np.minimum, "amin"), weight=_share)
 
 
 def _prod(x: Any, *, dims: Axes) -> Any:
-    return np.multiply.reduce(x, axis=tuple(dims), dtype=np.int64 if x.dtype.kind in "bui" else None)
+    return np.multiply.reduce(x, axis=tuple(dims), dtype=x.dtype)
 
 
 def _prod_weight(x: Tensor, y: Tensor, dims: Any) -> Tensor:

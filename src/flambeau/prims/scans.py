@@ -16,12 +16,11 @@ from .pointwise import conj, exp, where_op
 
 
 def _accumulate(ufunc: Any, x: Any, dim: int) -> Any:
-    dtype = np.int64 if x.dtype.kind in "bui" else None
     if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
         return ufunc.accumulate(x.astype(np.float32), axis=dim).astype(x.dtype)
     if x.dtype == np.float32:  # running sums lose digits: accumulate wide, as PyTorch's kernels do
         return ufunc.accumulate(x.astype(np.float64), axis=dim).astype(x.dtype)
-    return ufunc.accumulate(x, axis=dim, dtype=dtype)
+    return ufunc.accumulate(x, axis=dim, dtype=x.dtype)
 
 
 def _cumsum(x: Any, *, dim: Axis) -> Any:
