@@ -254,8 +254,9 @@ def draw_edge(axes: Axes, start: GraphNode, end: GraphNode, wide: float, high: f
     x0, y0 = start.x * wide, -start.depth * high - 0.27
     x1, y1 = end.x * wide, -end.depth * high + 0.27
     corners = [(x0, y0), (x1, y1)]
-    first, last = -(start.depth + 0.5) * high, -(end.depth - 0.5) * high
+    first, last = -(start.depth + 0.5) * high, -(end.depth - 0.5) * high  # half-way between two rows
     if end.depth > start.depth + 1:
+        first, last = first + 0.1 * high, last - 0.1 * high  # beside the lines that go to the next row
         aside = max(x0, x1) - wide / 2 if x0 != x1 else x0 + wide / 2
         corners[1:1] = [(x0, first), (aside, first), (aside, last), (x1, last)]
     elif x0 != x1:
