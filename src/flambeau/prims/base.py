@@ -227,7 +227,7 @@ def own(g: Tensor, create_graph: bool) -> Tensor:
     if create_graph or type(g._a) is not np.ndarray:
         return g
     a = g._a
-    sole = sys.getrefcount(a) <= _SOLE and a.base is None and a.flags.c_contiguous
+    sole = sys.getrefcount(a) <= _SOLE and not isinstance(a.base, np.ndarray) and a.flags.c_contiguous
     if sole and sys.getrefcount(g) <= _SOLE_HANDLE:
         g._node = None
         return g
