@@ -1,3 +1,4 @@
+import functools
 import gc
 import os
 import sys
@@ -390,3 +391,19 @@ def test_kernels_work_in_a_forked_child():
 
 def test_layout_of_arrays_is_probed():
     assert native.usable() == bool(launch.launcher().contiguous)
+
+
+def test_without_knowledge_of_python_objects(monkeypatch):
+    """On an interpreter whose objects cannot be read everything goes through ctypes."""
+    monkeypatch.setattr(native, "usable", lambda: False)
+    monkeypatch.setattr(launch, "launcher", functools.cache(launch.launcher.__wrapped__))
+    kernel = pointwise_kernel(lambda k, x, y, a: a * x + y, [np.float64] * 2, [np.float64], 1)
+    x, y, out = random(np.float64, (70, 900)), random(np.float64, 900, 1), np.empty((70, 900))
+    kernel.broadcast([out], [x, y], 2.0)
+    np.testing.assert_array_equal(out, 2 * x + y)
+    kernel(out, x, x, 1.0)
+    np.testing.assert_array_equal(out, x + x)
+    kernel.table([out[:3], out[3:]], [x[:3], x[3:]], [x[:3], x[3:]], 2.0)
+    np.testing.assert_array_equal(out, 2 * x + x)
+    with pytest.raises(ValueError, match="share memory"):
+        pointwise_kernel(lambda k, v: (v, v), [np.float64], [np.float64] * 2).broadcast([out, out], [x])

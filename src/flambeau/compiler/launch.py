@@ -96,7 +96,9 @@ class _Writer(Code):
         """The blocks ``slowly`` and ``raised``."""
         self.label("slowly")
         slow = self.api("ptr", "PyTuple_GetItem", "ptr %self", "i64 1")
-        result = self.api("ptr", "PyObject_Vectorcall", f"ptr {slow}", "ptr %args", "i64 %count", "ptr null")
+        result = self.api(
+            "ptr", "PyObject_VectorcallDict", f"ptr {slow}", "ptr %args", "i64 %count", "ptr null"
+        )
         self.line(f"ret ptr {result}")
         self.label("raised")
         self.line("ret ptr null")
@@ -410,7 +412,7 @@ def _table() -> tuple[Code, str]:
     c.branch("clean")
     c.label("discard")
     slow = c.api("ptr", "PyTuple_GetItem", "ptr %self", "i64 1")
-    result.set(c.api("ptr", "PyObject_Vectorcall", f"ptr {slow}", "ptr %args", "i64 %count", "ptr null"))
+    result.set(c.api("ptr", "PyObject_VectorcallDict", f"ptr {slow}", "ptr %args", "i64 %count", "ptr null"))
     c.branch("clean")
     c.label("clean")
     c.api("void", "PyMem_RawFree", f"ptr {memory.get()}")
@@ -526,8 +528,9 @@ def _text(builtins: bool) -> str:
         declarations |= code.declarations
     text = "\n".join(declarations.values()) + "\n" + "\n".join(function for _, function in parts)
     text += "declare void @pool.run(ptr, ptr, i64)\n@pool.wanted = external global i32\n"
-    for name in ("none", "type.ndarray", "type.list", "type.tuple"):
-        text += f"@{name} = external global i8\n"
+    if builtins:
+        for name in ("none", "type.ndarray", "type.list", "type.tuple"):
+            text += f"@{name} = external global i8\n"
     return text + "attributes #0 = { nounwind }\n"
 
 
@@ -535,8 +538,10 @@ def _text(builtins: bool) -> str:
 def launcher() -> Launcher:
     """The process's launchers."""
     threads = pool()
-    imports = {"pool.run": threads.run_address, "pool.wanted": threads.wanted_address} | native.symbols()
     builtins = native.usable()
+    imports = {"pool.run": threads.run_address, "pool.wanted": threads.wanted_address}
+    if builtins:
+        imports |= native.symbols()
     plain = ["launch.run", "launch.run_table", "launch.run_strided"]
     names = ["launch.contiguous", "launch.table", "launch.strided", "launch.rows"] if builtins else []
     library = engine.build(_text(builtins), plain + names, imports)

@@ -33,7 +33,13 @@ _API = (
         "PyErr_Occurred",
         "Py_DecRef",
     ),
-    *("PyLong_AsLongLong", "PyObject_Vectorcall", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_IncRef"),
+    *(
+        "PyLong_AsLongLong",
+        "PyObject_VectorcallDict",
+        "PyEval_SaveThread",
+        "PyEval_RestoreThread",
+        "Py_IncRef",
+    ),
     *("PyMem_RawMalloc", "PyMem_RawFree", "PyErr_NoMemory"),
 )
 
