@@ -8,6 +8,7 @@ import warnings as _warnings
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"flambeau(\.|$)")
 
 from . import autograd, func, ops, random, special  # noqa: E402
+from .core import acceleration as _acceleration  # noqa: E402
 from .core import public as _public  # noqa: E402
 from .core.state import defaults as _defaults  # noqa: E402
 from .core.tensor import Tensor  # noqa: E402
@@ -60,6 +61,13 @@ def _random_kernels() -> object:
     return load()
 
 
+def _pointwise_kernels() -> object:
+    from .compiler.pointwise import pointwise_kernel
+
+    return pointwise_kernel
+
+
+_acceleration.offer(_pointwise_kernels)  # type: ignore[arg-type]  # for large elementwise results, when it pays
 _native_draws.offer(_random_kernels)  # generated code for long draws, loaded when it pays
 
 

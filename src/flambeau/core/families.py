@@ -16,11 +16,12 @@ from typing import Any, Callable, Optional, Sequence
 import numpy as np
 
 from ..runtime import pool
+from . import acceleration
 from .op import REGISTRY, Op, Rule, bind, parameter_names
 from .tape import helpers
 from .tensor import Tensor, wrap
 
-BIG = 1 << 20  # bytes from which a result's memory comes from the pool
+BIG = acceleration.BIG
 
 
 # ---------------------------------------------------------------------------------------- axis parameters and shifts
@@ -262,10 +263,16 @@ def is_half(x: Any) -> bool:
     return type(x) is np.ndarray and x.dtype.itemsize == 2 and x.dtype.kind in "fV"
 
 
-def in_single(impl: Callable[..., Any]) -> Callable[..., Any]:
-    """Half types compute in float32 and are rounded once, as in PyTorch's kernels."""
+def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
+    """Half types compute in float32 and are rounded once, as in PyTorch's kernels; large arrays ask for a kernel."""
 
     def run(*xs: Any, **params: Any) -> Any:
+        for x in xs:
+            if type(x) is np.ndarray and x.nbytes >= BIG and not params and op_of and op_of[0].name in acceleration.NAMES:
+                r = acceleration.run(op_of[0], xs)
+                if r is not None:
+                    return r
+                break
         for x in xs:
             if is_half(x):
                 r = np.asarray(impl(*[v.astype(SINGLE) if is_half(v) else v for v in xs], **params))
@@ -297,7 +304,8 @@ def pointwise_op(
     if impl is None:
         impl = pooled(ufunc) if ufunc is not None else (lambda *xs, **p: body(NUMPY, *xs, **p))
     plain = impl
-    impl = in_single(impl)
+    op_of: list[Op] = []
+    impl = in_single(impl, op_of)
     tangents = [f and Rule(f, inputs) for f in d] if d is not None else []
 
     def reverse(i: int, f: Callable[..., Any], holomorphic: bool) -> Callable[..., Any]:
@@ -353,6 +361,7 @@ def pointwise_op(
         grad_name=grad_name,
     )
     op.scalar = body
+    op_of.append(op)
     op.info["ufunc"] = ufunc
     op.info["plain"] = plain  # without the care for half types, for callers that know the dtype
     return op

@@ -1,0 +1,102 @@
+"""Generated kernels for large elementwise results, where NumPy's one thread and one pass per operation are slow.
+
+The core does not know the compiler; the top of the package offers a factory here.  Loading LLVM costs time, so the
+factory is first called when the calls seen so far would have saved as much.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from ..runtime import pool
+
+BIG = 1 << 20  # bytes of a result from which a kernel (and recycled memory) is worth it
+LOADING = 0.12  # seconds to load LLVM and make the first kernels
+SECONDS_PER_BYTE = 1.5e-10  # what a kernel saves against NumPy, a cautious figure
+
+# Operations whose scalar body means the same under the compiler's dialect, to the last two places.
+NAMES = frozenset(
+    "add sub mul div neg exp expm1 log log1p sin cos tanh sigmoid sqrt rsqrt reciprocal square abs maximum minimum erf "
+    "lt le gt ge eq ne where relu silu gelu".split()
+)
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+BOOL = np.dtype(np.bool_)
+
+
+class _State:
+    factory: Optional[Callable[[], Callable[..., Any]]] = None
+    make: Optional[Callable[..., Any]] = None
+    saving = 0.0
+
+
+_kernels: dict[Any, Any] = {}
+
+
+def offer(factory: Callable[[], Callable[..., Any]]) -> None:
+    """Use ``factory()(body, in_dtypes, out_dtypes, n_scalars)`` to make kernels, once that pays."""
+    _State.factory = factory
+
+
+def run(op: Any, xs: tuple[Any, ...]) -> Any:
+    """The result of a pointwise operation on large arrays from a generated kernel, or None to let NumPy do it."""
+    shape = None
+    size = 0
+    key: list[Any] = [op.name]
+    arrays, numbers = [], []
+    for x in xs:
+        if type(x) is np.ndarray:
+            if not x.flags.c_contiguous or shape is not None and x.shape != shape:
+                return None
+            if x.dtype not in FLOATS and x.dtype != BOOL:
+                return None
+            shape = x.shape
+            size = max(size, x.nbytes)
+            arrays.append(x)
+            key.append(x.dtype)
+        elif type(x) in (float, int) and abs(x) < 1e30:
+            numbers.append(float(x))
+            key.append(None)
+        else:
+            return None
+    if _State.make is None:
+        if _State.factory is None:
+            return None
+        _State.saving += size * SECONDS_PER_BYTE
+        if _State.saving < LOADING:
+            return None
+        _State.make = _State.factory()
+    name = tuple(key)
+    kernel = _kernels.get(name)
+    if kernel is None:
+        kernel = _kernels[name] = _make(op, xs, arrays)
+    if kernel is False:
+        return None
+    out = pool.empty(shape, kernel[1])  # type: ignore[arg-type]
+    kernel[0](out, *arrays, *numbers)
+    return out
+
+
+def _make(op: Any, xs: tuple[Any, ...], arrays: list[Any]) -> Any:
+    floats = [a.dtype for a in arrays if a.dtype != BOOL]
+    if not floats or any(d != floats[0] for d in floats):
+        return False
+    compares = op.name in ("lt", "le", "gt", "ge", "eq", "ne")
+    out = BOOL if compares else floats[0]
+    places = [i for i, x in enumerate(xs) if type(x) is np.ndarray] + [i for i, x in enumerate(xs) if type(x) is not np.ndarray]
+    body = op.scalar
+
+    def ordered(k: Any, *values: Any) -> Any:
+        args: list[Any] = [None] * len(values)
+        for value, place in zip(values, places):
+            args[place] = value
+        return body(k, *args)
+
+    assert _State.make is not None
+    try:
+        scalars = [floats[0].name] * (len(xs) - len(arrays))
+        kernel = _State.make(ordered, [a.dtype.name for a in arrays], [out.name], scalars)
+        return kernel.fn, out
+    except Exception:  # a body that the compiler's dialect does not cover: NumPy keeps doing it
+        return False
