@@ -1,0 +1,345 @@
+"""Optimizers whose update of a parameter is computed element by element: all but LBFGS, Muon and Adafactor.
+
+A subclass states its mathematics once, as a `rule` over an arithmetic (see `arithmetic`). Here it is run in
+the way that suits the parameters: all of them in one launch of a compiled kernel when they are large and
+contiguous, with NumPy in cache-sized pieces otherwise, with tensor operations when gradients have to flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import ops
+from ..autograd.grad_mode import enable_grad, set_grad_enabled
+from ..core.inplace import check_writable
+from ..core.state import defaults as process_defaults
+from ..core.state import tls
+from ..core.tensor import Storage, Tensor
+from ..core.where import Place, user_place
+from ..runtime import dtypes
+from .arithmetic import CHUNK, Array, Arrays, Cell, Kernel, Tensors
+from .optimizer import Optimizer
+
+KERNEL_MIN = 16384  # elements in all from which a compiled kernel is worth its start
+_CAPTURABLE_DEVICES = ["cuda", "xpu", "hpu", "privateuseone", "xla"]
+
+Rule = Callable[..., None]
+Coefficients = NamedTuple
+
+
+class Work:
+    """The update of one parameter: the tensors that the rule gets, and what its coefficients depend on."""
+
+    __slots__ = ("tensors", "state", "key")
+
+    def __init__(self, tensors: list[Tensor], state: dict[str, Any]) -> None:
+        self.tensors = tensors  # parameter, gradient, then the state that is updated with it
+        self.state = state
+        self.key: Hashable = None
+
+
+def scalar_dtype() -> dtypes.dtype:
+    """The dtype of step counts."""
+    return dtypes.float64 if process_defaults.dtype is dtypes.float64 else dtypes.float32
+
+
+def number(x: Any) -> Any:
+    """A hyperparameter to compute with: a Python float, or for a tensor of one element a scalar of its dtype.
+
+    Arithmetic on the scalar rounds as arithmetic on the tensor does.
+    """
+    return x._a.reshape(())[()] if isinstance(x, Tensor) else float(x)
+
+
+def hyperparameter(x: Any) -> Any:
+    """A hyperparameter as it is, so that a tensor keeps its history."""
+    return x
+
+
+def _floats(c: Any) -> Any:
+    return c._make([v if isinstance(v, bool) else float(v) for v in c])
+
+
+def check_one_element(lr: Any) -> None:
+    """Raises: ValueError for a learning rate that is a tensor of several elements."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+
+
+def check_at_least_zero(what: str, value: Any) -> None:
+    """Raises: ValueError for negative values and NaN."""
+    if not 0.0 <= value:
+        raise ValueError(f"Invalid {what}: {value}")
+
+
+def check_betas(betas: Sequence[Any]) -> None:
+    """Raises: ValueError for betas outside [0, 1)."""
+    for i in (0, 1):
+        if not 0.0 <= betas[i] < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
+
+
+class ElementwiseOptimizer(Optimizer):
+    """Base of the optimizers with an elementwise rule."""
+
+    _added_options = {"foreach": None, "maximize": False, "differentiable": False, "capturable": False}
+    _fused_checked = False
+
+    # ---- what a subclass states ----
+
+    @staticmethod
+    def rule(k: Any, c: Any, p: Any, g: Any, *state: Any) -> None:
+        """Update `p` and `state` in place, given the gradient `g`, in the arithmetic `k`."""
+        raise NotImplementedError
+
+    def _slots(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """The names of the state tensors that the rule updates."""
+        raise NotImplementedError
+
+    def _init_state(self, p: Tensor, grad: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        """Fill in the state of a parameter that has none."""
+        state["step"] = self._new_step()
+        for name in self._slots(group):
+            state[name] = self._zeros(p)
+
+    def _advance(self, group: dict[str, Any], work: Work) -> Hashable:
+        """Count the step; returns what the coefficients depend on besides the group."""
+        step = work.state["step"]._a
+        np.add(step, 1, out=step)
+        return float(step)
+
+    def _coefficients(self, group: dict[str, Any], key: Any, live: bool) -> Coefficients:
+        """The numbers of this step. Floats may change from step to step; bools select the form of the rule.
+
+        With `live` hyperparameters that are tensors stay tensors, so that gradients reach them."""
+        raise NotImplementedError
+
+    # ---- helpers for subclasses ----
+
+    @staticmethod
+    def _new_step(value: float = 0.0) -> Tensor:
+        return ops.tensor(value, dtype=scalar_dtype())  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _zeros(p: Tensor) -> Tensor:
+        return ops.zeros_like(p.detach())  # type: ignore[no-any-return]
+
+    def _refuse_fused_conflicts(self, fused: Any, foreach: Any, differentiable: bool) -> None:
+        if fused:
+            if differentiable:
+                raise RuntimeError("`fused` does not support `differentiable`")
+            if foreach:
+                raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:  # old checkpoints count steps with Python numbers
+            for p in group["params"]:
+                values = self.state[p] if p in self.state else {}
+                for name in ("step", "eta", "mu"):
+                    if name in values and not isinstance(values[name], Tensor):
+                        values[name] = self._new_step(float(values[name]))
+
+    # ---- the step ----
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one step; returns what `closure` returned, which is called first with gradients recorded.
+
+        Raises: RuntimeError for gradients or states that do not fit their parameters; nothing has been
+        changed then.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        recording = tls.grad
+        with set_grad_enabled(bool(self.defaults.get("differentiable")) and recording):
+            collected = [(group, self._collect(group)) for group in self.param_groups]
+            place = user_place(1)
+            for group, works in collected:
+                if works:
+                    self._update(group, works, place)
+        return loss
+
+    def _collect(self, group: dict[str, Any]) -> list[Work]:
+        """The parameters that have gradients, with their state, after every check."""
+        works = []
+        name = type(self).__name__
+        slots = self._slots(group)
+        for p in group["params"]:
+            grad = getattr(p, "_grad", None)
+            if grad is None:
+                continue
+            if group.get("fused") and not p.is_floating_point():
+                raise RuntimeError(
+                    "`fused=True` requires all the params to be floating point Tensors of supported devices: "
+                    f"['cpu'] but {p.dtype} and {p.device.type}"
+                )
+            if group.get("capturable") and not tls.stack:
+                raise AssertionError(
+                    "If capturable=True, params and state_steps must be on supported devices: "
+                    f"{_CAPTURABLE_DEVICES}."
+                )
+            state = self.state[p]
+            if not state:
+                self._init_state(p, grad, group, state)
+            tensors = [p, grad, *[state[s] for s in slots]]
+            a = p._a
+            shape, dtype = a.shape, a.dtype
+            for t in tensors:
+                if t._a.shape != shape or t._a.dtype != dtype:
+                    what = ["gradient", *slots][next(i for i, x in enumerate(tensors[1:]) if x is t)]
+                    raise RuntimeError(
+                        f"{name}: a parameter has shape {list(shape)} and dtype {p.dtype}, but its {what} "
+                        f"has shape {list(t._a.shape)} and dtype {t.dtype}"
+                    )
+            if not group.get("differentiable"):
+                check_writable(p, f"{name}.step")
+            works.append(Work(tensors, state))
+        return works
+
+    def _update(self, group: dict[str, Any], works: list[Work], place: Place) -> None:
+        for work in works:
+            work.key = self._advance(group, work)
+        if (
+            group.get("differentiable")
+            or tls.stack
+            or any(type(w.tensors[0]._a) is not np.ndarray for w in works)
+        ):
+            self._update_tensors(group, works)
+            return
+        writer = f"{type(self).__name__}.step"
+        for key, same in _grouped(works, lambda w: (w.key, w.tensors[0]._a.dtype)):
+            c = _floats(self._coefficients(group, key[0], live=False))
+            columns = [
+                list(column) for column in zip(*[[t._a for t in w.tensors] for w in same], strict=True)
+            ]
+            _update_arrays(type(self).rule, c, columns)
+            for w in same:
+                for i, t in enumerate(w.tensors):
+                    if i != 1:  # all but the gradient were written
+                        _note_write(t, writer, place)
+
+    def _update_tensors(self, group: dict[str, Any], works: list[Work]) -> None:
+        k = Tensors()
+        for work in works:
+            c = self._coefficients(group, work.key, live=True)
+            self.rule(k, c, *work.tensors)
+
+
+def _note_write(t: Tensor, writer: str, place: Place) -> None:
+    st = t._st
+    if st is None:
+        st = t._st = Storage()
+    st.version += 1
+    st.writer = writer
+    st.place = place
+
+
+def _grouped(works: list[Work], key: Callable[[Work], Any]) -> Iterable[tuple[Any, list[Work]]]:
+    groups: dict[Any, list[Work]] = {}
+    for work in works:
+        groups.setdefault(key(work), []).append(work)
+    return groups.items()
+
+
+# ---- ways to run a rule ----
+
+
+def _update_arrays(rule: Rule, c: Coefficients, columns: list[list[Array]]) -> None:
+    """Run a rule over many parameters: `columns` are the lists of parameters, gradients, and each state."""
+    params = columns[0]
+    if params[0].dtype.name in ("float32", "float64"):
+        if sum([p.size for p in params]) >= KERNEL_MIN and _apart(params):
+            dense = [all(a.flags.c_contiguous for a in row) for row in zip(*columns, strict=True)]
+            if all(dense):
+                if _launch(rule, c, columns):
+                    return
+            elif any(dense):
+                chosen = [[a for a, yes in zip(column, dense, strict=True) if yes] for column in columns]
+                if _launch(rule, c, chosen):
+                    columns = [
+                        [a for a, yes in zip(column, dense, strict=True) if not yes] for column in columns
+                    ]
+    k: dict[Any, Arrays] = {}
+    for row in zip(*columns, strict=True):
+        _update_row(k, rule, c, row)
+
+
+def _update_row(k: dict[Any, Arrays], rule: Rule, c: Coefficients, row: Sequence[Array]) -> None:
+    dtype = row[0].dtype
+    if dtype.kind == "c":  # as two real parameters
+        _update_row(k, rule, c, [a.real for a in row])
+        _update_row(k, rule, c, [a.imag for a in row])
+        return
+    if dtype.itemsize < 4:  # 16-bit floats are computed in float32 and rounded once
+        wide = [a.astype(np.float32) for a in row]
+        _update_row(k, rule, c, wide)
+        for i, (a, w) in enumerate(zip(row, wide, strict=True)):
+            if i != 1:
+                a[...] = w.astype(dtype)
+        return
+    arithmetic = k.get(dtype)
+    if arithmetic is None:
+        arithmetic = k[dtype] = Arrays(dtype)
+    if not all(a.flags.c_contiguous for a in row):
+        arithmetic.reset(row[0].shape)
+        rule(arithmetic, c, *row)
+        return
+    flat = [a.reshape(-1) for a in row]
+    for start in range(0, flat[0].size, CHUNK):
+        piece = [a[start : start + CHUNK] for a in flat]
+        arithmetic.reset(piece[0].shape)
+        rule(arithmetic, c, *piece)
+
+
+def _apart(arrays: Sequence[Array]) -> bool:
+    """Whether no two arrays share memory, so that they can be updated in any order and at the same time."""
+    if len({id(a if a.base is None else a.base) for a in arrays}) == len(arrays):
+        return True
+    spans = sorted(np.lib.array_utils.byte_bounds(a) for a in arrays if a.size)
+    return all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+
+
+def _launch(rule: Rule, c: Any, columns: list[list[Array]]) -> bool:
+    """Run the rule as one kernel over all parameters; False, with nothing done, where there is no compiler."""
+    options = tuple(
+        [(name, value) for name, value in zip(c._fields, c, strict=True) if isinstance(value, bool)]
+    )
+    kind: Any = type(c)
+    kernel = _kernel(rule, kind, options, columns[0][0].dtype.name, len(columns))
+    if kernel is None:
+        return False
+    params, grads, *states = columns
+    kernel.table(params, *states, params, *states, grads, *[v for v in c if not isinstance(v, bool)])
+    return True
+
+
+@cache
+def _kernel(
+    rule: Rule, kind: Hashable, options: tuple[tuple[str, bool], ...], dtype: str, arrays: int
+) -> Any:
+    # The kernel engine is imported when a step is first worth it: it needs llvmlite, which is slow to load.
+    try:
+        from ..compiler.pointwise import pointwise_kernel
+    except ImportError:
+        return None
+    fixed = dict(options)
+    coefficients: Any = kind
+    numbers = [name for name in coefficients._fields if name not in fixed]
+
+    def body(dialect: Any, *values: Any) -> Any:
+        p, *states = [Cell(v) for v in values[: arrays - 1]]
+        g = Cell(values[arrays - 1])
+        c = coefficients(**fixed, **dict(zip(numbers, values[arrays:], strict=True)))
+        rule(Kernel(dialect), c, p, g, *states)
+        return (p.value, *[s.value for s in states]) if states else p.value
+
+    try:
+        return pointwise_kernel(body, [dtype] * arrays, [dtype] * (arrays - 1), len(numbers))
+    except ImportError:
+        return None
