@@ -121,7 +121,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         tensor.zero_()
         for g in range(groups):
             for d in range(min(per_group, tensor.size(1))):
-                tensor[(g * per_group + d, d, *centre)] = 1
+                at = (g * per_group + d, d)
+                tensor[at + centre] = 1
     return tensor
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import ops
 from ..core.tensor import Tensor
@@ -102,3 +102,113 @@ class Buffer(Tensor, metaclass=_BufferMeta):
         t.persistent = persistent
         t._is_buffer = True
         return t  # type: ignore[no-any-return]
+
+
+class UninitializedTensorMixin(Tensor):
+    """A parameter or buffer whose shape is not known yet; `materialize` gives it one.
+
+    It has a dtype and a device, and nothing else can be asked of it.
+    """
+
+    cls_to_become: type = Tensor
+    _empty: Tensor  # no elements; of the right dtype, so that `Module.to` works
+
+    @classmethod
+    def _make(cls, requires_grad: bool, device: Any, dtype: Any) -> Any:
+        t: Any = object.__new__(cls)
+        t._node = t._st = t._base = None
+        t._empty = ops.empty(0, device=device, dtype=dtype)
+        t._wants_grad = requires_grad
+        return t
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Allocate memory for this shape, with no particular values, and become an ordinary tensor."""
+        fresh = ops.empty(shape, device=device, dtype=dtype or self._empty.dtype)
+        wants_grad = self.__dict__.pop("_wants_grad")
+        del self._empty
+        t: Any = self
+        t.__class__ = self.cls_to_become
+        t.data = fresh
+        t.requires_grad_(wants_grad)
+
+    def _refuse(self) -> NoReturn:
+        raise ValueError(
+            "Attempted to use an uninitialized parameter. This error happens when you are using a "
+            "`LazyModule` or "
+            "explicitly manipulating `torch.nn.parameter.UninitializedParameter` objects. When using "
+            "LazyModules "
+            "call `forward` with a dummy batch to initialize the parameters before calling torch functions"
+        )
+
+    def _no_shape(self) -> NoReturn:
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call "
+            "`forward` to initialize the parameters before accessing their attributes."
+        )
+
+    _a = property(_refuse)  # every operation asks for the payload
+    shape = property(_no_shape)
+    dtype = property(lambda self: self._empty.dtype)
+    device = property(lambda self: self._empty.device)
+    requires_grad = property(lambda self: self._wants_grad)
+    grad = property(lambda self: None, lambda self, value: None)
+    grad_fn = property(lambda self: None)
+    is_leaf = property(lambda self: True)
+
+    def _convert(self, fn: Any) -> None:
+        """Apply a conversion of dtype or device."""
+        self._empty = fn(self._empty)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if id(self) in memo:
+            return memo[id(self)]
+        result = self._make(self._wants_grad, self.device, self.dtype)
+        result.__dict__.update({k: v for k, v in self.__dict__.items() if k != "_empty"})
+        memo[id(self)] = result
+        return result
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _rebuild_uninitialized, (type(self), self._wants_grad, self.device, self.dtype)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return f"<{type(self).__name__}>"
+
+
+def _rebuild_uninitialized(cls: Any, *args: Any) -> Any:
+    return cls._make(*args)
+
+
+class UninitializedParameter(UninitializedTensorMixin, Parameter):  # type: ignore[misc]
+    """A parameter of lazy modules, before the first call.
+
+    >>> import flambeau as torch
+    >>> p = torch.nn.parameter.UninitializedParameter()
+    >>> p.materialize((2, 3))
+    >>> type(p).__name__, p.shape
+    ('Parameter', torch.Size([2, 3]))
+    """
+
+    cls_to_become = Parameter
+
+    def __new__(
+        cls, requires_grad: bool = True, device: Any = None, dtype: Any = None
+    ) -> UninitializedParameter:
+        return cls._make(requires_grad, device, dtype)  # type: ignore[no-any-return]
+
+
+class UninitializedBuffer(UninitializedTensorMixin):
+    """A buffer of lazy modules, before the first call."""
+
+    def __new__(
+        cls, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
+    ) -> UninitializedBuffer:
+        t = cls._make(requires_grad, device, dtype)
+        t.persistent = persistent
+        t._is_buffer = True
+        return t  # type: ignore[no-any-return]
+
+
+def is_lazy(t: Any) -> bool:
+    """Whether this is a parameter or buffer that has no shape yet."""
+    return isinstance(t, UninitializedTensorMixin)

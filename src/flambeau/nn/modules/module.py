@@ -17,7 +17,7 @@ from ...core.tape import RemovableHandle
 from ...core.tensor import Tensor
 from ...runtime.dtypes import dtype
 from ...runtime.types import device, memory_format
-from ..parameter import Buffer, Parameter
+from ..parameter import Buffer, Parameter, is_lazy
 from . import module_hooks
 from .module_hooks import (
     HookMethods,
@@ -154,18 +154,27 @@ class Module(HookMethods, StateMethods):
     # ----------------------------------------------------------------------------------------------- the call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (
-            self._forward_hooks
-            or self._forward_pre_hooks
-            or self._backward_hooks
-            or self._backward_pre_hooks
-            or _any_global
-            or self._compiled_call_impl
-        ):
-            if self._compiled_call_impl is not None:
-                return self._compiled_call_impl(*args, **kwargs)
-            return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
+        d = self.__dict__
+        try:
+            special = (
+                d["_forward_hooks"]
+                or d["_forward_pre_hooks"]
+                or d["_backward_hooks"]
+                or d["_backward_pre_hooks"]
+                or _any_global
+                or self._compiled_call_impl
+            )
+        except KeyError:
+            name = type(self).__name__
+            raise AttributeError(
+                f"'{name}' object has no attribute '_forward_hooks': its __init__ did not call "
+                "super().__init__()"
+            ) from None
+        if not special:
+            return self.forward(*args, **kwargs)
+        if self._compiled_call_impl is not None:
+            return self._compiled_call_impl(*args, **kwargs)
+        return self._call_with_hooks(args, kwargs)
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
         """The call without the compiled form: what `compile` compiles."""
@@ -268,15 +277,14 @@ class Module(HookMethods, StateMethods):
     # --------------------------------------------------------------------------------------- attribute access
 
     def __getattr__(self, name: str) -> Any:
-        # called only when the ordinary look-up has failed
+        # called only when the ordinary look-up has failed; nearly always for a parameter, so that comes first
         d = self.__dict__
-        if "_parameters" in d:
-            if name in d["_parameters"]:
-                return d["_parameters"][name]
-            if name in d["_buffers"]:
-                return d["_buffers"][name]
-            if name in d["_modules"]:
-                return d["_modules"][name]
+        try:
+            return d["_parameters"][name]
+        except KeyError:
+            for table in ("_buffers", "_modules"):
+                if table in d and name in d[table]:
+                    return d[table][name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -559,6 +567,9 @@ class Module(HookMethods, StateMethods):
         for param in self._parameters.values():
             if param is None:
                 continue
+            if is_lazy(param):
+                param._convert(fn)
+                continue
             with no_grad():
                 new = fn(param)
             grad = param.grad
@@ -570,8 +581,11 @@ class Module(HookMethods, StateMethods):
             param.data = new
             if new_grad is not None:
                 param.grad = new_grad
+        buf: Any
         for name, buf in self._buffers.items():
-            if buf is not None:
+            if is_lazy(buf):
+                buf._convert(fn)
+            elif buf is not None:
                 self._buffers[name] = fn(buf)
         return self
 
@@ -677,11 +691,9 @@ class Module(HookMethods, StateMethods):
         """Reset the gradients of all parameters to None, or to zeros with ``set_to_none=False``."""
         p: Any
         for p in self.parameters():
-            if p.grad is None:
-                continue
             if set_to_none:
                 p.grad = None
-            else:
+            elif p.grad is not None:
                 if p.grad.grad_fn is not None:
                     p.grad.detach_()
                 else:

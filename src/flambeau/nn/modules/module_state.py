@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...autograd.grad_mode import no_grad
 from ...core.tape import RemovableHandle
 from ...core.tensor import Tensor
-from ..parameter import Parameter
+from ..parameter import Parameter, is_lazy
 from .module_hooks import HookHandle
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class _Backup:
             id(t): t for _, p, b in self.tables for t in (*p.values(), *b.values()) if isinstance(t, Tensor)
         }
         with no_grad():
-            self.values = [(t, t._version, t.detach().clone()) for t in tensors.values()]
+            self.values = [(t, t._version, t.detach().clone()) for t in tensors.values() if not is_lazy(t)]
 
     def restore(self) -> None:
         for m, parameters, buffers in self.tables:
@@ -261,6 +261,8 @@ class StateMethods:
                 f"checkpoint but received {type(value)}"
             )
             return
+        if is_lazy(target) and is_lazy(value):
+            return
         if target.shape == () and value.shape == (1,):
             value = value.reshape(())  # checkpoints from before PyTorch 0.4 have no 0-dim tensors
         if value.shape != target.shape:
@@ -322,7 +324,7 @@ def _fits(module: Module, state_dict: Mapping[str, Any]) -> bool:
     for prefix, m in module.named_modules(remove_duplicate=False):
         for name, t in m._local_state():
             value = state_dict.get(f"{prefix}.{name}" if prefix else name)
-            if not isinstance(value, Tensor) or t.shape != value.shape:
+            if not isinstance(value, Tensor) or is_lazy(t) or t.shape != value.shape:
                 return False
             found += 1
     return found == len(state_dict)

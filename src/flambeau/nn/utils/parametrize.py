@@ -96,7 +96,7 @@ class ParametrizationList(ModuleList):
         self.unsafe = unsafe
         dtype, shape = original.dtype, original.shape
         with no_grad():
-            new = original
+            new: Any = original
             for module in reversed(list(self)):
                 new = _inverse(module, new)
         if not isinstance(new, (Tensor, Sequence)):
@@ -106,14 +106,14 @@ class ParametrizationList(ModuleList):
             )
         self.is_tensor = isinstance(new, Tensor)
         self.ntensors = 1 if self.is_tensor else len(new)
-        if self.is_tensor:
+        if isinstance(new, Tensor):
             if new.dtype != dtype:
                 raise ValueError(
                     "When `right_inverse` outputs one tensor, it may not change the dtype.\n"
                     f"original.dtype: {dtype}\nright_inverse(original).dtype: {new.dtype}"
                 )
             before = original.data
-            original.data = new.data
+            original.data = new.detach()
             _register(self, "original", original)
         else:
             for i, part in enumerate(new):
@@ -195,7 +195,7 @@ def _parametrized_class(module: Module) -> None:
     def deepcopy(self: Any, memo: dict[int, Any]) -> Any:
         if id(self) in memo:
             return memo[id(self)]
-        replica = type(self).__new__(type(self))
+        replica: Any = object.__new__(type(self))
         memo[id(self)] = replica
         replica.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return replica
@@ -301,7 +301,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
             "terms of a "
             "sequence of tensors."
         )
-    result = plist.original if plist.is_tensor else None
+    result: Any = plist.original if plist.is_tensor else None
     if leave_parametrized:
         with no_grad():
             value = getattr(module, tensor_name)

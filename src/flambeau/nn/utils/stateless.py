@@ -23,7 +23,7 @@ class _Slot:
         self.table: dict[str, Any] = owner.__dict__
         for table in (owner._parameters, owner._buffers):
             if name in table:
-                self.table = table  # type: ignore[assignment]
+                self.table = table
 
     def get(self) -> Any:
         return self.table.get(self.name, _ABSENT)
