@@ -19,6 +19,7 @@ CASES = [
     ("AdaptiveMaxPool1d", (5,), {}),
     ("AdaptiveMaxPool2d", (5,), {"return_indices": True}),
     ("AdaptiveMaxPool3d", (5,), {}),
+    ("AdaptiveLogSoftmaxWithLoss", (8, 20, [5, 10], 2.0), {"head_bias": True}),
     ("AlphaDropout", (), {}),
     ("AvgPool1d", (3,), {}),
     ("AvgPool2d", (3, 2), {"padding": 1}),

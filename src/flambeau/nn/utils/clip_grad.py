@@ -100,7 +100,7 @@ def clip_grad_value_(
     >>> p.grad = torch.tensor([3.0, -0.5])
     >>> torch.nn.utils.clip_grad_value_(p, 1.0)
     >>> p.grad
-    tensor([1.0000, -0.5000])
+    tensor([ 1.0000, -0.5000])
     """
     clip_value = float(clip_value)
     with no_grad():
