@@ -37,7 +37,7 @@ def make(shape, dtype, way, seed):
 
 
 WAYS = st.sampled_from(["plain", "transposed", "sliced", "strided", "reversed", "permuted", "expanded"])
-SIDE = st.sampled_from([0, 1, 2, 5, 17])
+SIDE = st.sampled_from([0, 1, 2, 5, 8, 17, 33, 40])
 
 
 @given(st.integers(0, 9), SIDE, SIDE, SIDE, WAYS, WAYS, st.sampled_from(["float32", "float64"]), st.data())
@@ -58,7 +58,7 @@ def test_the_number_of_openblas_threads_is_restored():
     if library is None:
         pytest.skip("NumPy has another BLAS")
     before = library.get_threads()
-    x = np.ones((4, 8, 8))
+    x = np.ones((4, 40, 40))
     workers = [
         threading.Thread(target=lambda: [gemm.batched_matmul(x, x) for _ in range(50)]) for _ in range(4)
     ]
@@ -71,7 +71,7 @@ def test_the_number_of_openblas_threads_is_restored():
 
 def test_without_openblas(monkeypatch):
     monkeypatch.setattr(gemm, "_library", lambda: None)
-    x = np.random.default_rng(0).normal(size=(3, 4, 4))
+    x = np.random.default_rng(0).normal(size=(3, 40, 40))
     np.testing.assert_array_equal(gemm.batched_matmul(x, x), x @ x)
     assert not gemm.available()
 

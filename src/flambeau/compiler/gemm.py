@@ -3,7 +3,7 @@
 NumPy's `matmul` does not use threads over a batch, and OpenBLAS's threads inside of pool threads fight for
 the processors; so each product runs on one thread and the pool shares out the batch. The `sgemm` and `dgemm`
 of the OpenBLAS that NumPy itself has loaded are called through their addresses; where NumPy was built with
-another library `np.matmul` computes.
+another library `np.matmul` computes. Small products do not call BLAS.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,20 @@ import numpy.typing as npt
 from ..runtime.pool import empty
 from ..runtime.threads import get_num_threads
 from . import engine, launch
+from .small_gemm import write_small_product
 
 __all__ = ["available", "batched_matmul"]
 
 Array = npt.NDArray[Any]
 _ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112
 _CHUNK = 100_000  # multiplications at least that a thread takes at once
+_SMALL = 32**3  # multiplications up to which a call of BLAS is slower than the loops of `small_gemm`
 _LARGE = 4_000_000  # multiplications from which OpenBLAS's own threads are worth their start
 
 _KERNEL = """
 define void @product(i64 %chunk, ptr %c) {{
 entry:
 {loads}
-  %ta32 = trunc i64 %ta to i32
-  %tb32 = trunc i64 %tb to i32
   %first = mul i64 %chunk, %grain
   %behind = add i64 %first, %grain
   %end = call i64 @llvm.umin.i64(i64 %behind, i64 %batch)
@@ -50,17 +50,28 @@ loop:
   %ap = getelementptr i8, ptr %a, i64 %ao
   %bp = getelementptr i8, ptr %b, i64 %bo
   %op = getelementptr i8, ptr %o, i64 %oo
-  call void @gemm(i32 {order}, i32 %ta32, i32 %tb32, i64 %m, i64 %n, i64 %k, {type} 1.0, ptr %ap, i64 %la,
-    ptr %bp, i64 %lb, {type} 0.0, ptr %op, i64 %n)
+  {call}
   %j = add i64 %i, 1
   %more = icmp ult i64 %j, %end
   br i1 %more, label %loop, label %done
 done:
   ret void
 }}
+"""
+_BLAS = """
 declare i64 @llvm.umin.i64(i64, i64)
 declare void @gemm(i32, i32, i32, i64, i64, i64, {type}, ptr, i64, ptr, i64, {type}, ptr, i64)
 """
+_BLAS_CALL = """%ta32 = trunc i64 %ta to i32
+  %tb32 = trunc i64 %tb to i32
+  call void @gemm(i32 {order}, i32 %ta32, i32 %tb32, i64 %m, i64 %n, i64 %k, {type} 1.0, ptr %ap, i64 %la,
+    ptr %bp, i64 %lb, {type} 0.0, ptr %op, i64 %n)"""
+_SMALL_CALL = """%plain = icmp eq i64 %ta, {plain}
+  %along = mul i64 %la, {size}
+  %arow = select i1 %plain, i64 %along, i64 {size}
+  %acol = select i1 %plain, i64 {size}, i64 %along
+  %brow = mul i64 %lb, {size}
+  call void @small(ptr %ap, ptr %bp, ptr %op, i64 %m, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow)"""
 _FIELDS = ("a", "b", "o", "sa", "sb", "so", "ta", "tb", "m", "n", "k", "la", "lb", "batch", "grain")
 
 
@@ -131,17 +142,23 @@ def _computes(library: _Library) -> bool:
 
 
 @cache
-def _product(name: str) -> int:
-    """The address of the chunk function that multiplies one pair of the batch."""
-    library = _library()
-    assert library is not None
-    routine = library.sgemm if name == "float32" else library.dgemm
+def _product(name: str, small: bool) -> int:
+    """The address of the chunk function, which multiplies some pairs of the batch."""
     loads = "\n".join(
         f"  %{field}.p = getelementptr i64, ptr %c, i64 {i}\n"
         f"  %{field} = load {'ptr' if field in 'abo' else 'i64'}, ptr %{field}.p"
         for i, field in enumerate(_FIELDS)
     )
-    text = _KERNEL.format(loads=loads, order=_ROW_MAJOR, type="float" if name == "float32" else "double")
+    if small:
+        call = _SMALL_CALL.format(plain=_NO_TRANSPOSE, size=np.dtype(name).itemsize)
+        text = _KERNEL.format(loads=loads, call=call) + write_small_product(name)
+        return engine.build(text, ["product"])["product"]
+    library = _library()
+    assert library is not None
+    type = "float" if name == "float32" else "double"
+    call = _BLAS_CALL.format(order=_ROW_MAJOR, type=type)
+    text = _KERNEL.format(loads=loads, call=call) + _BLAS.format(type=type)
+    routine = library.sgemm if name == "float32" else library.dgemm
     address = ctypes.cast(routine, ctypes.c_void_p).value or 0
     return engine.build(text, ["product"], {"gemm": address})["product"]
 
@@ -185,13 +202,26 @@ def batched_matmul(a: Array, b: Array) -> Array:
         raise ValueError(f"batches of shapes {a.shape} and {b.shape} cannot be multiplied")
     m, k, n = a.shape[1], a.shape[2], b.shape[2]
     out = empty((batch, m, n), a.dtype)
-    library = _library() if batch and m and n and k else None
-    threads = get_num_threads()
-    # A few large products are left to OpenBLAS's own threads.
-    few = threads > 1 and batch < threads and m * n * k >= _LARGE
-    if library is None or few or not (a.flags.aligned and b.flags.aligned):
+    if not (batch and m and n and k) or not (a.flags.aligned and b.flags.aligned):
         np.matmul(a, b, out=out)
         return out
+    threads, size = get_num_threads(), m * n * k
+    (x, tx, lx), (y, ty, ly) = _matrix(a), _matrix(b)
+    small = size <= _SMALL and ty == _NO_TRANSPOSE
+    library = None if small else _library()
+    # A few large products are left to OpenBLAS's own threads.
+    few = threads > 1 and batch < threads and size >= _LARGE
+    if not small and (library is None or few):
+        np.matmul(a, b, out=out)
+        return out
+    steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
+    pointers = [z.ctypes.data for z in (x, y, out)]
+    grain = min(batch, max(1, _CHUNK // size, batch // (threads * 8)))
+    sizes = [m * n * out.itemsize, tx, ty, m, n, k, lx, ly, batch, grain]
+    context = np.array([*pointers, *steps, *sizes], np.int64)
+    with nullcontext() if library is None else library.one_thread():
+        launch.pool().run(_product(a.dtype.name, small), context.ctypes.data, -(-batch // grain))
+    return out
     (a, ta, la), (b, tb, lb) = _matrix(a), _matrix(b)
     steps = [0 if x.shape[0] == 1 else x.strides[0] for x in (a, b)]
     pointers = [x.ctypes.data for x in (a, b, out)]
