@@ -1,0 +1,59 @@
+"""The programs beside the package run: the digits example, the benchmarks, the make targets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command: str, **variables: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "FLAMBEAU_NUM_THREADS": "1", **variables}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_digits_learns_and_draws(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    output = run(sys.executable, "examples/digits.py", "--epochs", "4", "--output", str(tmp_path))
+    accuracy = float(output.split("held-out accuracy ")[1].split("%")[0])
+    assert accuracy > 90
+    for name in ("curves", "confusion", "misclassified", "graph"):
+        picture = (tmp_path / f"{name}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
+
+
+BENCHMARK = ("benchmarks/core.py", "--rounds", "2", "--seconds", "0.001", "--threads", "1", "--only", "add")
+
+
+def test_benchmarks_run() -> None:
+    output = run(sys.executable, *BENCHMARK)
+    assert "add, 1 element, gradient recorded" in output and "failed" not in output
+
+
+def test_benchmarks_without_pytorch_say_so(tmp_path: Path) -> None:
+    # Run at the start of the interpreter: from then on PyTorch is not to be found.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'torch' else find(name, *rest)\n"
+    )
+    output = run(sys.executable, *BENCHMARK, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT / 'src'}")
+    assert "PyTorch is not installed here" in output and "failed" not in output
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_says_what_there_is() -> None:
+    for target in ("demo", "test", "bench", "lint", "conformance"):
+        assert f"make {target}" in run("make", "help")
+    plan = run("make", "--dry-run", "--always-make", "demo", "test", "bench")
+    for step in ("examples/digits.py", "-m pytest", "benchmarks/core.py"):
+        assert step in plan
