@@ -306,7 +306,7 @@ def _apart(arrays: Sequence[Array]) -> bool:
 
 
 def _launch(rule: Rule, c: Any, columns: list[list[Array]]) -> bool:
-    """Run the rule as one kernel over all parameters; False, with nothing done, where there is no compiler."""
+    """Run the rule as one kernel over all parameters; False, and nothing done, without a compiler."""
     options = tuple(
         [(name, value) for name, value in zip(c._fields, c, strict=True) if isinstance(value, bool)]
     )

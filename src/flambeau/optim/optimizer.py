@@ -197,7 +197,8 @@ class Optimizer:
             given = [given]
         elif isinstance(given, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors "
+                "optimizer parameters need to be organized in ordered collections, but the ordering of "
+                "tensors "
                 "in sets will change between runs. Please use a list instead."
             )
         given = list(given)
