@@ -110,7 +110,7 @@ class CyclicLR(_WithMomentum):
         elif self.mode == "triangular2":
             self._scale_fn_ref = _half_height
         else:
-            self._scale_fn_ref = partial(pow, self.gamma)
+            self._scale_fn_ref = partial(_power, self.gamma)
 
     def scale_fn(self, x: float) -> float:
         """The height of cycle `x`, or at iteration `x`."""
@@ -156,7 +156,11 @@ def _same_height(x: float) -> float:
 
 
 def _half_height(x: float) -> float:
-    return 1 / (2.0 ** (x - 1))
+    return float(1 / (2.0 ** (x - 1)))
+
+
+def _power(base: float, x: float) -> float:
+    return float(base**x)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):

@@ -115,7 +115,7 @@ class MultiplicativeLR(_OfFunctions):
 
 
 class _Chainable(LRScheduler):
-    """A schedule whose steps multiply the learning rate by a factor (None: leave it), the same for all groups."""
+    """A schedule whose steps multiply the rates of all groups by one factor (None: leave them)."""
 
     def _factor(self) -> float | None:
         raise NotImplementedError

@@ -152,5 +152,5 @@ class NAdam(ElementwiseOptimizer):
 
 def _momentum(group: dict[str, Any], step: Any) -> float:
     """The momentum of a step: it warms up from beta1 / 2 to beta1."""
-    return number(group["betas"][0]) * (1.0 - 0.5 * 0.96 ** (step * group["momentum_decay"]))  # type:
-    ignore[no-any-return]
+    full = float(number(group["betas"][0]))
+    return full * (1.0 - 0.5 * float(0.96 ** (step * group["momentum_decay"])))
