@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("llvmlite")
@@ -40,9 +40,15 @@ WAYS = st.sampled_from(["plain", "transposed", "sliced", "strided", "reversed", 
 SIDE = st.sampled_from([0, 1, 2, 5, 8, 17, 33, 40])
 
 
+@pytest.fixture(params=["own", "blas"])
+def way(request, monkeypatch):
+    """Products by the engine's own loops, or by OpenBLAS."""
+    monkeypatch.setattr(gemm, "_own_limit", lambda: 1 << 30 if request.param == "own" else 0)
+
+
 @given(st.integers(0, 9), SIDE, SIDE, SIDE, WAYS, WAYS, st.sampled_from(["float32", "float64"]), st.data())
-@settings(max_examples=200, deadline=None)
-def test_batched_matmul(batch, m, k, n, way_a, way_b, dtype, data):
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_batched_matmul(way, batch, m, k, n, way_a, way_b, dtype, data):
     single = data.draw(st.sampled_from(["", "a", "b"]))
     a = make((1 if single == "a" else batch, m, k), dtype, way_a, 0)
     b = make((1 if single == "b" else batch, k, n), dtype, way_b, 1)
@@ -53,12 +59,27 @@ def test_batched_matmul(batch, m, k, n, way_a, way_b, dtype, data):
     np.testing.assert_allclose(got, exact, rtol=limit, atol=limit * 20)
 
 
-def test_the_number_of_openblas_threads_is_restored():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (128, 784, 512), (1000, 7, 3), (33, 1, 100), (5, 300, 1), (257, 129, 65)]
+)
+def test_matmul_of_matrices(way, shape, dtype):
+    m, k, n = shape
+    for left in ("plain", "transposed"):
+        for right in ("plain", "transposed"):
+            a, b = make((1, m, k), dtype, left, 0)[0], make((1, k, n), dtype, right, 1)[0]
+            exact = np.matmul(a.astype(np.float64), b.astype(np.float64))
+            limit = np.finfo(dtype).eps * 4 * np.sqrt(k) + 1e-15
+            np.testing.assert_allclose(gemm.matmul(a, b), exact, atol=limit * np.sqrt(k) * 4, rtol=0)
+
+
+def test_the_number_of_openblas_threads_is_restored(monkeypatch):
     library = gemm._library()
     if library is None:
         pytest.skip("NumPy has another BLAS")
     before = library.get_threads()
     x = np.ones((4, 40, 40))
+    monkeypatch.setattr(gemm, "_own_limit", lambda: 0)
     workers = [
         threading.Thread(target=lambda: [gemm.batched_matmul(x, x) for _ in range(50)]) for _ in range(4)
     ]
@@ -71,6 +92,7 @@ def test_the_number_of_openblas_threads_is_restored():
 
 def test_without_openblas(monkeypatch):
     monkeypatch.setattr(gemm, "_library", lambda: None)
+    monkeypatch.setattr(gemm, "_own_limit", lambda: 0)
     x = np.random.default_rng(0).normal(size=(3, 40, 40))
     np.testing.assert_array_equal(gemm.batched_matmul(x, x), x @ x)
     assert not gemm.available()

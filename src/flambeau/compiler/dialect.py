@@ -8,7 +8,7 @@ assembly.  Nothing is contracted or reordered: ``a * b + c`` rounds twice, as se
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from . import vector_math
 from .code import Code
@@ -556,13 +556,14 @@ done:
         if "sse2" in self.host.names and not self.host.has("f16c"):
             raise UnsupportedError("this processor has no float16 conversions (f16c)")
 
-    def reduce(self, name: str, value: Value, others: Sequence[str] = ()) -> str:
-        """The scalar register with ``llvm.vector.reduce.name`` of all lanes (`others` come first)."""
-        type = value.type
-        suffix = {"float": "f32", "double": "f64"}.get(type.llvm, type.llvm)
-        full = f"llvm.vector.reduce.{name}.v{self.lanes}{suffix}"
-        vector = self.vector(type)
-        parameters = ", ".join([type.llvm] * len(others) + [vector])
-        self.declare(full, f"declare {type.llvm} @{full}({parameters})")
-        arguments = ", ".join([f"{type.llvm} {x}" for x in others] + [f"{vector} {value.ref}"])
-        return self.emit(f"call {type.llvm} @{full}({arguments})")
+    def fold(self, value: Value, combine: Callable[[Value, Value], Value]) -> Value:
+        """All lanes combined, by halves; the result is in every lane."""
+        distance, vector = self.lanes // 2, self.vector(value.type)
+        while distance:
+            turned = ", ".join(f"i32 {(i + distance) % self.lanes}" for i in range(self.lanes))
+            ref = self.emit(
+                f"shufflevector {vector} {value.ref}, {vector} poison, <{self.lanes} x i32> <{turned}>"
+            )
+            value = combine(value, Value(self, ref, value.type))
+            distance //= 2
+        return value

@@ -3,7 +3,7 @@
 NumPy's `matmul` does not use threads over a batch, and OpenBLAS's threads inside of pool threads fight for
 the processors; so each product runs on one thread and the pool shares out the batch. The `sgemm` and `dgemm`
 of the OpenBLAS that NumPy itself has loaded are called through their addresses; where NumPy was built with
-another library `np.matmul` computes. Small products do not call BLAS.
+another library `np.matmul` computes. Products of factors that fit in the cache do not call BLAS.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import numpy.typing as npt
 from ..runtime.pool import empty
 from ..runtime.threads import get_num_threads
 from . import engine, launch
-from .small_gemm import write_small_product
+from .small_gemm import write_product, write_transposed_product
 
-__all__ = ["available", "batched_matmul"]
+__all__ = ["available", "batched_matmul", "matmul"]
 
 Array = npt.NDArray[Any]
 _ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112
 _CHUNK = 100_000  # multiplications at least that a thread takes at once
-_SMALL = 32**3  # multiplications up to which a call of BLAS is slower than the loops of `small_gemm`
+_WIDE_CORES = ("SkylakeX", "Cooperlake", "Sapphirerapids")  # OpenBLAS's names of those with 512-bit kernels
 _LARGE = 4_000_000  # multiplications from which OpenBLAS's own threads are worth their start
 
 _KERNEL = """
@@ -40,19 +40,28 @@ entry:
 {loads}
   %first = mul i64 %chunk, %grain
   %behind = add i64 %first, %grain
-  %end = call i64 @llvm.umin.i64(i64 %behind, i64 %batch)
+  %end = call i64 @llvm.umin.i64(i64 %behind, i64 %units)
   br label %loop
 loop:
-  %i = phi i64 [%first, %entry], [%j, %loop]
-  %ao = mul i64 %sa, %i
+  %unit = phi i64 [%first, %entry], [%next, %loop]
+  %i = udiv i64 %unit, %parts
+  %part = urem i64 %unit, %parts
+  %row = mul i64 %part, %rows
+  %left = sub i64 %m, %row
+  %height = call i64 @llvm.umin.i64(i64 %left, i64 %rows)
+  %ab = mul i64 %sa, %i
+  %ar = mul i64 %row, %arow
+  %ao = add i64 %ab, %ar
   %bo = mul i64 %sb, %i
-  %oo = mul i64 %so, %i
+  %ob = mul i64 %so, %i
+  %or = mul i64 %row, %orow
+  %oo = add i64 %ob, %or
   %ap = getelementptr i8, ptr %a, i64 %ao
   %bp = getelementptr i8, ptr %b, i64 %bo
   %op = getelementptr i8, ptr %o, i64 %oo
   {call}
-  %j = add i64 %i, 1
-  %more = icmp ult i64 %j, %end
+  %next = add i64 %unit, 1
+  %more = icmp ult i64 %next, %end
   br i1 %more, label %loop, label %done
 done:
   ret void
@@ -64,15 +73,14 @@ declare void @gemm(i32, i32, i32, i64, i64, i64, {type}, ptr, i64, ptr, i64, {ty
 """
 _BLAS_CALL = """%ta32 = trunc i64 %ta to i32
   %tb32 = trunc i64 %tb to i32
-  call void @gemm(i32 {order}, i32 %ta32, i32 %tb32, i64 %m, i64 %n, i64 %k, {type} 1.0, ptr %ap, i64 %la,
-    ptr %bp, i64 %lb, {type} 0.0, ptr %op, i64 %n)"""
-_SMALL_CALL = """%plain = icmp eq i64 %ta, {plain}
-  %along = mul i64 %la, {size}
-  %arow = select i1 %plain, i64 %along, i64 {size}
-  %acol = select i1 %plain, i64 {size}, i64 %along
-  %brow = mul i64 %lb, {size}
-  call void @small(ptr %ap, ptr %bp, ptr %op, i64 %m, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow)"""
-_FIELDS = ("a", "b", "o", "sa", "sb", "so", "ta", "tb", "m", "n", "k", "la", "lb", "batch", "grain")
+  call void @gemm(i32 {order}, i32 %ta32, i32 %tb32, i64 %height, i64 %n, i64 %k, {type} 1.0, ptr %ap,
+    i64 %la, ptr %bp, i64 %lb, {type} 0.0, ptr %op, i64 %n)"""
+_OWN_CALL = """call void
+    @small(ptr %ap, ptr %bp, ptr %op, i64 %height, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow)"""
+_FIELDS = (
+    *("a", "b", "o", "sa", "sb", "so", "ta", "tb", "m", "n", "k", "la", "lb"),
+    *("arow", "acol", "brow", "orow", "parts", "rows", "units", "grain"),
+)
 
 
 class _Library:
@@ -85,7 +93,13 @@ class _Library:
         self.set_threads = handle.scipy_openblas_set_num_threads64_
         self.get_threads.restype, self.get_threads.argtypes = ctypes.c_int, []
         self.set_threads.restype, self.set_threads.argtypes = None, [ctypes.c_int]
+        self.core_name_function = handle.scipy_openblas_get_corename64_
+        self.core_name_function.restype, self.core_name_function.argtypes = ctypes.c_char_p, []
         self.lock = threading.Lock()
+
+    def core_name(self) -> str:
+        """The processor that OpenBLAS believes it runs on."""
+        return bytes(self.core_name_function() or b"").decode(errors="replace")
 
     @contextmanager
     def one_thread(self) -> Iterator[None]:
@@ -142,17 +156,16 @@ def _computes(library: _Library) -> bool:
 
 
 @cache
-def _product(name: str, small: bool) -> int:
-    """The address of the chunk function, which multiplies some pairs of the batch."""
+def _product(name: str, way: str) -> int:
+    """The address of the chunk function; `way`: ``blas``, ``plain`` or ``transposed`` (the second factor)."""
     loads = "\n".join(
         f"  %{field}.p = getelementptr i64, ptr %c, i64 {i}\n"
         f"  %{field} = load {'ptr' if field in 'abo' else 'i64'}, ptr %{field}.p"
         for i, field in enumerate(_FIELDS)
     )
-    if small:
-        call = _SMALL_CALL.format(plain=_NO_TRANSPOSE, size=np.dtype(name).itemsize)
-        text = _KERNEL.format(loads=loads, call=call) + write_small_product(name)
-        return engine.build(text, ["product"])["product"]
+    if way != "blas":
+        own = write_product(name) if way == "plain" else write_transposed_product(name)
+        return engine.build(_KERNEL.format(loads=loads, call=_OWN_CALL) + own, ["product"])["product"]
     library = _library()
     assert library is not None
     type = "float" if name == "float32" else "double"
@@ -161,6 +174,20 @@ def _product(name: str, small: bool) -> int:
     routine = library.sgemm if name == "float32" else library.dgemm
     address = ctypes.cast(routine, ctypes.c_void_p).value or 0
     return engine.build(text, ["product"], {"gemm": address})["product"]
+
+
+@cache
+def _own_limit() -> int:
+    """Bytes of the second factor up to which the loops of `small_gemm` are used.
+
+    They reach a fused multiply-add in each cycle and unit while the factor is in the second-level cache.
+    OpenBLAS does as well for matrices that are not tiny, if it knows the processor; it takes narrower
+    registers if not.
+    """
+    library = _library()
+    if library is None or (engine.host().vector_bits == 512 and library.core_name() not in _WIDE_CORES):
+        return 1 << 20
+    return 1 << 14
 
 
 def available() -> bool:
@@ -205,36 +232,53 @@ def batched_matmul(a: Array, b: Array) -> Array:
     if not (batch and m and n and k) or not (a.flags.aligned and b.flags.aligned):
         np.matmul(a, b, out=out)
         return out
+    _multiply(a, b, out)
+    return out
+
+
+def _multiply(a: Array, b: Array, out: Array) -> None:
+    batch, m, n = out.shape
+    k, item = a.shape[2], out.itemsize
     threads, size = get_num_threads(), m * n * k
     (x, tx, lx), (y, ty, ly) = _matrix(a), _matrix(b)
-    small = size <= _SMALL and ty == _NO_TRANSPOSE
-    library = None if small else _library()
+    way = "blas"
+    if k * n * item <= _own_limit() and not tx == ty == _TRANSPOSE:
+        way = "plain" if ty == _NO_TRANSPOSE else "transposed"
+    library = _library() if way == "blas" else None
     # A few large products are left to OpenBLAS's own threads.
     few = threads > 1 and batch < threads and size >= _LARGE
-    if not small and (library is None or few):
+    if way == "blas" and (library is None or few):
         np.matmul(a, b, out=out)
-        return out
-    steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
+        return
+    # Enough parts for all threads: of the batch, and where that is small of the rows too.
+    rows, parts = m, 1
+    if way != "blas" and batch < 4 * threads and size > _CHUNK:
+        rows = max(8, -(-m * batch // (4 * threads)), _CHUNK // (k * n))
+        rows = min(m, -(-rows // 8) * 8)
+        parts = -(-m // rows)
+    units = batch * parts
+    grain = min(units, max(1, _CHUNK // (rows * n * k), units // (threads * 8)))
     pointers = [z.ctypes.data for z in (x, y, out)]
-    grain = min(batch, max(1, _CHUNK // size, batch // (threads * 8)))
-    sizes = [m * n * out.itemsize, tx, ty, m, n, k, lx, ly, batch, grain]
+    steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
+    strides = [lx * item, item] if tx == _NO_TRANSPOSE else [item, lx * item]
+    sizes = [m * n * item, tx, ty, m, n, k, lx, ly, *strides, ly * item, n * item, parts, rows, units, grain]
     context = np.array([*pointers, *steps, *sizes], np.int64)
     with nullcontext() if library is None else library.one_thread():
-        launch.pool().run(_product(a.dtype.name, small), context.ctypes.data, -(-batch // grain))
-    return out
-    (a, ta, la), (b, tb, lb) = _matrix(a), _matrix(b)
-    steps = [0 if x.shape[0] == 1 else x.strides[0] for x in (a, b)]
-    pointers = [x.ctypes.data for x in (a, b, out)]
-    grain = min(batch, max(1, _CHUNK // (m * n * k), batch // (threads * 8)))
-    sizes = [m * n * out.itemsize, ta, tb, m, n, k, la, lb, batch, grain]
-    context = np.array([*pointers, *steps, *sizes], np.int64)
-    with library.one_thread():
-        launch.pool().run(_product(a.dtype.name), context.ctypes.data, -(-batch // grain))
-    return out
-    (a, ta, la), (b, tb, lb) = _matrix(a), _matrix(b)
-    steps = [0 if x.shape[0] == 1 else x.strides[0] for x in (a, b)]
-    pointers = [x.ctypes.data for x in (a, b, out)]
-    context = np.array([*pointers, *steps, m * n * out.itemsize, ta, tb, m, n, k, la, lb], np.int64)
-    with library.one_thread():
-        launch.pool().run(_product(a.dtype.name), context.ctypes.data, batch)
-    return out
+        launch.pool().run(_product(a.dtype.name, way), context.ctypes.data, -(-units // grain))
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """``np.matmul(a, b)`` for two float32 or float64 matrices, which may be transposed or sliced.
+
+    Raises: ValueError for shapes that do not belong together; TypeError for dtypes.
+
+    >>> import numpy as np
+    >>> from flambeau.compiler.gemm import matmul
+    >>> matmul(np.eye(2), np.arange(4.0).reshape(2, 2).T)
+    array([[0., 2.],
+           [1., 3.]])
+    """
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(f"matrices must have 2 dimensions, got shapes {a.shape} and {b.shape}")
+    result: Array = batched_matmul(a[None], b[None])[0]
+    return result

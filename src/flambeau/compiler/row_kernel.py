@@ -189,7 +189,7 @@ class RowWriter:
                 while len(values) > 1:
                     half = len(values) // 2
                     values = [combine(a, b) for a, b in zip(values[:half], values[half:], strict=True)]
-                r.set(combine(Value(k, r.get(), self.compute), self._fold(values[0], combine)).ref)
+                r.set(combine(Value(k, r.get(), self.compute), k.fold(values[0], combine)).ref)
         return [Value(k, r.get(), self.compute) for r in results]
 
     def _prefetch(self, array: int, address: str) -> None:
@@ -200,17 +200,6 @@ class RowWriter:
     def _lane(self, array: int, index: str, u: int) -> str:
         size = self.arrays[array].storage.itemsize
         return self.k.at(self.k.at(self.addresses[array], index, size), u * self.k.lanes, size)
-
-    def _fold(self, value: Value, combine: Combine) -> Value:
-        """All lanes combined, by halves; the result is in every lane."""
-        k, distance = self.k, self.k.lanes // 2
-        vector = k.vector(self.compute)
-        while distance:
-            turned = ", ".join(f"i32 {(i + distance) % k.lanes}" for i in range(k.lanes))
-            ref = k.emit(f"shufflevector {vector} {value.ref}, {vector} poison, <{k.lanes} x i32> <{turned}>")
-            value = combine(value, Value(k, ref, self.compute))
-            distance //= 2
-        return value
 
 
 class RowKernel:

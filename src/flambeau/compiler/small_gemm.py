@@ -1,8 +1,10 @@
-"""Products of small matrices, for which a BLAS call costs more than the arithmetic.
+"""Products of matrices that fit in the cache, without packing.
 
-A block of the result, some rows by one or two vectors of columns, stays in registers while the loop runs over
-the inner dimension; nothing is packed (K. Goto and R. van de Geijn, *Anatomy of High-Performance Matrix
-Multiplication*, 2008, section 4, without the packing that pays for large matrices only).
+`write_product`: a block of the result, some rows by one or two vectors of columns, stays in registers while
+the loop runs over the inner dimension (K. Goto and R. van de Geijn, *Anatomy of High-Performance Matrix
+Multiplication*, 2008, section 4, without the packing, which pays for large matrices only).
+`write_transposed_product`: both operands are contiguous along the inner dimension, so vectors run along it
+and are summed at the end.
 """
 
 from __future__ import annotations
@@ -14,15 +16,16 @@ from .dialect import Dialect, Value
 from .types import storage
 from .vector_loop import Memory, attributes
 
-__all__ = ["PARAMETERS", "write_small_product"]
+__all__ = ["write_product", "write_transposed_product"]
 
-PARAMETERS = "ptr %a, ptr %b, ptr %o, i64 %m, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow"
+_PARAMETERS = "ptr %a, ptr %b, ptr %o, i64 %m, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow"
 
 
-def write_small_product(name: str) -> str:
-    """LLVM assembly of ``void small(PARAMETERS)``: o = a b for matrices of the dtype `name`.
+def write_product(name: str) -> str:
+    """LLVM assembly of a function ``small``, o = a b for matrices of the dtype `name`.
 
-    `o` is contiguous, the rows of `b` are; `arow`, `acol` and `brow` are distances in bytes.
+    Its parameters are pointers, the sizes (m, k) @ (k, n), and distances in bytes between the rows and columns
+    of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous.
     """
     host, kind = engine.host(), storage(name)
     k = Dialect(host, host.vector_bits // kind.compute.bits)
@@ -72,5 +75,58 @@ def write_small_product(name: str) -> str:
     with k.loop(tall, "%m") as i:
         columns(lambda j, vectors, count, mask: block(i, 1, j, vectors, count, mask))
     k.line("ret void")
-    function = k.function("small", PARAMETERS, linkage="internal")
+    function = k.function("small", _PARAMETERS, linkage="internal")
+    return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)
+
+
+def write_transposed_product(name: str) -> str:
+    """As `write_product` for o = a transpose(b): `a` and `b` have contiguous rows; `acol` is not used."""
+    host, kind = engine.host(), storage(name)
+    k = Dialect(host, host.vector_bits // kind.compute.bits)
+    memory = Memory(k)
+    orow = k.word("mul", "%n", kind.itemsize)
+    height, width = (4, 4) if host.vector_bits == 512 else (4, 2)  # what the registers hold
+    tall, wide = (k.word("and", x, -size) for x, size in (("%m", height), ("%n", width)))
+    whole = k.word("and", "%k", -k.lanes)
+    zero = k.const(0.0, kind.compute).ref
+
+    def block(i: str, rows: int, j: str, columns: int) -> None:
+        sums = [[k.variable(k.vector(kind.compute), zero) for _ in range(columns)] for _ in range(rows)]
+        starts = [
+            [k.at(base, k.word("mul", k.word("add", first, r), step)) for r in range(count)]
+            for base, first, step, count in (("%a", i, "%arow", rows), ("%b", j, "%brow", columns))
+        ]
+
+        def accumulate(load: Callable[[str], str]) -> None:
+            left, right = ([Value(k, load(s), kind.compute) for s in part] for part in starts)
+            for r, x in enumerate(left):
+                for c, y in enumerate(right):
+                    old = Value(k, sums[r][c].get(), kind.compute)
+                    sums[r][c].set(k.fma(x, y, old).ref)
+
+        with k.loop(0, whole, k.lanes) as p:
+            accumulate(lambda start: memory.load(kind, k.at(start, p, kind.itemsize)))
+        with k.loop(whole, "%k", k.lanes) as p:
+            count = k.word("sub", "%k", p)
+            mask = memory.mask(count)
+            accumulate(lambda start: memory.load_part(kind, k.at(start, p, kind.itemsize), count, mask))
+        for r in range(rows):
+            o_row = k.at(k.at("%o", k.word("mul", k.word("add", i, r), orow)), j, kind.itemsize)
+            for c in range(columns):
+                total = k.fold(Value(k, sums[r][c].get(), kind.compute), lambda x, y: x + y)
+                lane = k.emit(f"extractelement {k.vector(kind.compute)} {total.ref}, i32 0")
+                k.store(kind.llvm, lane, o_row, c, kind.itemsize)
+
+    def columns_of(i: str, rows: int) -> None:
+        with k.loop(0, wide, width) as j:
+            block(i, rows, j, width)
+        with k.loop(wide, "%n") as j:
+            block(i, rows, j, 1)
+
+    with k.loop(0, tall, height) as i:
+        columns_of(i, height)
+    with k.loop(tall, "%m") as i:
+        columns_of(i, 1)
+    k.line("ret void")
+    function = k.function("small", _PARAMETERS, linkage="internal")
     return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)
