@@ -115,6 +115,11 @@ def __getattr__(name: str) -> object:
         value = getattr(importlib.import_module(f"flambeau.{_LAZY_NAMES[name]}"), name)
         globals()[name] = value
         return value  # type: ignore[no-any-return]
+    if not name.startswith("_"):  # functions that also live here are defined with nn's: loading it registers them
+        importlib.import_module("flambeau.nn.functional")
+        if name in _public.FUNCTIONS:
+            globals()[name] = _public.FUNCTIONS[name]
+            return _public.FUNCTIONS[name]
     raise AttributeError(f"module 'flambeau' has no attribute {name!r} (what is absent, and why: docs/compatibility.md)")
 
 

@@ -1,0 +1,368 @@
+"""Activations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional
+
+from ... import ops
+from ...core.public import SAME, public, unary
+from ...core.tensor import Tensor
+from ...ops.activation import log_softmax as _log_softmax
+from ...ops.activation import prelu
+from ...ops.activation import relu as _relu
+from ...ops.activation import softmax as _softmax
+from ...ops.args import dtype_of, wrap_dim
+from ...ops.random import draw
+from ...prims import pointwise as pw
+from ...prims.pointwise import exp, log1p, where_op
+from ...prims.special_functions import erf
+
+
+def _refuse(x: Tensor, name: str) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+
+
+def _floating(x: Tensor, name: str) -> None:
+    _refuse(x, name)
+    if x._a.dtype.kind in "bui":
+        raise NotImplementedError(f'"{name}" not implemented for {dtype_of(x)}')
+
+
+def in_place(x: Tensor, y: Tensor, flag: bool, name: str) -> Tensor:
+    """The result, written into the input if asked."""
+    if not flag:
+        return y
+    from ...core import inplace
+
+    return inplace.write(x, y, name)
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``max(x, 0)``.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.relu(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return input.relu_() if inplace else _relu(input)  # type: ignore[no-any-return]
+
+
+def relu_(input: Tensor) -> Tensor:
+    """``relu`` in place."""
+    return input.relu_()  # type: ignore[no-any-return]
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """``min(max(x, 0), 6)``."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """Limited to [min_val, max_val]; the gradient passes strictly inside.
+
+    Raises: ValueError when min_val > max_val.
+    """
+    _refuse(input, "hardtanh")
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    if input._a.dtype.kind == "b":
+        raise RuntimeError("Bool inputs not supported for hardtanh")
+    y = where_op(input <= min_val, min_val, where_op(input >= max_val, max_val, input))
+    return in_place(input, y, inplace, "hardtanh_")
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """``hardtanh`` in place."""
+    return hardtanh(input, min_val, max_val, True)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where positive, ``negative_slope * x`` elsewhere."""
+    _floating(input, "leaky_relu")
+    return in_place(input, where_op(input > 0, input, input * negative_slope), inplace, "leaky_relu_")
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """``leaky_relu`` in place."""
+    return leaky_relu(input, negative_slope, True)
+
+
+def _elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
+    negative = x <= 0
+    z = where_op(negative, x * input_scale, 0) if input_scale != 1 else where_op(negative, x, 0)
+    low = pw.expm1(z) * (alpha * scale)
+    return where_op(negative, low, x * scale if scale != 1 else x)  # type: ignore[no-any-return]
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where positive, ``alpha * (exp(x) - 1)`` elsewhere."""
+    _floating(input, "elu")
+    return in_place(input, _elu(input, alpha, 1.0, 1.0), inplace, "elu_")
+
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """``elu`` in place."""
+    return elu(input, alpha, True)
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+@public(inplace=True)
+def _selu(input: Tensor) -> Tensor:
+    """Scaled ELU (Klambauer et al., "Self-normalizing neural networks", 2017)."""
+    _floating(input, "selu")
+    return _elu(input, SELU_ALPHA, SELU_SCALE, 1.0)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Scaled ELU with the constants of self-normalising networks."""
+    return in_place(input, _selu(input), inplace, "selu_")
+
+
+def selu_(input: Tensor) -> Tensor:
+    """``selu`` in place."""
+    return selu(input, True)
+
+
+@public(inplace=True)
+def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``."""
+    _floating(input, "celu")
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    return _elu(input, alpha, 1.0, 1.0 / alpha)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """Continuously differentiable ELU."""
+    return in_place(input, _celu(input, alpha), inplace, "celu_")
+
+
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """``celu`` in place."""
+    return celu(input, alpha, True)
+
+
+SQRT_HALF, SQRT_2_OVER_PI = math.sqrt(0.5), math.sqrt(2 / math.pi)
+
+_gelu_erf = unary(
+    "gelu_erf",
+    lambda k, x: 0.5 * x * (1 + k.erf(x * SQRT_HALF)),
+    (lambda t, x: t * (0.5 * (1 + erf(x * SQRT_HALF)) + x * (exp(-0.5 * x * x) * (SQRT_2_OVER_PI / 2))),),
+    method=False,
+    inplace=False,
+    function=False,
+    reject="cbui",
+    grad_name="GeluBackward0",
+)
+_gelu_tanh = unary(
+    "gelu_tanh",
+    lambda k, x: 0.5 * x * (1 + k.tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x))),
+    (lambda t, x: t * _gelu_tanh_slope(x),),
+    method=False,
+    inplace=False,
+    function=False,
+    reject="cbui",
+    grad_name="GeluBackward0",
+)
+
+
+def _gelu_tanh_slope(x: Tensor) -> Tensor:
+    u = pw.tanh((x + 0.044715 * x * x * x) * SQRT_2_OVER_PI)
+    return 0.5 * (1 + u) + 0.5 * x * ((1 - u * u) * (SQRT_2_OVER_PI * (1 + 0.134145 * x * x)))
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """``x * Phi(x)``, or its tanh approximation (Hendrycks and Gimpel, 2016).
+
+    Raises: RuntimeError for other values of approximate.
+    """
+    _refuse(input, "gelu")
+    if approximate == "none":
+        return _gelu_erf(input)  # type: ignore[no-any-return]
+    if approximate == "tanh":
+        return _gelu_tanh(input)  # type: ignore[no-any-return]
+    raise RuntimeError("approximate argument must be either none or tanh.")
+
+
+_silu = unary(
+    "silu",
+    lambda k, x: x / (1 + k.exp(-x)),
+    (lambda t, x: t * _silu_slope(x),),
+    kind=SAME,
+    method=False,
+    inplace=False,
+    function=False,
+    reject="bui",
+)
+
+
+def _silu_slope(x: Tensor) -> Tensor:
+    s = pw.sigmoid(x)
+    return s * (1 + x * (1 - s))  # type: ignore[no-any-return]
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x * sigmoid(x)``."""
+    return in_place(input, _silu(input), inplace, "silu_")
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x * tanh(softplus(x))`` (Misra, 2019)."""
+    _floating(input, "mish")
+    return in_place(input, input * pw.tanh(softplus(input)), inplace, "mish_")
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """``log(1 + exp(beta * x)) / beta``, and x itself where beta * x > threshold."""
+    _floating(input, "softplus")
+    z = input * beta
+    linear = z > threshold
+    return where_op(linear, input, log1p(exp(where_op(linear, 0, z))) / beta)  # type: ignore[no-any-return]
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """``log(sigmoid(x))``, without overflow."""
+    _floating(input, "logsigmoid")
+    low = where_op(input < 0, input, 0)
+    return low - log1p(exp(-input.abs()))  # type: ignore[no-any-return]
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """``min(max(x + 3, 0), 6) / 6``."""
+    _floating(input, "hardsigmoid")
+    y = where_op(input <= -3, 0, where_op(input >= 3, 1, (input + 3) / 6))
+    return in_place(input, y, inplace, "hardsigmoid_")
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x * hardsigmoid(x)``."""
+    _floating(input, "hardswish")
+    y = where_op(input <= -3, 0, where_op(input >= 3, input, input * (input + 3) / 6))
+    return in_place(input, y, inplace, "hardswish_")
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x outside [-lambd, lambd], zero inside."""
+    _floating(input, "hardshrink")
+    return where_op((input >= -lambd) & (input <= lambd), 0, input)  # type: ignore[no-any-return]
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards zero by lambd, zero inside [-lambd, lambd].
+
+    Raises: RuntimeError for negative lambd.
+    """
+    _floating(input, "softshrink")
+    if lambd < 0:
+        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    return where_op(input > lambd, input - lambd, where_op(input < -lambd, input + lambd, input * 0))  # type: ignore[no-any-return]
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """``x - tanh(x)``."""
+    return input - pw.tanh(input)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """``x / (1 + |x|)``."""
+    return input / (input.abs() + 1)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where larger than the threshold, `value` elsewhere."""
+    _refuse(input, "threshold")
+    return in_place(input, where_op(input <= threshold, value, input), inplace, "threshold_")
+
+
+def threshold_(input: Tensor, threshold_: float, value: float) -> Tensor:
+    """``threshold`` in place."""
+    return threshold(input, threshold_, value, True)
+
+
+@public(inplace=True)
+def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False) -> Tensor:
+    """Leaky ReLU with slopes drawn from [lower, upper) in training, their mean otherwise."""
+    _floating(input, "rrelu")
+    if not training:
+        y = where_op(input >= 0, input, input * ((lower + upper) / 2))
+        return in_place(input, y, inplace, "rrelu_")
+    if lower > upper:
+        raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, got {lower} and {upper}")
+    noise = ops.random.rrelu_noise(input, lower, upper)
+    return in_place(input, input * noise, inplace, "rrelu_")
+
+
+def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+    """``rrelu`` in place."""
+    return rrelu(input, lower, upper, training, True)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half of a dim times the sigmoid of the second.
+
+    Raises: RuntimeError for dims of odd size and 0-d tensors.
+    """
+    _floating(input, "glu")
+    if not input._a.shape:
+        raise RuntimeError("glu does not support 0-dimensional tensors")
+    d = wrap_dim(dim, len(input._a.shape))
+    n = input._a.shape[d]
+    if n % 2:
+        raise RuntimeError(f"Halving dimension must be even, but dimension {d} is size {n}")
+    a, b = input.split(n // 2, d) if n else (input, input)
+    return a * pw.sigmoid(b)  # type: ignore[no-any-return]
+
+
+def _dim(name: str, nd: int, dim: Optional[int]) -> int:
+    if dim is None:
+        import warnings
+
+        warnings.warn(
+            f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+            UserWarning,
+            stacklevel=3,
+        )
+        dim = 0 if nd in (0, 1, 3) else 1
+    return dim
+
+
+def softmax(input: Tensor, dim: Optional[int] = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """``exp(x) / sum(exp(x))`` over a dim."""
+    return _softmax(input, _dim("softmax", len(input._a.shape), dim), dtype)
+
+
+def log_softmax(input: Tensor, dim: Optional[int] = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """``log(softmax(x))`` over a dim."""
+    return _log_softmax(input, _dim("log_softmax", len(input._a.shape), dim), dtype)
+
+
+def softmin(input: Tensor, dim: Optional[int] = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """``softmax(-x)`` over a dim."""
+    return _softmax(-input, _dim("softmin", len(input._a.shape), dim), dtype)
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """A sample of the Gumbel-softmax distribution (Jang et al., 2017); `hard` gives one-hot values, softly differentiated."""
+    gumbels = -draw("exponential", tuple(logits._a.shape), logits._a.dtype, 1.0).log()
+    y = softmax((logits + gumbels) / tau, dim)
+    if not hard:
+        return y
+    index = y.max(dim, keepdim=True)[1]
+    one_hot = ops.zeros_like(logits).scatter_(dim, index, 1.0)
+    return one_hot - y.detach() + y  # type: ignore[no-any-return]
+
+
+def tanh(input: Tensor) -> Tensor:
+    """``tanh(x)``."""
+    return pw.tanh(input)  # type: ignore[no-any-return]
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """``1 / (1 + exp(-x))``."""
+    return pw.sigmoid(input)  # type: ignore[no-any-return]
+
+

@@ -1,0 +1,188 @@
+"""Attention."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional
+
+import numpy as np
+
+from ...core.public import FUNCTIONS, convert
+from ...core.tensor import Tensor
+from ...ops.args import dtype_of
+from ...prims import base
+from ...prims.base import from_value
+from ...prims.pointwise import where_op
+from .activation import softmax
+from .dropout import dropout
+from .linear import linear
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Optional[Tensor] = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: Optional[float] = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """``softmax(q k^T * scale + mask) v``: q (..., L, E), k (..., S, E), v (..., S, Ev).
+
+    A bool mask keeps the places where it holds; rows with none give zeros.
+
+    Raises: RuntimeError for shapes or dtypes that do not fit, or a mask together with is_causal.
+    """
+    for x, name in ((query, "query"), (key, "key"), (value, "value")):
+        if len(x._a.shape) < 2:
+            raise RuntimeError(f"scaled_dot_product_attention: Expected query, key, and value to all be  at least 2 dimensional, but got {name} of dim {len(x._a.shape)}")
+    if not query._a.dtype == key._a.dtype == value._a.dtype:
+        raise RuntimeError(f"Expected query, key, and value to have the same dtype, but got query.dtype: {dtype_of(query)} key.dtype: {dtype_of(key)} and value.dtype: {dtype_of(value)} instead.")
+    if attn_mask is not None and is_causal:
+        raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+    if attn_mask is not None and attn_mask._a.dtype.kind != "b" and attn_mask._a.dtype != query._a.dtype:
+        raise RuntimeError(f"Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: {dtype_of(attn_mask)} and  query.dtype: {dtype_of(query)} instead.")
+    if enable_gqa:
+        heads = query._a.shape[-3]
+        key = FUNCTIONS["repeat_interleave"](key, heads // key._a.shape[-3], -3)
+        value = FUNCTIONS["repeat_interleave"](value, heads // value._a.shape[-3], -3)
+    n, s = query._a.shape[-2], key._a.shape[-2]
+    factor = 1 / math.sqrt(query._a.shape[-1]) if scale is None else scale
+    d = dtype_of(query)
+    logits = FUNCTIONS["matmul"](query * factor, key.transpose(-2, -1))
+    mask: Optional[Tensor] = None
+    if is_causal:
+        mask = from_value(np.tril(np.ones((n, s), bool)))
+    elif attn_mask is not None and attn_mask._a.dtype.kind == "b":
+        mask = attn_mask
+    elif attn_mask is not None:
+        logits = logits + attn_mask
+    if mask is not None:
+        logits = where_op(mask, logits, -math.inf)
+    weights = softmax(logits, -1)
+    if mask is not None:  # rows without any place give zeros instead of NaN
+        weights = where_op(mask.any(-1, keepdim=True), weights, 0)
+    if dropout_p > 0:
+        weights = dropout(weights, dropout_p)
+    return FUNCTIONS["matmul"](convert(weights, d), value)  # type: ignore[no-any-return]
+
+
+def multi_head_attention_forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Optional[Tensor],
+    in_proj_bias: Optional[Tensor],
+    bias_k: Optional[Tensor],
+    bias_v: Optional[Tensor],
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Optional[Tensor],
+    training: bool = True,
+    key_padding_mask: Optional[Tensor] = None,
+    need_weights: bool = True,
+    attn_mask: Optional[Tensor] = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Optional[Tensor] = None,
+    k_proj_weight: Optional[Tensor] = None,
+    v_proj_weight: Optional[Tensor] = None,
+    static_k: Optional[Tensor] = None,
+    static_v: Optional[Tensor] = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Optional[Tensor]]:
+    """Multi-head attention (Vaswani et al., 2017, section 3.2.2): inputs (L, N, E) or (L, E); see nn.MultiheadAttention.
+
+    Raises: AssertionError or RuntimeError for shapes that do not fit, as PyTorch does.
+    """
+    batched = len(query._a.shape) == 3
+    if not batched:
+        query, key, value = (x.unsqueeze(1) for x in (query, key, value))
+        if key_padding_mask is not None:
+            key_padding_mask = key_padding_mask.unsqueeze(0)
+    length, n, e = query._a.shape
+    source = key._a.shape[0]
+    if e != embed_dim_to_check:
+        raise AssertionError(f"was expecting embedding dimension of {embed_dim_to_check}, but got {e}")
+    head = e // num_heads
+    if head * num_heads != e:
+        raise AssertionError(f"embed_dim {e} not divisible by num_heads {num_heads}")
+    if is_causal and attn_mask is None:
+        raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+    if use_separate_proj_weight:
+        assert q_proj_weight is not None and k_proj_weight is not None and v_proj_weight is not None
+        parts = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
+        q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), (q_proj_weight, k_proj_weight, v_proj_weight), parts))
+    else:
+        assert in_proj_weight is not None
+        ws = in_proj_weight.chunk(3)
+        bs = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
+        if query is key and key is value:
+            q, k, v = linear(query, in_proj_weight, in_proj_bias).chunk(3, -1)
+        else:
+            q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), ws, bs))
+    mask = _float_mask(attn_mask, q, "attn_mask")
+    padding = _float_mask(key_padding_mask, q, "key_padding_mask")
+    if mask is not None:
+        if len(mask._a.shape) == 2:
+            mask = mask.unsqueeze(0)
+        elif tuple(mask._a.shape) != (n * num_heads, length, source):
+            raise RuntimeError(f"The shape of the 3D attn_mask is {tuple(mask._a.shape)}, but should be {(n * num_heads, length, source)}.")
+    pad = FUNCTIONS["constant_pad_nd"]
+    if bias_k is not None and bias_v is not None:
+        k = FUNCTIONS["cat"]([k, bias_k.expand(1, n, e)])
+        v = FUNCTIONS["cat"]([v, bias_v.expand(1, n, e)])
+        mask = None if mask is None else pad(mask, (0, 1))
+        padding = None if padding is None else pad(padding, (0, 1))
+
+    def heads(x: Tensor) -> Tensor:
+        return x.contiguous().view(x._a.shape[0], n * num_heads, head).transpose(0, 1)  # type: ignore[no-any-return]
+
+    q = heads(q)
+    k = heads(k) if static_k is None else static_k
+    v = heads(v) if static_v is None else static_v
+    if add_zero_attn:
+        zero = base.full((n * num_heads, 1, head), 0, k._a.dtype)
+        k, v = FUNCTIONS["cat"]([k, zero], 1), FUNCTIONS["cat"]([v, zero], 1)
+        mask = None if mask is None else pad(mask, (0, 1))
+        padding = None if padding is None else pad(padding, (0, 1))
+    source = k._a.shape[1]
+    if padding is not None:
+        rows = padding.view(n, 1, 1, source).expand(-1, num_heads, -1, -1).reshape(n * num_heads, 1, source)
+        mask = rows if mask is None else mask + rows
+    logits = FUNCTIONS["matmul"](q * math.sqrt(1.0 / head), k.transpose(-2, -1))
+    if mask is not None:
+        logits = logits + mask
+    weights = softmax(logits, -1)
+    if training and dropout_p > 0:
+        weights = dropout(weights, dropout_p)
+    y = FUNCTIONS["matmul"](weights, v)
+    y = y.transpose(0, 1).contiguous().view(length * n, e)
+    y = linear(y, out_proj_weight, out_proj_bias).view(length, n, out_proj_weight._a.shape[0])
+    shown: Optional[Tensor] = None
+    if need_weights:
+        shown = weights.view(n, num_heads, length, source)
+        if average_attn_weights:
+            shown = shown.mean(1)
+        if not batched:
+            shown = shown.squeeze(0)
+    if not batched:
+        y = y.squeeze(1)
+    return y, shown
+
+
+def _float_mask(mask: Optional[Tensor], like: Tensor, name: str) -> Optional[Tensor]:
+    if mask is None:
+        return None
+    if mask._a.dtype.kind == "b":
+        return where_op(mask, -math.inf, base.full((), 0, like._a.dtype))  # type: ignore[no-any-return]
+    if mask._a.dtype.kind not in "fV":
+        raise AssertionError(f"only bool and floating types of {name} are supported")
+    return convert(mask, dtype_of(like))
+
+
+_ = Any

@@ -1,0 +1,99 @@
+"""Dropout in its forms; masks are PyTorch's for the same seed."""
+
+from __future__ import annotations
+
+from ... import ops
+from ...core.public import FUNCTIONS, METHODS
+from ...core.tensor import Tensor
+from ...ops.random import draw
+from .activation import in_place
+
+
+def _check(p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """In training, elements become zero with probability `p` and the others are divided by 1 - p.
+
+    Raises: ValueError for p outside [0, 1].
+    """
+    _check(p)
+    if p == 0 or not training or not input.numel():
+        return input
+    if p == 1:
+        return in_place(input, input * ops.zeros_like(input), inplace, "dropout_")
+    noise = draw("dropout", tuple(input._a.shape), input._a.dtype, p)
+    return in_place(input, input * noise, inplace, "dropout_")
+
+
+def _feature_noise(input: Tensor, p: float) -> Tensor:
+    s = tuple(input._a.shape)
+    shape = (*s[:2], *(1,) * (len(s) - 2))
+    return draw("dropout", shape, input._a.dtype, p)
+
+
+def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
+    _check(p)
+    if p == 0 or not training or not input.numel():
+        return input
+    if p == 1:
+        return in_place(input, input * ops.zeros_like(input), inplace, "feature_dropout_")
+    return in_place(input, input * _feature_noise(input, p), inplace, "feature_dropout_")
+
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Whole channels of (N, C, L) or (C, L) dropped."""
+    _check(p)
+    nd = len(input._a.shape)
+    if nd not in (2, 3):
+        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {nd}D input. Note that dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs).")
+    if nd == 3:
+        return _feature_dropout(input, p, training, inplace)
+    return _feature_dropout(input.unsqueeze(0), p, training, inplace).squeeze(0)  # type: ignore[no-any-return]
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Whole channels of (N, C, H, W) dropped."""
+    return _feature_dropout(input, p, training, inplace)
+
+
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Whole channels of (N, C, D, H, W) dropped."""
+    return _feature_dropout(input, p, training, inplace)
+
+
+ALPHA = 1.7580993408473766  # -scale * alpha of SELU: the value dropped units take
+
+
+def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...]) -> Tensor:
+    _check(p)
+    if p == 0 or not training or not input.numel():
+        return input
+    if p == 1:
+        return in_place(input, input * ops.zeros_like(input), inplace, "alpha_dropout_")
+    keep = draw("bernoulli", shape, input._a.dtype, 1 - p)
+    a = 1.0 / ((ALPHA * ALPHA * p + 1) * (1 - p)) ** 0.5
+    b = (keep - 1) * (ALPHA * a) + ALPHA * a * p
+    return in_place(input, input * (keep * a) + b, inplace, "alpha_dropout_")
+
+
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Dropout that keeps mean and variance under SELU (Klambauer et al., 2017)."""
+    return _alpha(input, p, training, inplace, tuple(input._a.shape))
+
+
+def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """``alpha_dropout`` of whole channels."""
+    s = tuple(input._a.shape)
+    return _alpha(input, p, training, inplace, (*s[:2], *(1,) * (len(s) - 2)))
+
+
+def _top(input: Tensor, p: float, train: bool) -> Tensor:
+    """``flambeau.dropout``."""
+    return dropout(input, p, train)
+
+
+FUNCTIONS.setdefault("dropout", _top)
+_ = METHODS

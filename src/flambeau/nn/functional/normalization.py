@@ -1,0 +1,237 @@
+"""Normalisations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional
+
+from ...core.public import FUNCTIONS, convert, public
+from ...core.tensor import Tensor
+from ...ops.args import dtype_of, numel
+from ...ops.contraction import vector_norm
+from ...ops.reduce import moments
+from ...ops.shape import expand_to
+from ...prims import base
+from ...prims.pointwise import rsqrt
+from ...runtime import dtypes
+from .padding import constant_pad_nd
+from .pooling import avg_pool2d, avg_pool3d
+
+
+def _per_channel(t: Tensor, nd: int) -> Tensor:
+    return base.reshape(t, (1, t._a.shape[0], *(1,) * (nd - 2)))
+
+
+def _wide(x: Tensor) -> Tensor:
+    return convert(x, dtypes.float32) if x._a.dtype.itemsize == 2 else x
+
+
+def _check_running(t: Optional[Tensor], channels: int, name: str) -> None:
+    if t is not None and t._a.shape[0] != channels:
+        raise RuntimeError(f"{name} should contain {channels} elements not {t._a.shape[0]}")
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Optional[Tensor],
+    running_var: Optional[Tensor],
+    weight: Optional[Tensor] = None,
+    bias: Optional[Tensor] = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalisation of each channel (dim 1) over batch and space (Ioffe and Szegedy, 2015).
+
+    In training the batch's moments are used, and the running ones updated in place.
+
+    Raises: ValueError for one value per channel in training, RuntimeError for sizes that do not fit.
+    """
+    s = tuple(input._a.shape)
+    nd = len(s)
+    if nd < 2:
+        raise RuntimeError(f"batch_norm: expected at least 2 dims, got input of size {list(s)}")
+    channels = s[1]
+    for t, name in ((running_mean, "running_mean"), (running_var, "running_var"), (weight, "weight"), (bias, "bias")):
+        _check_running(t, channels, name)
+    n = numel(input) // channels if channels else 0
+    if training and n == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+    if not training and (running_mean is None or running_var is None):
+        raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
+    dims = (0, *range(2, nd))
+    x = _wide(input)
+    if training:
+        var, mean = moments(x, dims, 0)
+        if running_mean is not None:
+            _update(running_mean, base.reshape(mean.detach(), (channels,)), momentum)
+        if running_var is not None:
+            unbiased = base.reshape(var.detach(), (channels,)) * (n / max(n - 1, 1))
+            _update(running_var, unbiased, momentum)
+    else:
+        assert running_mean is not None and running_var is not None
+        mean = _per_channel(convert(running_mean, dtype_of(x)), nd)
+        var = _per_channel(convert(running_var, dtype_of(x)), nd)
+    scale = rsqrt(var + eps)
+    if weight is not None:
+        scale = scale * _per_channel(convert(weight, dtype_of(x)), nd)
+    y = (x - mean) * scale
+    if bias is not None:
+        y = y + _per_channel(convert(bias, dtype_of(x)), nd)
+    return convert(y, dtype_of(input))
+
+
+def _update(running: Tensor, value: Tensor, momentum: float) -> None:
+    from ...autograd import no_grad
+
+    with no_grad():
+        running.mul_(1 - momentum).add_(convert(value, dtype_of(running)), alpha=momentum)
+
+
+def layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Optional[Tensor] = None, bias: Optional[Tensor] = None, eps: float = 1e-5
+) -> Tensor:
+    """Normalisation over the last dims, which must be `normalized_shape` (Ba et al., 2016).
+
+    Raises: RuntimeError when the shapes do not fit.
+    """
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    s = tuple(input._a.shape)
+    if not shape:
+        raise RuntimeError(f"Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = {list(shape)}")
+    if s[len(s) - len(shape) :] != shape or len(s) < len(shape):
+        raise RuntimeError(f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size{list(s)}")
+    for t, name in ((weight, "weight"), (bias, "bias")):
+        if t is not None and tuple(t._a.shape) != shape:
+            raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape {list(t._a.shape)} and normalized_shape = {list(shape)}")
+    x = _wide(input)
+    dims = tuple(range(len(s) - len(shape), len(s)))
+    var, mean = moments(x, dims, 0)
+    y = (x - mean) * rsqrt(var + eps)
+    if weight is not None:
+        y = y * convert(weight, dtype_of(x))
+    if bias is not None:
+        y = y + convert(bias, dtype_of(x))
+    return convert(y, dtype_of(input))
+
+
+def rms_norm(input: Tensor, normalized_shape: Any, weight: Optional[Tensor] = None, eps: Optional[float] = None) -> Tensor:
+    """Division by the root mean square over the last dims (Zhang and Sennrich, 2019)."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    s = tuple(input._a.shape)
+    if not shape:
+        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []")
+    if s[len(s) - len(shape) :] != shape or len(s) < len(shape):
+        raise RuntimeError(f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size{list(s)}")
+    if weight is not None and tuple(weight._a.shape) != shape:
+        raise RuntimeError(f"Expected weight to be of same shape as normalized_shape, but got weight of shape {list(weight._a.shape)} and normalized_shape = {list(shape)}")
+    x = _wide(input)
+    e = dtypes.finfo(dtype_of(x)).eps if eps is None else eps
+    dims = tuple(range(len(s) - len(shape), len(s)))
+    square = x * x if x._a.dtype.kind != "c" else x * x
+    y = x * rsqrt(square.mean(dims, True) + e)
+    if weight is not None:
+        y = y * convert(weight, dtype_of(x))
+    return convert(y, dtype_of(input))
+
+
+def group_norm(input: Tensor, num_groups: int, weight: Optional[Tensor] = None, bias: Optional[Tensor] = None, eps: float = 1e-5) -> Tensor:
+    """Normalisation over groups of channels (Wu and He, 2018).
+
+    Raises: RuntimeError when the channels do not divide into the groups.
+    """
+    s = tuple(input._a.shape)
+    if len(s) < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(s)}")
+    c = s[1]
+    if num_groups <= 0:
+        raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
+    if c % num_groups:
+        raise RuntimeError(f"Expected number of channels in input to be divisible by num_groups, but got input of shape {list(s)} and num_groups={num_groups}")
+    for t, name in ((weight, "weight"), (bias, "bias")):
+        if t is not None and tuple(t._a.shape) != (c,):
+            raise RuntimeError(f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of shape {list(t._a.shape)} and input of shape {list(s)}")
+    if not numel(input):
+        return input.clone()  # type: ignore[no-any-return]
+    x = base.reshape(_wide(input), (s[0], num_groups, numel(input) // (s[0] * num_groups)))
+    var, mean = moments(x, (2,), 0)
+    y = base.reshape((x - mean) * rsqrt(var + eps), s)
+    if weight is not None:
+        y = y * _per_channel(convert(weight, dtype_of(y)), len(s))
+    if bias is not None:
+        y = y + _per_channel(convert(bias, dtype_of(y)), len(s))
+    return convert(y, dtype_of(input))
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Optional[Tensor] = None,
+    running_var: Optional[Tensor] = None,
+    weight: Optional[Tensor] = None,
+    bias: Optional[Tensor] = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalisation of each channel of each example over space (Ulyanov et al., 2016)."""
+    s = tuple(input._a.shape)
+    n, c = s[:2]
+    if use_input_stats and math.prod(s[2:]) == 1:
+        raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
+    if not use_input_stats and (running_mean is None or running_var is None):
+        raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+
+    def tiled(t: Optional[Tensor]) -> Optional[Tensor]:
+        return None if t is None else base.reshape(expand_to(t, (n, c)), (n * c,))
+
+    x = base.reshape(input, (1, n * c, *s[2:]))
+    means, variances = (None if t is None else tiled(t.detach()).clone() for t in (running_mean, running_var))  # type: ignore[union-attr]
+    y = batch_norm(x, means, variances, tiled(weight), tiled(bias), use_input_stats, momentum, eps)
+    if use_input_stats:
+        for running, new in ((running_mean, means), (running_var, variances)):
+            if running is not None and new is not None:
+                running.copy_(base.reshape(new, (n, c)).mean(0))
+    return base.reshape(y, s)
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """Division by a power of the local mean square over channels (Krizhevsky et al., 2012)."""
+    s = tuple(input._a.shape)
+    if len(s) < 3:
+        raise ValueError(f"Expected 3D or higher dimensionality input (got {len(s)} dimensions)")
+    if not numel(input):
+        return input
+    square = input * input
+    if len(s) == 3:
+        p = constant_pad_nd(square.unsqueeze(1), (0, 0, size // 2, (size - 1) // 2))
+        mean = avg_pool2d(p, (size, 1), stride=1).squeeze(1)
+    else:
+        flat = square.reshape(s[0], 1, s[1], s[2], -1)
+        p = constant_pad_nd(flat, (0, 0, 0, 0, size // 2, (size - 1) // 2))
+        mean = avg_pool3d(p, (size, 1, 1), stride=1).squeeze(1).reshape(s)
+    return input / (mean * alpha + k) ** beta  # type: ignore[no-any-return]
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Optional[Tensor] = None) -> Tensor:
+    """``x / max(norm(x), eps)`` over a dim."""
+    from ...core.public import store_out
+    from ...ops.args import wrap_dims
+
+    norm = vector_norm(input, float(p), wrap_dims(dim, len(input._a.shape)), True)
+    y = input / FUNCTIONS["clamp_min"](norm, eps)
+    return store_out(out, y, "normalize") if out is not None else y  # type: ignore[no-any-return]
+
+
+@public(method=False, name="native_layer_norm")
+def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """(layer_norm, mean, 1 / standard deviation)."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    y = layer_norm(input, shape, weight, bias, eps)
+    dims = tuple(range(len(input._a.shape) - len(shape), len(input._a.shape)))
+    var, mean = moments(_wide(input), dims, 0)
+    return y, mean, rsqrt(var + eps)
+
+
+for _name, _fn in (("batch_norm", batch_norm), ("instance_norm", instance_norm), ("layer_norm", layer_norm), ("rms_norm", rms_norm)):
+    FUNCTIONS.setdefault(_name, _fn)
+FUNCTIONS.setdefault("group_norm", group_norm)
