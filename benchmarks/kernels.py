@@ -146,6 +146,15 @@ def gemm_cases() -> Iterator[Case]:
         ta, tb = torch.from_numpy(a), torch.from_numpy(b)
         name = f"bmm {batch}x({m},{k})@({k},{n})"
         yield name, lambda a=a, b=b: gemm.batched_matmul(a, b), lambda ta=ta, tb=tb: torch.bmm(ta, tb)
+    for m, k, n in ((64, 64, 64), (128, 784, 512), (256, 256, 256), (512, 512, 512), (1024, 1024, 1024)):
+        a, b, w = normal(m, k), normal(k, n), normal(n, k)
+        ta, tb, tw = (torch.from_numpy(x) for x in (a, b, w))
+        yield f"mm {m}x{k}x{n}", lambda a=a, b=b: gemm.matmul(a, b), lambda ta=ta, tb=tb: ta @ tb
+        yield (
+            f"mm {m}x{k}x{n} transposed",
+            lambda a=a, w=w: gemm.matmul(a, w.T),
+            lambda ta=ta, tw=tw: ta @ tw.T,
+        )
 
 
 def measure(function: Callable[[], object]) -> float:

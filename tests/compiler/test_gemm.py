@@ -11,9 +11,10 @@ from flambeau.runtime import threads
 
 
 @pytest.fixture(autouse=True)
-def _several_threads():
+def _several_threads(monkeypatch):
     before = threads.get_num_threads()
     threads.set_num_threads(3)
+    monkeypatch.setattr(gemm, "_TINY", 1)
     yield
     threads.set_num_threads(before)
 

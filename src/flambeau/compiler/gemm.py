@@ -12,8 +12,8 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from ..runtime.pool import empty
 from ..runtime.threads import get_num_threads
-from . import engine, launch
+from . import engine, launch, native
 from .small_gemm import write_product, write_transposed_product
 
 __all__ = ["available", "batched_matmul", "matmul"]
@@ -32,18 +32,17 @@ Array = npt.NDArray[Any]
 _ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112
 _CHUNK = 100_000  # multiplications at least that a thread takes at once
 _WIDE_CORES = ("SkylakeX", "Cooperlake", "Sapphirerapids")  # OpenBLAS's names of those with 512-bit kernels
+_TINY = 100_000  # multiplications in all below which NumPy's shorter way to BLAS is faster
 _LARGE = 4_000_000  # multiplications from which OpenBLAS's own threads are worth their start
 
 _KERNEL = """
-define void @product(i64 %chunk, ptr %c) {{
+define void @kernel(ptr %arrays, ptr %scalars, i64 %lo, i64 %hi) {{
 entry:
 {loads}
-  %first = mul i64 %chunk, %grain
-  %behind = add i64 %first, %grain
-  %end = call i64 @llvm.umin.i64(i64 %behind, i64 %units)
-  br label %loop
+  %any = icmp ult i64 %lo, %hi
+  br i1 %any, label %loop, label %done
 loop:
-  %unit = phi i64 [%first, %entry], [%next, %loop]
+  %unit = phi i64 [%lo, %entry], [%next, %loop]
   %i = udiv i64 %unit, %parts
   %part = urem i64 %unit, %parts
   %row = mul i64 %part, %rows
@@ -61,7 +60,7 @@ loop:
   %op = getelementptr i8, ptr %o, i64 %oo
   {call}
   %next = add i64 %unit, 1
-  %more = icmp ult i64 %next, %end
+  %more = icmp ult i64 %next, %hi
   br i1 %more, label %loop, label %done
 done:
   ret void
@@ -77,9 +76,14 @@ _BLAS_CALL = """%ta32 = trunc i64 %ta to i32
     i64 %la, ptr %bp, i64 %lb, {type} 0.0, ptr %op, i64 %n)"""
 _OWN_CALL = """call void
     @small(ptr %ap, ptr %bp, ptr %op, i64 %height, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow)"""
-_FIELDS = (
-    *("a", "b", "o", "sa", "sb", "so", "ta", "tb", "m", "n", "k", "la", "lb"),
-    *("arow", "acol", "brow", "orow", "parts", "rows", "units", "grain"),
+_NAMES = {
+    np.dtype(name): name for name in ("float32", "float64")
+}  # an array's dtype.name takes a microsecond
+_ARRAYS = ("o", "a", "b")
+# The first three are what the launcher needs: units, multiplications of a unit, units of a chunk.
+_SCALARS = (
+    *("units", "work", "grain", "sa", "sb", "so", "ta", "tb", "m", "n", "k", "la", "lb"),
+    *("arow", "acol", "brow", "orow", "parts", "rows"),
 )
 
 
@@ -155,38 +159,57 @@ def _computes(library: _Library) -> bool:
     return bool((out == a @ b).all())
 
 
-@cache
-def _product(name: str, way: str) -> int:
-    """The address of the chunk function; `way`: ``blas``, ``plain`` or ``transposed`` (the second factor)."""
+def _address(name: str, way: str) -> int:
+    """The kernel's address; `way` is ``blas``, ``plain`` or ``transposed`` (the second factor)."""
     loads = "\n".join(
-        f"  %{field}.p = getelementptr i64, ptr %c, i64 {i}\n"
-        f"  %{field} = load {'ptr' if field in 'abo' else 'i64'}, ptr %{field}.p"
-        for i, field in enumerate(_FIELDS)
+        f"  %{field}.p = getelementptr i64, ptr %{base}, i64 {i}\n  %{field} = load {type}, ptr %{field}.p"
+        for fields, base, type in ((_ARRAYS, "arrays", "ptr"), (_SCALARS, "scalars", "i64"))
+        for i, field in enumerate(fields)
     )
     if way != "blas":
         own = write_product(name) if way == "plain" else write_transposed_product(name)
-        return engine.build(_KERNEL.format(loads=loads, call=_OWN_CALL) + own, ["product"])["product"]
+        return engine.build(_KERNEL.format(loads=loads, call=_OWN_CALL) + own, ["kernel"])["kernel"]
     library = _library()
     assert library is not None
     type = "float" if name == "float32" else "double"
     call = _BLAS_CALL.format(order=_ROW_MAJOR, type=type)
     text = _KERNEL.format(loads=loads, call=call) + _BLAS.format(type=type)
     routine = library.sgemm if name == "float32" else library.dgemm
-    address = ctypes.cast(routine, ctypes.c_void_p).value or 0
-    return engine.build(text, ["product"], {"gemm": address})["product"]
+    imports = {"gemm": ctypes.cast(routine, ctypes.c_void_p).value or 0}
+    return engine.build(text, ["kernel"], imports)["kernel"]
+
+
+@cache
+def _product(name: str, way: str) -> Callable[..., None]:
+    """``product(out, a, b, scalars...)`` for arrays that were checked."""
+    dtype, entry, kernel = np.dtype(name), launch.launcher(), _address(name, way)
+    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
+
+    def through_ctypes(*arguments: Any) -> None:
+        pointers = np.array([a.ctypes.data for a in arguments[:3]], np.uint64)
+        scalars = np.array(arguments[3:], np.int64)
+        run(kernel, pointers.ctypes.data, scalars.ctypes.data, arguments[3], arguments[5])
+
+    if not entry.units:
+        return through_ctypes
+    descriptor = launch.Descriptor(
+        kernel, 1, (id(dtype),) * 3, (dtype.itemsize,) * 3, (True,) * len(_SCALARS), cost=0.01
+    )
+    words = np.array(descriptor.words(), np.int64)
+    made: Callable[..., None] = native.make_function("product", entry.units, (words, through_ctypes))
+    return made
 
 
 @cache
 def _own_limit() -> int:
-    """Bytes of the second factor up to which the loops of `small_gemm` are used.
+    """Bytes of the second factor up to which `small_gemm` is used; twice that if it is transposed.
 
-    They reach a fused multiply-add in each cycle and unit while the factor is in the second-level cache.
-    OpenBLAS does as well for matrices that are not tiny, if it knows the processor; it takes narrower
-    registers if not.
+    They keep the multipliers busy while the factor is in the second-level cache. OpenBLAS does as well for
+    matrices that are not tiny, if it knows the processor; it takes narrower registers if not.
     """
     library = _library()
     if library is None or (engine.host().vector_bits == 512 and library.core_name() not in _WIDE_CORES):
-        return 1 << 20
+        return 1 << 21
     return 1 << 14
 
 
@@ -222,27 +245,28 @@ def batched_matmul(a: Array, b: Array) -> Array:
     """
     if a.ndim != 3 or b.ndim != 3:
         raise ValueError(f"batches of matrices must have 3 dimensions, got shapes {a.shape} and {b.shape}")
-    if a.dtype != b.dtype or a.dtype.name not in ("float32", "float64") or not a.dtype.isnative:
+    name = _NAMES.get(a.dtype)
+    if name is None or a.dtype != b.dtype:
         raise TypeError(f"both batches must be float32 or float64, got {a.dtype} and {b.dtype}")
     batch = b.shape[0] if a.shape[0] == 1 else a.shape[0]
     if a.shape[2] != b.shape[1] or b.shape[0] not in (1, batch):
         raise ValueError(f"batches of shapes {a.shape} and {b.shape} cannot be multiplied")
     m, k, n = a.shape[1], a.shape[2], b.shape[2]
     out = empty((batch, m, n), a.dtype)
-    if not (batch and m and n and k) or not (a.flags.aligned and b.flags.aligned):
+    if batch * m * n * k < _TINY or not (a.flags.aligned and b.flags.aligned):
         np.matmul(a, b, out=out)
         return out
-    _multiply(a, b, out)
+    _multiply(name, a, b, out)
     return out
 
 
-def _multiply(a: Array, b: Array, out: Array) -> None:
+def _multiply(name: str, a: Array, b: Array, out: Array) -> None:
     batch, m, n = out.shape
     k, item = a.shape[2], out.itemsize
     threads, size = get_num_threads(), m * n * k
     (x, tx, lx), (y, ty, ly) = _matrix(a), _matrix(b)
     way = "blas"
-    if k * n * item <= _own_limit() and not tx == ty == _TRANSPOSE:
+    if k * n * item <= _own_limit() * (1 + (ty == _TRANSPOSE)) and not tx == ty == _TRANSPOSE:
         way = "plain" if ty == _NO_TRANSPOSE else "transposed"
     library = _library() if way == "blas" else None
     # A few large products are left to OpenBLAS's own threads.
@@ -258,13 +282,15 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
         parts = -(-m // rows)
     units = batch * parts
     grain = min(units, max(1, _CHUNK // (rows * n * k), units // (threads * 8)))
-    pointers = [z.ctypes.data for z in (x, y, out)]
     steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
-    strides = [lx * item, item] if tx == _NO_TRANSPOSE else [item, lx * item]
-    sizes = [m * n * item, tx, ty, m, n, k, lx, ly, *strides, ly * item, n * item, parts, rows, units, grain]
-    context = np.array([*pointers, *steps, *sizes], np.int64)
-    with nullcontext() if library is None else library.one_thread():
-        launch.pool().run(_product(a.dtype.name, way), context.ctypes.data, -(-units // grain))
+    strides = (lx * item, item) if tx == _NO_TRANSPOSE else (item, lx * item)
+    head = (units, rows * n * k, grain, *steps, m * n * item, tx, ty, m, n, k, lx, ly)
+    arguments = (out, x, y, *head, *strides, ly * item, n * item, parts, rows)
+    if library is None:
+        _product(name, way)(*arguments)
+        return
+    with library.one_thread():
+        _product(name, way)(*arguments)
 
 
 def matmul(a: Array, b: Array) -> Array:

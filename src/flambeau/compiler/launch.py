@@ -1,11 +1,12 @@
 """Launching kernels: built-in functions, made of generated code, that check, take pointers and run.
 
-Four functions serve all kernels.  Each finds the facts about its kernel in a descriptor, an array of words
+Five functions serve all kernels.  Each finds the facts about its kernel in a descriptor, an array of words
 that is the first item of the function's `self`; whatever it does not handle it passes on, unchanged, to the
 Python callable that is the second item, which raises the exception.
 
 `contiguous(outs..., ins..., scalars...)` runs over arrays of one size, `table` over lists of such arrays,
-`strided` over what a `flambeau.compiler.broadcast` plan describes, `rows` over the rows of matrices.
+`strided` over what a `flambeau.compiler.broadcast` plan describes, `rows` over the rows of matrices; `units` is
+`rows` for arrays of any strides.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .code import Code, Word
 
 __all__ = ["BLOCK", "MAX_ARRAYS", "MAX_SCALARS", "Descriptor", "Launcher", "launcher", "pool"]
 
-MAX_ARRAYS, MAX_SCALARS = 62, 16
+MAX_ARRAYS, MAX_SCALARS = 62, 24
 BLOCK = 4096  # elements: the unit in which the arrays of a table are shared out
 
 # Words of a descriptor; three per array and one per scalar follow.
@@ -66,6 +67,7 @@ class Launcher:
     table: int
     strided: int
     rows: int
+    units: int
     run: int
     run_table: int
     run_strided: int
@@ -258,8 +260,11 @@ def _contiguous() -> tuple[Code, str]:
     return c, c.function("launch.contiguous", _BUILTIN, "ptr")
 
 
-def _rows() -> tuple[Code, str]:
-    """``rows(arrays..., rows, columns, rows of a chunk, more scalars...)``; shapes were checked in Python."""
+def _rows(name: str, flags: int) -> tuple[Code, str]:
+    """``rows(arrays..., rows, columns, rows of a chunk, more scalars...)``; shapes were checked in Python.
+
+    The arrays must have `flags`.
+    """
     c = _Writer()
     descriptor = c.begin()
     count, scalar_count = c.load("i64", descriptor, N_ARRAYS), c.load("i64", descriptor, N_SCALARS)
@@ -268,7 +273,7 @@ def _rows() -> tuple[Code, str]:
     c.take_scalars(descriptor, count, scalars)
     with c.loop(0, count) as j:
         item = c.load("ptr", "%args", j)
-        c.check_array(item, descriptor, arrays, j, native.C_CONTIGUOUS | native.ALIGNED)
+        c.check_array(item, descriptor, arrays, j, flags)
     rows, columns, grain = (c.load("i64", scalars, i) for i in range(3))
     c.unlocked(
         descriptor,
@@ -278,7 +283,7 @@ def _rows() -> tuple[Code, str]:
         *(f"i64 {rows}", f"i64 {grain}"),
     )
     c.end()
-    return c, c.function("launch.rows", _BUILTIN, "ptr")
+    return c, c.function(name, _BUILTIN, "ptr")
 
 
 def _run_table() -> list[tuple[Code, str]]:
@@ -522,7 +527,9 @@ def _strided() -> tuple[Code, str]:
 def _text(builtins: bool) -> str:
     parts = [*_run(), *_run_table(), *_run_strided()]
     if builtins:
-        parts += [_contiguous(), _table(), _strided(), _rows()]
+        parts += [_contiguous(), _table(), _strided()]
+        parts.append(_rows("launch.rows", native.C_CONTIGUOUS | native.ALIGNED))
+        parts.append(_rows("launch.units", native.ALIGNED))
     declarations: dict[str, str] = {}
     for code, _ in parts:
         declarations |= code.declarations
@@ -543,6 +550,10 @@ def launcher() -> Launcher:
     if builtins:
         imports |= native.symbols()
     plain = ["launch.run", "launch.run_table", "launch.run_strided"]
-    names = ["launch.contiguous", "launch.table", "launch.strided", "launch.rows"] if builtins else []
+    names = (
+        ["launch.contiguous", "launch.table", "launch.strided", "launch.rows", "launch.units"]
+        if builtins
+        else []
+    )
     library = engine.build(_text(builtins), plain + names, imports)
-    return Launcher(*(library[n] for n in names) if names else (0, 0, 0, 0), *(library[n] for n in plain))
+    return Launcher(*(library[n] for n in names) if names else (0, 0, 0, 0, 0), *(library[n] for n in plain))

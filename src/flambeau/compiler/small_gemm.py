@@ -24,8 +24,8 @@ _PARAMETERS = "ptr %a, ptr %b, ptr %o, i64 %m, i64 %n, i64 %k, i64 %arow, i64 %a
 def write_product(name: str) -> str:
     """LLVM assembly of a function ``small``, o = a b for matrices of the dtype `name`.
 
-    Its parameters are pointers, the sizes (m, k) @ (k, n), and distances in bytes between the rows and columns
-    of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous.
+    Its parameters are pointers, the sizes (m, k) @ (k, n), and distances in bytes between the rows and
+    columns of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous.
     """
     host, kind = engine.host(), storage(name)
     k = Dialect(host, host.vector_bits // kind.compute.bits)
