@@ -5,8 +5,8 @@ that is the first item of the function's `self`; whatever it does not handle it 
 Python callable that is the second item, which raises the exception.
 
 `contiguous(outs..., ins..., scalars...)` runs over arrays of one size, `table` over lists of such arrays,
-`strided` over what a `flambeau.compiler.broadcast` plan describes, `rows` over the rows of matrices; `units` is
-`rows` for arrays of any strides.
+`strided` over what a `flambeau.compiler.broadcast` plan describes, `rows` over the rows of matrices; `units`
+is `rows` for arrays of any strides.
 """
 
 from __future__ import annotations
