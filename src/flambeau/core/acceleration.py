@@ -13,6 +13,7 @@ import numpy as np
 from ..runtime import pool
 
 BIG = 1 << 20  # bytes of a result from which a kernel (and recycled memory) is worth it
+HEAVY = 1 << 16  # the same for operations that NumPy is slow at
 LOADING = 0.12  # seconds to load LLVM and make the first kernels
 SECONDS_PER_BYTE = 1.5e-10  # what a kernel saves against NumPy, a cautious figure
 
@@ -21,6 +22,7 @@ NAMES = frozenset(
     "add sub mul div neg exp expm1 log log1p sin cos tanh sigmoid sqrt rsqrt reciprocal square abs maximum minimum erf "
     "lt le gt ge eq ne where relu silu gelu".split()
 )
+SLOW_IN_NUMPY = frozenset("where exp expm1 log log1p sin cos tanh sigmoid erf gelu silu".split())
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 BOOL = np.dtype(np.bool_)
 
@@ -37,6 +39,14 @@ _kernels: dict[Any, Any] = {}
 def offer(factory: Callable[[], Callable[..., Any]]) -> None:
     """Use ``factory()(body, in_dtypes, out_dtypes, n_scalars)`` to make kernels, once that pays."""
     _State.factory = factory
+
+
+def wanted(op_of: list[Any], nbytes: int) -> bool:
+    """Whether an operation on arrays of this size should ask for a kernel."""
+    if not op_of:
+        return False
+    name = op_of[0].name
+    return name in NAMES and (nbytes >= BIG or name in SLOW_IN_NUMPY)
 
 
 def run(op: Any, xs: tuple[Any, ...]) -> Any:

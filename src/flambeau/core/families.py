@@ -22,6 +22,7 @@ from .tape import helpers
 from .tensor import Tensor, wrap
 
 BIG = acceleration.BIG
+HEAVY = acceleration.HEAVY
 
 
 # ---------------------------------------------------------------------------------------- axis parameters and shifts
@@ -268,7 +269,7 @@ def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
 
     def run(*xs: Any, **params: Any) -> Any:
         for x in xs:
-            if type(x) is np.ndarray and x.nbytes >= BIG and not params and op_of and op_of[0].name in acceleration.NAMES:
+            if type(x) is np.ndarray and x.nbytes >= HEAVY and not params and acceleration.wanted(op_of, x.nbytes):
                 r = acceleration.run(op_of[0], xs)
                 if r is not None:
                     return r

@@ -8,10 +8,10 @@ import numpy as np
 
 from ..core import families as fam
 from ..core.families import multilinear_op
-from ..core.op import bind
+from ..core.op import Op, bind
 from ..core.tensor import Tensor
 from ..runtime import pool
-from .base import permute_op, reshape
+from .base import permute_op, reshape, sum_op
 from .pointwise import conj
 
 
@@ -51,3 +51,57 @@ def _batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict
 
 
 matmul_op = multilinear_op("matmul", _matmul, (_vjp_a, _vjp_b), _batch, grad_name="MmBackward0")
+
+
+def _linear(x: Any, w: Any, *b: Any) -> Any:
+    y = _matmul(x, w.T)
+    if b:
+        np.add(y, b[0], out=y)
+    return y
+
+
+def _transposed(x: Tensor) -> Tensor:
+    return permute_op(x, dims=(1, 0))  # type: ignore[no-any-return]
+
+
+def _linear_vjp(g: Tensor, inputs: Any, needs: Any) -> Any:
+    x, w = inputs[:2]
+    gx = matmul_op(g, conj(w)) if needs[0] else None
+    gw = matmul_op(_transposed(g), conj(x)) if needs[1] else None  # in the weight's own layout: no copy into .grad
+    if len(needs) == 2:
+        return [gx, gw]
+    return [gx, gw, sum_op(g, dims=(0,)) if needs[2] else None]
+
+
+def _linear_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+    parts = []
+    if ts[0] is not None:
+        parts.append(bind(linear_op, (ts[0], xs[1]), {}))
+    if ts[1] is not None:
+        parts.append(bind(linear_op, (xs[0], ts[1]), {}))
+    if len(ts) > 2 and ts[2] is not None:
+        parts.append(fam.expand(ts[2], tuple(y._a.shape)))
+    total = parts[0]
+    for p in parts[1:]:
+        total = total + p
+    return total
+
+
+def _linear_batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict[str, Any]) -> Any:
+    x, w = args[:2]
+    if batched[0] and not any(batched[1:]):  # one large product
+        s = x._a.shape
+        y = bind(linear_op, (reshape(x, (s[0] * s[1], s[2])), *args[1:]), {})
+        return reshape(y, (s[0], s[1], w._a.shape[0])), True
+    x, w = fam.batch_to_front(args[:2], batched[:2], size)
+    y = bind(matmul_op, (x, permute_op(w, dims=(0, 2, 1))), {})
+    if len(args) > 2:
+        b = args[2]
+        y = y + (reshape(b, (size, 1, b._a.shape[1])) if batched[2] else b)
+    return y, True
+
+
+# x (n, in), w (out, in), b (out): the layer of every network, with its gradients in the parameters' layouts.
+linear_op = Op(
+    "linear", "multilinear", _linear, ("x", "w", "b"), vjp=_linear_vjp, jvp=_linear_jvp, batch=_linear_batch, grad_name="AddmmBackward0"
+)

@@ -11,8 +11,7 @@ from ...core.public import FUNCTIONS, convert
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
-from ...prims.base import permute_op
-from ...prims.contract import matmul_op
+from ...prims.contract import linear_op
 from ...prims.indexing import index_get_op, index_put_op
 from ...prims.pointwise import where_op
 from ...runtime import dtypes
@@ -41,9 +40,12 @@ def linear(input: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tens
     if input._a.dtype != weight._a.dtype:
         raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {dtype_of(input)} and {dtype_of(weight)}")
     x = input if len(s) == 2 else base.reshape(input, (math.prod(s[:-1]), s[-1]))
-    y = matmul_op(x, permute_op(weight, dims=(1, 0)))
-    if bias is not None:
-        y = y + bias
+    if bias is None:
+        y = linear_op(x, weight)
+    elif bias._a.dtype == weight._a.dtype and tuple(bias._a.shape) == (w[0],):
+        y = linear_op(x, weight, bias)
+    else:
+        y = linear_op(x, weight) + bias
     return y if len(s) == 2 else base.reshape(y, (*s[:-1], w[0]))
 
 
