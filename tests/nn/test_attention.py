@@ -63,7 +63,12 @@ def test_masks():
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"batch_first": True, "norm_first": True}, {"activation": "gelu", "bias": False}, {"dropout": 0.0}],
+    [
+        {},
+        {"batch_first": True, "norm_first": True, "dropout": 0.0},
+        {"activation": "gelu", "bias": False},
+        {"dropout": 0.0},
+    ],
     ids=str,
 )
 def test_transformer(settings):

@@ -107,7 +107,7 @@ class PackedSequence(_Packed):
     @property
     def is_cuda(self) -> bool:
         """Whether the data is on a GPU."""
-        return self.data.device.type == "cuda"
+        return bool(self.data.device.type == "cuda")
 
     def is_pinned(self) -> bool:
         """Whether the data is in pinned memory."""

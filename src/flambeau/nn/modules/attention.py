@@ -126,7 +126,7 @@ class MultiheadAttention(Module):
             k = q if key is query else key.transpose(1, 0)
             v = k if value is key else value.transpose(1, 0)
             query, key, value = q, k, v
-        separate = {}
+        separate: dict[str, Any] = {}
         if not self._qkv_same_embed_dim:
             separate = {
                 "use_separate_proj_weight": True,

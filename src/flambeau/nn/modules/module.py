@@ -89,7 +89,7 @@ def _no_forward(self: Module, *args: Any, **kwargs: Any) -> Any:
 
 
 def _is_number_like(t: Tensor) -> bool:
-    return t.is_floating_point() or t.is_complex()
+    return bool(t.is_floating_point() or t.is_complex())
 
 
 class Module(HookMethods, StateMethods):

@@ -14,20 +14,20 @@ from ...core.tensor import Tensor
 from .. import functional as F
 
 State = tuple[Any, ...]  # of tensors
-Cell = Callable[[Tensor, State, Sequence[Any]], State]
+Cell = Callable[[Any, State, Sequence[Any]], State]
 
 
-def rnn_tanh_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:
+def rnn_tanh_cell(gates: Any, state: State, weights: Sequence[Any]) -> State:
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
     return (ops.tanh(gates + F.linear(state[0], weights[0], weights[1])),)
 
 
-def rnn_relu_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:
+def rnn_relu_cell(gates: Any, state: State, weights: Sequence[Any]) -> State:
     """h' = relu(W_ih x + b_ih + W_hh h + b_hh)."""
     return (F.relu(gates + F.linear(state[0], weights[0], weights[1])),)
 
 
-def lstm_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:
+def lstm_cell(gates: Any, state: State, weights: Sequence[Any]) -> State:
     """i, f, g, o = gates; c' = σ(f) c + σ(i) tanh(g); h' = σ(o) tanh(c'), times weight_hr if given."""
     h, c = state
     i, f, g, o = (gates + F.linear(h, weights[0], weights[1])).chunk(4, -1)
@@ -36,7 +36,7 @@ def lstm_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:
     return (h if weights[2] is None else F.linear(h, weights[2])), c
 
 
-def gru_cell(gates: Tensor, state: State, weights: Sequence[Any]) -> State:
+def gru_cell(gates: Any, state: State, weights: Sequence[Any]) -> State:
     """r, z, n = gates; n = tanh(n_x + σ(r) n_h); h' = (1 - σ(z)) n + σ(z) h."""
     h = state[0]
     r_x, z_x, n_x = gates.chunk(3, -1)

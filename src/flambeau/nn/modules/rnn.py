@@ -426,7 +426,7 @@ class RNNCell(RNNCellBase):
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        return self._step("RNN_" + self.nonlinearity.upper(), input, None if hx is None else (hx,))[0]
+        return self._step("RNN_" + self.nonlinearity.upper(), input, None if hx is None else (hx,))[0]  # type: ignore[no-any-return]
 
 
 class LSTMCell(RNNCellBase):
@@ -466,4 +466,4 @@ class GRUCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        return self._step("GRU", input, None if hx is None else (hx,))[0]
+        return self._step("GRU", input, None if hx is None else (hx,))[0]  # type: ignore[no-any-return]
