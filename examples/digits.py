@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import graph_picture
 import pictures
 from sklearn.datasets import load_digits
 
@@ -178,7 +179,7 @@ def main() -> None:
         pictures.draw_mistakes(
             images[:, 0].numpy(), labels.numpy(), probabilities.numpy(), options.output / "misclassified.png"
         ),
-        pictures.draw_graph(loss, dict(model.named_parameters()), options.output / "graph.png"),
+        graph_picture.draw(loss, dict(model.named_parameters()), options.output / "graph.png"),
     ]
 
     wrong = round((1 - accuracy) * len(held_out))

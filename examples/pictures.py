@@ -1,8 +1,7 @@
-"""The pictures of the digits example, drawn with matplotlib from NumPy arrays and graph nodes."""
+"""The pictures of the digits example, drawn with matplotlib from NumPy arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,8 @@ matplotlib.use("Agg")  # files only: no display is needed
 
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch  # noqa: E402
-from matplotlib.path import Path as Path2D  # noqa: E402
 
-BLUE, ORANGE, GREEN, GREY = "#2f6db3", "#d9722b", "#3f8f5b", "#6b7280"
+BLUE, ORANGE, GREY = "#2f6db3", "#d9722b", "#6b7280"
 
 
 @dataclass
@@ -148,121 +144,3 @@ def draw_digits(figure: Any, title: str, chosen: list[int], images: np.ndarray, 
         axes.set_title(captions[i], fontsize=9, color=ORANGE if "read as" in captions[i] else GREY)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_color("#d5d8de")
-
-
-@dataclass
-class GraphNode:
-    """A node of the autograd graph as it is drawn."""
-
-    label: str
-    colour: str
-    parameter: bool
-    depth: int = 0
-    x: float = 0.0
-    children: list[int] = field(default_factory=list)
-
-
-def walk_graph(loss: Any, parameters: Mapping[str, Any]) -> list[GraphNode]:
-    """The nodes that the loss depends on, its own first, each after all nodes that lead to it."""
-    names = {id(tensor): name for name, tensor in parameters.items()}
-    order: list[Any] = []
-    seen: set[Any] = set()
-    stack = [(loss.grad_fn, False)]
-    while stack:  # depth first, without recursion: graphs can be deep
-        node, finished = stack.pop()
-        if finished:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            stack.extend((child, False) for child, _ in node.next_functions if child is not None)
-    order.reverse()
-    index = {node: i for i, node in enumerate(order)}
-
-    nodes = []
-    for node in order:
-        tensor = getattr(node, "variable", None)
-        if tensor is None:
-            drawn = GraphNode(node.name(), BLUE, False)
-        else:
-            name = names.get(id(tensor), "leaf")
-            drawn = GraphNode(f"{name}\n{' x '.join(map(str, tensor.shape))}", GREEN, True)
-        drawn.children = list(dict.fromkeys(index[c] for c, _ in node.next_functions if c is not None))
-        nodes.append(drawn)
-    return nodes
-
-
-def lay_out(nodes: list[GraphNode]) -> None:
-    """Depth is the longest way from the loss; the deepest branch below a node goes straight down."""
-    height = [0] * len(nodes)
-    for i in reversed(range(len(nodes))):
-        height[i] = 1 + max((height[c] for c in nodes[i].children), default=-1)
-    above: list[list[float]] = [[] for _ in nodes]
-    for node in nodes:
-        for child in node.children:
-            nodes[child].depth = max(nodes[child].depth, node.depth + 1)
-    taken: dict[int, set[int]] = {}
-    for i, node in enumerate(nodes):
-        wanted = round(min(above[i], default=0.0))
-        used = taken.setdefault(node.depth, set())
-        while wanted in used:
-            wanted += 1
-        used.add(wanted)
-        node.x = wanted
-        # A straight line for what goes deepest; parameters to the right of it.
-        for offset, child in enumerate(sorted(node.children, key=lambda c: -height[c])):
-            above[child].append(node.x + offset)
-
-
-def draw_graph(loss: Any, parameters: Mapping[str, Any], path: Path) -> Path:
-    """The graph that ``loss.backward()`` walks, from the loss at the top to the parameters."""
-    nodes = walk_graph(loss, parameters)
-    lay_out(nodes)
-    wide, high = 2.8, 1.0
-    columns = 1 + max(round(node.x) for node in nodes)
-    rows = 1 + max(node.depth for node in nodes)
-    figure, axes = plt.subplots(figsize=(wide * columns * 0.85 + 0.5, high * (rows + 1.2) * 0.8))
-    for node in nodes:
-        for child in node.children:
-            draw_edge(axes, node, nodes[child], wide, high)
-    for node in nodes:
-        x, y = node.x * wide, -node.depth * high
-        box = FancyBboxPatch(
-            (x - 1.2, y - 0.25),
-            2.4,
-            0.5,
-            boxstyle="round,pad=0.02,rounding_size=0.12",
-            facecolor="white" if node.parameter else node.colour,
-            edgecolor=node.colour,
-            lw=1.4,
-        )
-        axes.add_patch(box)
-        size = 8.5 * min(1.0, 25 / max(map(len, node.label.splitlines())))
-        colour = node.colour if node.parameter else "white"
-        axes.text(x, y, node.label, ha="center", va="center", fontsize=size, color=colour)
-    axes.text(
-        0, 0.62 * high, f"loss = {loss.item():.4f}", ha="center", va="center", fontsize=10, fontweight="bold"
-    )
-    axes.set(xlim=(-1.4, (columns - 1) * wide + 1.4), ylim=(-(rows - 1) * high - 0.5, high))
-    axes.set_title("The graph of one training step, in the order of the backward pass", fontsize=11)
-    axes.set_axis_off()
-    return save(figure, path)
-
-
-def draw_edge(axes: Axes, start: GraphNode, end: GraphNode, wide: float, high: float) -> None:
-    """An arrow down to a box of the next row; along the side of the boxes between where it skips rows."""
-    x0, y0 = start.x * wide, -start.depth * high - 0.27
-    x1, y1 = end.x * wide, -end.depth * high + 0.27
-    corners = [(x0, y0), (x1, y1)]
-    first, last = -(start.depth + 0.5) * high, -(end.depth - 0.5) * high  # half-way between two rows
-    if end.depth > start.depth + 1:
-        first, last = first + 0.1 * high, last - 0.1 * high  # beside the lines that go to the next row
-        aside = max(x0, x1) - wide / 2 if x0 != x1 else x0 + wide / 2
-        corners[1:1] = [(x0, first), (aside, first), (aside, last), (x1, last)]
-    elif x0 != x1:
-        corners[1:1] = [(x0, first), (x1, first)]
-    axes.add_patch(
-        FancyArrowPatch(
-            path=Path2D(corners), arrowstyle="-|>", mutation_scale=9, color=GREY, lw=1.0, zorder=0
-        )
-    )
