@@ -233,7 +233,7 @@ class Tensors:
         return a.clone()  # type: ignore[no-any-return]
 
     def neg(self, a: Tensor) -> Tensor:
-        return -a  # type: ignore[no-any-return, operator]
+        return -a  # type: ignore[no-any-return]
 
     def abs(self, a: Tensor) -> Tensor:
         return abs(a)  # type: ignore[no-any-return]
@@ -251,8 +251,8 @@ class Tensors:
         return a + (b if alpha is None else _fixed(b) * alpha)  # type: ignore[no-any-return]
 
     def choose(self, a: Tensor, positive: Any, negative: Any, otherwise: Any) -> Tensor:
-        below = where(a < 0, negative, otherwise)  # type: ignore[operator]
-        return where(a > 0, positive, below)  # type: ignore[no-any-return, operator]
+        below = where(a < 0, negative, otherwise)
+        return where(a > 0, positive, below)  # type: ignore[no-any-return]
 
     def copy_(self, a: Tensor, b: Tensor) -> None:
         a.copy_(b)

@@ -40,7 +40,7 @@ def _at_once(dataset: Any, indices: list[Any]) -> list[Any] | None:
         dataset = dataset.dataset
     if type(dataset) is not TensorDataset or not all(type(i) is int for i in indices) or not indices:
         return None
-    return [t[indices] for t in dataset.tensors]  # type: ignore[index]
+    return [t[indices] for t in dataset.tensors]
 
 
 class IterableFetcher:

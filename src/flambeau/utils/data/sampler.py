@@ -32,7 +32,8 @@ def _check_count(name: str, value: Any) -> None:
 
 
 class Sampler(Generic[T_co]):
-    """Base class of samplers: subclasses define ``__iter__``, over indices or lists of them, and ``__len__``."""
+    """Base class of samplers: subclasses define ``__iter__``, over indices or lists of them, and
+    ``__len__``."""
 
     def __iter__(self) -> Iterator[T_co]:
         raise NotImplementedError
@@ -64,7 +65,7 @@ class RandomSampler(Sampler[int]):
     >>> import flambeau as torch
     >>> g = torch.Generator().manual_seed(0)
     >>> list(torch.utils.data.RandomSampler(range(5), generator=g))
-    [4, 1, 2, 0, 3]
+    [4, 0, 1, 3, 2]
     """
 
     data_source: Sized
