@@ -30,6 +30,7 @@ class Box:
     row: int = 0
     column: int = 0
     top: float = 0.0
+    row_bottom: float = 0.0  # of the tallest box in the row
 
     @property
     def bottom(self) -> float:
@@ -107,7 +108,10 @@ def lay_out(boxes: list[Box]) -> None:
     for members in rows:
         for i in members:
             boxes[i].top = top
-        top = min(boxes[i].bottom for i in members) - GAP
+        lowest = min(boxes[i].bottom for i in members)
+        for i in members:
+            boxes[i].row_bottom = lowest
+        top = lowest - GAP
 
 
 def draw(loss: Any, parameters: Mapping[str, Any], path: Path) -> Path:
@@ -162,7 +166,7 @@ def draw_arrow(axes: Axes, start: Box, end: Box, lanes: Counter[int]) -> None:
         left = min(start.column, end.column)
         lane = left * WIDE + BOX / 2 + 0.08 + 0.08 * (lanes[left] % 4)
         lanes[left] += 1
-        leaves = start.bottom - 0.2 * GAP
+        leaves, arrives = start.row_bottom - 0.2 * GAP, end.top + 0.7 * GAP
         corners[1:1] = [(x0, leaves), (lane, leaves), (lane, arrives), (x1, arrives)]
     elif x0 != x1:
         corners[1:1] = [(x0, arrives), (x1, arrives)]
