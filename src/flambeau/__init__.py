@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import warnings as _warnings
+from typing import Any
 
 # NumPy warns about 1/0 and the like; PyTorch does not.  Only calls made from our own modules are silenced.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"flambeau(\.|$)")
 
 from . import autograd, func, ops, random, special  # noqa: E402
+from .autograd import (  # noqa: E402
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from .compile_api import compile  # noqa: E402
 from .core import acceleration as _acceleration  # noqa: E402
 from .core import public as _public  # noqa: E402
+from .core.public import can_cast  # noqa: E402
 from .core.state import defaults as _defaults  # noqa: E402
 from .core.tensor import Tensor  # noqa: E402
+from .func import vmap  # noqa: E402
+from .ops.random import Generator, default_generator  # noqa: E402
 from .runtime import dtypes as _dtypes  # noqa: E402
 from .runtime import native_draws as _native_draws  # noqa: E402
 from .runtime.dtypes import dtype, finfo, iinfo, promote_types  # noqa: E402
@@ -31,18 +44,6 @@ from .tensor import indexing as _indexing  # noqa: E402
 from .tensor import methods as _methods  # noqa: E402
 from .tensor import representation as _representation  # noqa: E402
 from .tensor.printing import set_printoptions  # noqa: E402
-from .autograd import (  # noqa: E402
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    is_inference_mode_enabled,
-    no_grad,
-    set_grad_enabled,
-)
-from .compile_api import compile  # noqa: E402
-from .core.public import can_cast  # noqa: E402
-from .func import vmap  # noqa: E402
-from .ops.random import Generator, default_generator  # noqa: E402
 
 __version__ = "0.1.0"
 
@@ -55,19 +56,19 @@ for _name, _fn in _public.FUNCTIONS.items():
         globals()[_name] = _fn
 
 
-def _random_kernels() -> object:
+def _random_kernels() -> Any:
     from .compiler.random_kernels import load
 
     return load()
 
 
-def _pointwise_kernels() -> object:
+def _pointwise_kernels() -> Any:
     from .compiler.pointwise import pointwise_kernel
 
     return pointwise_kernel
 
 
-_acceleration.offer(_pointwise_kernels)  # type: ignore[arg-type]  # for large elementwise results, when it pays
+_acceleration.offer(_pointwise_kernels)  # for large elementwise results, when it pays
 _native_draws.offer(_random_kernels)  # generated code for long draws, loaded when it pays
 
 
@@ -93,7 +94,10 @@ def is_tensor(obj: object) -> bool:
 
 # Sub-packages load when first asked for: importing flambeau itself stays cheap.
 _LAZY = {
-    **{n: f"flambeau.{n}" for n in ("nn", "optim", "utils", "serialization", "compiler", "linalg", "fft", "signal")},
+    **{
+        n: f"flambeau.{n}"
+        for n in ("nn", "optim", "utils", "serialization", "compiler", "linalg", "fft", "signal")
+    },
     **{n: f"flambeau.{n}" for n in ("cuda", "cpu", "backends", "version")},
 }
 _LAZY_NAMES = {"save": "serialization", "load": "serialization"}
@@ -114,13 +118,17 @@ def __getattr__(name: str) -> object:
     elif name in _LAZY_NAMES:
         value = getattr(importlib.import_module(f"flambeau.{_LAZY_NAMES[name]}"), name)
         globals()[name] = value
-        return value  # type: ignore[no-any-return]
-    if not name.startswith("_"):  # functions that also live here are defined with nn's: loading it registers them
+        return value
+    if not name.startswith(
+        "_"
+    ):  # functions that also live here are defined with nn's: loading it registers them
         importlib.import_module("flambeau.nn.functional")
         if name in _public.FUNCTIONS:
             globals()[name] = _public.FUNCTIONS[name]
             return _public.FUNCTIONS[name]
-    raise AttributeError(f"module 'flambeau' has no attribute {name!r} (what is absent, and why: docs/compatibility.md)")
+    raise AttributeError(
+        f"module 'flambeau' has no attribute {name!r} (what is absent, and why: docs/compatibility.md)"
+    )
 
 
 def __dir__() -> list[str]:

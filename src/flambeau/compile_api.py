@@ -9,20 +9,21 @@ take this function's place without changing what it returns.
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 BACKENDS = ("flambeau", "inductor", "eager", "aot_eager")
 
 
 def compile(
-    model: Optional[Callable[..., Any]] = None,
+    model: Callable[..., Any] | None = None,
     *,
     fullgraph: bool = False,
-    dynamic: Optional[bool] = None,
+    dynamic: bool | None = None,
     backend: Any = "inductor",
-    mode: Optional[str] = None,
-    options: Optional[dict[str, Any]] = None,
+    mode: str | None = None,
+    options: dict[str, Any] | None = None,
     disable: bool = False,
 ) -> Any:
     """A callable with the results of `model` (a function or module), for use in its place; also a decorator.
@@ -38,14 +39,22 @@ def compile(
     tensor([3., 3.])
     """
     if mode is not None and options is not None:
-        raise RuntimeError("Either mode or options can be specified, but both can't be specified at the same time.")
+        raise RuntimeError(
+            "Either mode or options can be specified, but both can't be specified at the same time."
+        )
     if mode not in MODES:
         raise RuntimeError(f"Unrecognized mode={mode}, should be one of: {', '.join(map(str, MODES[1:]))}")
     if isinstance(backend, str) and backend not in BACKENDS:
         raise RuntimeError(f"Invalid backend: '{backend}': flambeau has {', '.join(BACKENDS)}")
     if model is None:
         return functools.partial(
-            compile, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode, options=options, disable=disable
+            compile,
+            fullgraph=fullgraph,
+            dynamic=dynamic,
+            backend=backend,
+            mode=mode,
+            options=options,
+            disable=disable,
         )
     if not callable(model):
         raise TypeError(f"compile() takes a function or a module, not {type(model).__name__}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,12 @@ class _Settings:
             raise
         if self.check_nan:
             for i, x in enumerate(grads):
-                if x is not None and isinstance(x._a, np.ndarray) and x._a.dtype.kind in "fcV" and np.isnan(x._a).any():
+                if (
+                    x is not None
+                    and isinstance(x._a, np.ndarray)
+                    and x._a.dtype.kind in "fcV"
+                    and np.isnan(x._a).any()
+                ):
                     self._explain(node)
                     raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
         return grads
@@ -46,7 +51,9 @@ class _Settings:
             return
         lines = "".join(traceback.format_list(created))
         warnings.warn(
-            f"Error detected in {node.name()}. Traceback of forward call that caused the error:\n{lines}", UserWarning, stacklevel=6
+            f"Error detected in {node.name()}. Traceback of forward call that caused the error:\n{lines}",
+            UserWarning,
+            stacklevel=6,
         )
 
 
@@ -54,7 +61,7 @@ class set_detect_anomaly:
     """Turn anomaly detection on or off; as a context manager, for the block."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self.prev: Optional[_Settings] = tls.anomaly
+        self.prev: _Settings | None = tls.anomaly
         tls.anomaly = _Settings(check_nan) if mode else None
         tls.refresh()
 

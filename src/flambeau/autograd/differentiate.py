@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Any, Union
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
     return g if g._a.dtype == t._a.dtype else convert_to(g, t._a.dtype)
 
 
-def _level(outputs: Sequence[Tensor]) -> Optional[Interpreter]:
+def _level(outputs: Sequence[Tensor]) -> Interpreter | None:
     """The functional tape, if any, on which the outputs were recorded."""
     for t in outputs:
         a = t._a
@@ -77,7 +78,7 @@ def _run(
     *,
     keep_graph: bool,
     create_graph: bool,
-    targets: Optional[Sequence[BaseNode]],
+    targets: Sequence[BaseNode] | None,
     accumulate: bool,
 ) -> dict[BaseNode, Tensor]:
     roots = []
@@ -109,7 +110,7 @@ def _run(
 def backward(
     tensors: TensorOrTensors,
     grad_tensors: Any = None,
-    retain_graph: Optional[bool] = None,
+    retain_graph: bool | None = None,
     create_graph: bool = False,
     grad_variables: Any = None,
     inputs: Any = None,
@@ -131,7 +132,9 @@ def backward(
     outputs = _as_tuple(tensors, "tensors")
     if grad_variables is not None:
         if grad_tensors is not None:
-            raise RuntimeError("grad_tensors and grad_variables (deprecated) were both given; give grad_tensors")
+            raise RuntimeError(
+                "grad_tensors and grad_variables (deprecated) were both given; give grad_tensors"
+            )
         grad_tensors = grad_variables
     seeds = (None,) * len(outputs) if grad_tensors is None else _as_tuple(grad_tensors, "grad_tensors")
     if len(seeds) != len(outputs):
@@ -161,10 +164,10 @@ def grad(
     outputs: TensorOrTensors,
     inputs: TensorOrTensors,
     grad_outputs: Any = None,
-    retain_graph: Optional[bool] = None,
+    retain_graph: bool | None = None,
     create_graph: bool = False,
     only_inputs: bool = True,
-    allow_unused: Optional[bool] = None,
+    allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
@@ -185,7 +188,9 @@ def grad(
     outs = _as_tuple(outputs, "outputs")
     ins = _as_tuple(inputs, "inputs")
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: False."
+        )
     unused_ok = materialize_grads if allow_unused is None else allow_unused
     seeds = (None,) * len(outs) if grad_outputs is None else _as_tuple(grad_outputs, "grad_outputs")
     if len(seeds) != len(outs):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..core import inplace
 from ..core.interpreters import JVP, Batched, Dual, Tape, Taped, VMap
 from ..core.pytree import tree_map
 from ..core.state import tls
-from ..core.tape import BaseNode, OutNode, describe, next_seq, raise_freed
+from ..core.tape import BaseNode, OutNode, next_seq, raise_freed
 from ..core.tensor import Storage, Tensor, new_object, snapshot, storage, wrap
-from ..core.where import Place, user_place
+from ..core.where import Place, describe
 from ..prims.base import full
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
@@ -22,7 +23,7 @@ class FunctionCtx(BaseNode):
 
     def __init__(self, cls: Any) -> None:
         self._cls = cls
-        self.next: Sequence[Optional[BaseNode]] = ()
+        self.next: Sequence[BaseNode | None] = ()
         self.seq = 0
         self.extra = None
         self.n_out = 1
@@ -80,7 +81,7 @@ class FunctionCtx(BaseNode):
             return tuple(self._to_save)
         return tuple(self._unpack(*entry) for entry in self._saved)
 
-    def _unpack(self, t: Any, st: Optional[Storage], version: int, own: int, unpack: Any) -> Any:
+    def _unpack(self, t: Any, st: Storage | None, version: int, own: int, unpack: Any) -> Any:
         if t is None:
             return None
         if unpack is not None:
@@ -94,13 +95,13 @@ class FunctionCtx(BaseNode):
             )
         if own >= 0:  # an output: its history is this node
             s = snapshot(t)
-            s._node = self if not self._multiple else OutNode(self, own)  # type: ignore[assignment]
+            s._node = self if not self._multiple else OutNode(self, own)
             return s
         return t
 
     def _pack_saved(self, outputs: Sequence[Any]) -> None:
         hooks = tls.saved_hooks[-1] if tls.saved_hooks else None
-        entries = []
+        entries: list[Any] = []
         for t in self._to_save:
             if t is None:
                 entries.append((None, None, 0, -1, None))
@@ -134,10 +135,14 @@ class FunctionCtx(BaseNode):
         if len(grads) > n and all(x is None for x in grads[n:]):
             grads = grads[:n]
         if len(grads) != n:
-            raise RuntimeError(f"function {self.name()} returned an incorrect number of gradients (expected {n}, got {len(grads)})")
+            raise RuntimeError(
+                f"function {self.name()} returned an incorrect number of gradients (expected {n}, got {len(grads)})"
+            )
         for i, (x, need) in enumerate(zip(grads, self.needs_input_grad)):
             if x is not None and not isinstance(x, Tensor):
-                raise TypeError(f"expected Variable or None (got {type(x).__name__}) for gradient {i} of {self.name()}")
+                raise TypeError(
+                    f"expected Variable or None (got {type(x).__name__}) for gradient {i} of {self.name()}"
+                )
             shape = self._in_shapes[i]
             if x is not None and need and shape is not None and tuple(x._a.shape) != shape:
                 if x._a.size == 1 if hasattr(x._a, "size") else False:
@@ -196,7 +201,9 @@ def _finish(ctx: FunctionCtx, args: Sequence[Any], out: Any, recording: bool, ne
     inputs = {id(a): a for a in args if isinstance(a, Tensor)}
     for i, o in enumerate(outs):
         if isinstance(o, Tensor) and id(o) in inputs and id(o) not in dirty:
-            s = new_object(Tensor)  # an input returned as it is: a view of it, so that both can have a history
+            s = new_object(
+                Tensor
+            )  # an input returned as it is: a view of it, so that both can have a history
             s._a, s._node, s._base, s._st = o._a, None, None, storage(o)
             if id(o) in ctx._non_differentiable:
                 ctx._non_differentiable.add(id(s))
@@ -215,7 +222,7 @@ def _finish(ctx: FunctionCtx, args: Sequence[Any], out: Any, recording: bool, ne
         if not isinstance(o, Tensor) or id(o) in ctx._non_differentiable or o._a.dtype.kind not in "fcV":
             continue
         if recording:
-            o._node = (OutNode(ctx, i) if ctx._multiple else ctx)  # type: ignore[assignment]
+            o._node = OutNode(ctx, i) if ctx._multiple else ctx
             if id(o) in dirty and o._base is not None:
                 inplace.rebase(o, snapshot(o))
     if isinstance(out, (tuple, list)):
@@ -255,7 +262,8 @@ def _apply_transformed(cls: Any, args: tuple[Any, ...]) -> Any:
                 cls.setup_context(ctx, inner, out)
                 ctx._to_save = ctx._to_save_forward or ctx._to_save
                 full_tangents = [
-                    full(tuple(a._a.shape), 0, a._a.dtype) if t is None and isinstance(a, Tensor) else t for a, t in zip(inner, tangents)
+                    full(tuple(a._a.shape), 0, a._a.dtype) if t is None and isinstance(a, Tensor) else t
+                    for a, t in zip(inner, tangents)
                 ]
                 dout = cls.jvp(ctx, *full_tangents)
             ds = list(dout) if isinstance(dout, tuple) else [dout]
@@ -279,7 +287,12 @@ def _apply_transformed(cls: Any, args: tuple[Any, ...]) -> Any:
     wrapped = []
     for i, o in enumerate(outs):
         node: Any = None
-        if recording and isinstance(o, Tensor) and id(o) not in ctx._non_differentiable and o._a.dtype.kind in "fcV":
+        if (
+            recording
+            and isinstance(o, Tensor)
+            and id(o) not in ctx._non_differentiable
+            and o._a.dtype.kind in "fcV"
+        ):
             node = OutNode(ctx, i) if ctx._multiple else ctx
         wrapped.append(wrap(Taped(o, node, level)) if isinstance(o, Tensor) else o)
     return tuple(wrapped) if isinstance(out, tuple) else wrapped[0]
@@ -303,7 +316,9 @@ def _apply_vmap(cls: Any, args: tuple[Any, ...], level: VMap) -> Any:
     in_dims = tuple(0 if f else None for f in flags)
     if cls.vmap is not Function.vmap:
         if cls.generate_vmap_rule:
-            raise RuntimeError(f"You tried to vmap over {cls.__name__}, but it has both generate_vmap_rule=True and a vmap staticmethod; give only one")
+            raise RuntimeError(
+                f"You tried to vmap over {cls.__name__}, but it has both generate_vmap_rule=True and a vmap staticmethod; give only one"
+            )
         with level.lowered():
             result = cls.vmap(VmapInfo(level.size, level.randomness), in_dims, *inner)
         if not (isinstance(result, tuple) and len(result) == 2):
@@ -422,7 +437,9 @@ class Function:
     generate_vmap_rule = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise RuntimeError(f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke them on the class itself: {type(self).__name__}.apply(...)")
+        raise RuntimeError(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke them on the class itself: {type(self).__name__}.apply(...)"
+        )
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -440,11 +457,15 @@ class Function:
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
-        raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with forward mode AD.")
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        raise NotImplementedError("To use autograd.Function with vmap, you must either override the vmap staticmethod or set generate_vmap_rule=True.")
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set generate_vmap_rule=True."
+        )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -479,7 +500,7 @@ def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
         for i, o in enumerate(outs):
             if isinstance(o, Tensor):
                 s = snapshot(o)
-                s._node = _Refusal(fn.__name__)  # type: ignore[assignment]
+                s._node = _Refusal(fn.__name__)
                 outs[i] = s
         return tuple(outs) if isinstance(out, tuple) else outs[0]
 
@@ -499,7 +520,6 @@ class _Refusal(BaseNode):
         return "DelayedErrorBackward"
 
     def backward(self, g: Any) -> Any:
-        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
-
-
-_ = user_place
+        raise RuntimeError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )

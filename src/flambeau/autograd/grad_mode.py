@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any, Callable, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..core.state import tls
 
@@ -128,6 +129,9 @@ class inference_mode(_Mode):
     >>> y.is_inference()
     True
     """
+
+    mode: bool
+    prev: tuple[bool, bool]
 
     def __new__(cls, mode: Any = True) -> Any:
         self = object.__new__(cls)

@@ -7,7 +7,8 @@ The numerical Jacobian is a central difference; for complex inputs the conventio
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,9 @@ def _evaluate(fn: Callable[..., Any], inputs: Sequence[Any], keep: Sequence[int]
     return [np.array(raw(outs[i])) for i in keep]
 
 
-def _numerical(fn: Callable[..., Any], inputs: Sequence[Any], x: Tensor, keep: Sequence[int], eps: float) -> list[Any]:
+def _numerical(
+    fn: Callable[..., Any], inputs: Sequence[Any], x: Tensor, keep: Sequence[int], eps: float
+) -> list[Any]:
     """[d out_k / d x_j] for real and, if x is complex, imaginary steps: arrays (numel(x), numel(out)) each."""
     a = raw(x)
     steps = (eps, eps * 1j) if a.dtype.kind == "c" else (eps,)
@@ -74,7 +77,9 @@ def _analytical(outs: Sequence[Tensor], x: Tensor, k: int, allow_unused: bool = 
             g = grad(out, x, from_value(e.reshape(shape)), retain_graph=True, allow_unused=True)[0]
             block.append(np.zeros(x._a.size, x._a.dtype) if g is None else np.array(raw(g)).reshape(-1))
             if g is not None and tuple(g._a.shape) != tuple(x._a.shape):
-                raise GradcheckError(f"Analytical gradient has incorrect size: {list(g._a.shape)} for an input of {list(x._a.shape)}")
+                raise GradcheckError(
+                    f"Analytical gradient has incorrect size: {list(g._a.shape)} for an input of {list(x._a.shape)}"
+                )
         rows.append(np.array(block).reshape(n, x._a.size))
     return rows[0], rows[1] if len(rows) > 1 else None
 
@@ -95,7 +100,7 @@ def gradcheck(
     check_forward_ad: bool = False,
     check_backward_ad: bool = True,
     fast_mode: bool = False,
-    masked: Optional[bool] = None,
+    masked: bool | None = None,
 ) -> bool:
     """Whether the analytical gradients of `func` at `inputs` (tensors, float64) equal central differences.
 
@@ -110,7 +115,9 @@ def gradcheck(
     args = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     checked = [x for x in args if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+        )
     for x in checked:
         if x._a.dtype not in (np.float64, np.complex128):
             warnings.warn(
@@ -140,7 +147,9 @@ def gradcheck(
         return False
 
 
-def _compare_reverse(live: Sequence[Tensor], x: Tensor, k: int, numeric: Any, n: int, atol: float, rtol: float) -> None:
+def _compare_reverse(
+    live: Sequence[Tensor], x: Tensor, k: int, numeric: Any, n: int, atol: float, rtol: float
+) -> None:
     real_row, imag_row = _analytical(live, x, k)
     along_real = numeric[0]  # (numel(x), numel(out))
     if x._a.dtype.kind != "c":
@@ -153,10 +162,20 @@ def _compare_reverse(live: Sequence[Tensor], x: Tensor, k: int, numeric: Any, n:
     # gradient for cotangent v: conj-Wirtinger, Re(conj(v) dy/dx_re) + i Re(conj(v) dy/dx_im)
     _assert_close(real_row, (np.real(along_real) + 1j * np.real(along_imag)).T, n, k, atol, rtol, "")
     if imag_row is not None:
-        _assert_close(imag_row, (np.imag(along_real) + 1j * np.imag(along_imag)).T, n, k, atol, rtol, "imaginary part of ")
+        _assert_close(
+            imag_row,
+            (np.imag(along_real) + 1j * np.imag(along_imag)).T,
+            n,
+            k,
+            atol,
+            rtol,
+            "imaginary part of ",
+        )
 
 
-def _compare_forward(fn: Any, args: Any, x: Tensor, k: int, numeric: Any, n: int, atol: float, rtol: float) -> None:
+def _compare_forward(
+    fn: Any, args: Any, x: Tensor, k: int, numeric: Any, n: int, atol: float, rtol: float
+) -> None:
     from ..func import jvp
 
     at = next(i for i, a in enumerate(args) if a is x)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from ..core.state import tls
 from ..core.tape import BaseNode as Node
 from ..core.tape import LeafNode, RemovableHandle
 from ..core.tensor import Tensor, node_of
 
-__all__ = ["Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version", "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks"]
+__all__ = [
+    "Node",
+    "disable_saved_tensors_hooks",
+    "get_gradient_edge",
+    "increment_version",
+    "register_multi_grad_hook",
+    "save_on_cpu",
+    "saved_tensors_hooks",
+]
 
 
 class saved_tensors_hooks:
@@ -71,7 +80,9 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     """
     node = node_of(tensor)
     if node is None:
-        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+        raise RuntimeError(
+            "It is not possible to get the gradient edge for a Tensor that does not require gradients"
+        )
     return GradientEdge((node, 0))
 
 
@@ -108,7 +119,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None],
 
         return receive
 
-    handles = [RemovableHandle(node_of(t).extras().tensor_hooks, hook(i)) for i, t in enumerate(tensors)]  # type: ignore[union-attr]
+    handles = [RemovableHandle(node_of(t).extras().tensor_hooks, hook(i)) for i, t in enumerate(tensors)]
 
     class Handles:
         def remove(self) -> None:

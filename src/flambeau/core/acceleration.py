@@ -6,7 +6,8 @@ factory is first called when the calls seen so far would have saved as much.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +29,8 @@ BOOL = np.dtype(np.bool_)
 
 
 class _State:
-    factory: Optional[Callable[[], Callable[..., Any]]] = None
-    make: Optional[Callable[..., Any]] = None
+    factory: Callable[[], Callable[..., Any]] | None = None
+    make: Callable[..., Any] | None = None
     saving = 0.0
 
 
@@ -94,7 +95,9 @@ def _make(op: Any, xs: tuple[Any, ...], arrays: list[Any]) -> Any:
         return False
     compares = op.name in ("lt", "le", "gt", "ge", "eq", "ne")
     out = BOOL if compares else floats[0]
-    places = [i for i, x in enumerate(xs) if type(x) is np.ndarray] + [i for i, x in enumerate(xs) if type(x) is not np.ndarray]
+    places = [i for i, x in enumerate(xs) if type(x) is np.ndarray] + [
+        i for i, x in enumerate(xs) if type(x) is not np.ndarray
+    ]
     body = op.scalar
 
     def ordered(k: Any, *values: Any) -> Any:

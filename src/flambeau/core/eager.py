@@ -34,7 +34,9 @@ def complain(op: Op, args: tuple[Any, ...], params: dict[str, Any], e: Exception
     for x in args:
         raw(x)
     arrays = [raw(x) for x in args]
-    if isinstance(e, RuntimeWarning):  # floating-point warnings made errors by the user's filters: PyTorch has none
+    if isinstance(
+        e, RuntimeWarning
+    ):  # floating-point warnings made errors by the user's filters: PyTorch has none
         with np.errstate(all="ignore"):
             return op.impl(*arrays, **params)
     if isinstance(e, ValueError) and not isinstance(e, np.linalg.LinAlgError):

@@ -11,7 +11,8 @@ random        draws; batching asks the vmap level's randomness mode
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -85,11 +86,11 @@ def shape_of(x: Any) -> tuple[int, ...]:
 
 
 def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return x if x._a.shape == shape else REGISTRY["reshape"](x, shape=shape)  # type: ignore[no-any-return]
+    return x if x._a.shape == shape else REGISTRY["reshape"](x, shape=shape)
 
 
 def expand(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return x if x._a.shape == shape else REGISTRY["expand"](x, shape=shape)  # type: ignore[no-any-return]
+    return x if x._a.shape == shape else REGISTRY["expand"](x, shape=shape)
 
 
 def contiguous(x: Tensor) -> Tensor:
@@ -219,13 +220,17 @@ class _Symbol:
 
 class _Tracer:
     def __getattr__(self, name: str) -> Any:
-        ufunc = getattr(NUMPY, name) if name in ("abs", "max", "min", "round", "pow", "not_") else getattr(np, name, None)
+        ufunc = (
+            getattr(NUMPY, name)
+            if name in ("abs", "max", "min", "round", "pow", "not_")
+            else getattr(np, name, None)
+        )
         if not isinstance(ufunc, np.ufunc):
             raise AttributeError(name)
         return lambda *args: (ufunc, args)
 
 
-def single_ufunc(body: Callable[..., Any], n: int) -> Optional[np.ufunc]:
+def single_ufunc(body: Callable[..., Any], n: int) -> np.ufunc | None:
     """The ufunc that a scalar body consists of, or None when it is more than one call."""
     symbols = [_Symbol(i) for i in range(n)]
     try:
@@ -246,7 +251,9 @@ def pooled(ufunc: np.ufunc) -> Callable[..., Any]:
                 big = x.nbytes
         if not big:
             return ufunc(*xs)
-        out_dtype = ufunc.resolve_dtypes((*[x.dtype if isinstance(x, np.ndarray) else type(x) for x in xs], None))[-1]
+        out_dtype = ufunc.resolve_dtypes(
+            (*[x.dtype if isinstance(x, np.ndarray) else type(x) for x in xs], None)
+        )[-1]
         arrays = [x for x in xs if isinstance(x, np.ndarray)]
         shape = arrays[0].shape if len(arrays) == 1 else np.broadcast_shapes(*[a.shape for a in arrays])
         if not arrays[0].flags.c_contiguous:
@@ -269,7 +276,12 @@ def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
 
     def run(*xs: Any, **params: Any) -> Any:
         for x in xs:
-            if type(x) is np.ndarray and x.nbytes >= HEAVY and not params and acceleration.wanted(op_of, x.nbytes):
+            if (
+                type(x) is np.ndarray
+                and x.nbytes >= HEAVY
+                and not params
+                and acceleration.wanted(op_of, x.nbytes)
+            ):
                 r = acceleration.run(op_of[0], xs)
                 if r is not None:
                     return r
@@ -286,11 +298,11 @@ def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
 def pointwise_op(
     name: str,
     body: Callable[..., Any],
-    d: Optional[Sequence[Optional[Callable[..., Any]]]],
+    d: Sequence[Callable[..., Any] | None] | None,
     *,
-    vjp: Optional[Sequence[Optional[Callable[..., Any]]]] = None,
-    impl: Optional[Callable[..., Any]] = None,
-    grad_name: Optional[str] = None,
+    vjp: Sequence[Callable[..., Any] | None] | None = None,
+    impl: Callable[..., Any] | None = None,
+    grad_name: str | None = None,
 ) -> Op:
     """An elementwise operation.
 
@@ -405,9 +417,9 @@ def linear_op(
     impl: Callable[..., Any],
     vjp: Any,
     *,
-    name: Optional[str] = None,
-    grad_name: Optional[str] = None,
-    batch: Optional[Callable[..., Any]] = None,
+    name: str | None = None,
+    grad_name: str | None = None,
+    batch: Callable[..., Any] | None = None,
 ) -> Op:
     """Linear in all of its tensor inputs together: the jvp is the operation itself on the tangents."""
     inputs = inputs_of(impl)
@@ -446,10 +458,10 @@ def keepdims(y: Tensor, ndim: int, dims: Sequence[int]) -> Tensor:
 def reduction_op(
     impl: Callable[..., Any],
     *,
-    weight: Optional[Callable[..., Any]] = None,
+    weight: Callable[..., Any] | None = None,
     differentiable: bool = True,
-    name: Optional[str] = None,
-    grad_name: Optional[str] = None,
+    name: str | None = None,
+    grad_name: str | None = None,
 ) -> Op:
     """Reduces `dims` away: ``impl(x, *, dims: Axes)``.
 
@@ -469,7 +481,9 @@ def reduction_op(
     def jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
         t = ts[0]
         if weight is not None:
-            t = REGISTRY["mul"](t, weight(xs[0], keepdims(y, len(xs[0]._a.shape), params["dims"]), params["dims"]))
+            t = REGISTRY["mul"](
+                t, weight(xs[0], keepdims(y, len(xs[0]._a.shape), params["dims"]), params["dims"])
+            )
         return REGISTRY["sum"](t, dims=params["dims"])
 
     op = Op(
@@ -493,10 +507,10 @@ def reduction_op(
 def view_op(
     impl: Callable[..., Any],
     *,
-    inverse: Optional[Callable[..., Any]] = None,
-    adjoint: Optional[Callable[..., Any]] = None,
-    name: Optional[str] = None,
-    grad_name: Optional[str] = None,
+    inverse: Callable[..., Any] | None = None,
+    adjoint: Callable[..., Any] | None = None,
+    name: str | None = None,
+    grad_name: str | None = None,
 ) -> Op:
     """A view: ``impl(x, *, params)`` returns an array over the same memory.
 
@@ -545,7 +559,9 @@ def view_op(
 
         return jvp
 
-    op = Op(name, "view", impl, ["x"], vjp=(vjp,), jvp=lambda *a: None, batch=lambda *a: None, grad_name=grad_name)
+    op = Op(
+        name, "view", impl, ["x"], vjp=(vjp,), jvp=lambda *a: None, batch=lambda *a: None, grad_name=grad_name
+    )
     op.is_view = True
     op.jvp = both(op)
     op.batch = shifted_batch(op, shifts)
@@ -585,7 +601,7 @@ def multilinear_op(
     impl: Callable[..., Any],
     vjp: Sequence[Callable[..., Any]],
     batch: Callable[..., Any],
-    grad_name: Optional[str] = None,
+    grad_name: str | None = None,
 ) -> Op:
     """Linear in each of its inputs: matmul, convolution.  The jvp is the sum over slots."""
 
@@ -607,12 +623,12 @@ def opaque_op(
     impl: Callable[..., Any],
     vjp: Any = None,
     *,
-    name: Optional[str] = None,
-    jvp: Optional[Callable[..., Any]] = None,
-    batch: Optional[Callable[..., Any]] = None,
+    name: str | None = None,
+    jvp: Callable[..., Any] | None = None,
+    batch: Callable[..., Any] | None = None,
     n_out: int = 1,
     differentiable: bool = True,
-    grad_name: Optional[str] = None,
+    grad_name: str | None = None,
 ) -> Op:
     """A function with a given vjp (linear algebra, scans, sorts).
 
@@ -642,7 +658,9 @@ def opaque_op(
     return op
 
 
-def run_vjp(op: Op, g: Any, xs: Sequence[Any], y: Any, params: dict[str, Any], needs: tuple[bool, ...]) -> list[Any]:
+def run_vjp(
+    op: Op, g: Any, xs: Sequence[Any], y: Any, params: dict[str, Any], needs: tuple[bool, ...]
+) -> list[Any]:
     """The vjp of `op` as a plain function of tensors."""
     plan = op.plan(needs)
 

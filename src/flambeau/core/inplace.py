@@ -66,7 +66,9 @@ def write(t: Tensor, new: Tensor, opname: str) -> Tensor:
         new = helpers["convert"](new, t._a.dtype)
     tracked = tls.grad and (new._node is not None or t._node is not None)
     if tracked and new._node is None:
-        new = helpers["overwrite"](snapshot(t), new)  # the old values no longer matter: their gradient is zero
+        new = helpers["overwrite"](
+            snapshot(t), new
+        )  # the old values no longer matter: their gradient is zero
     if new._a is not t._a:
         np.copyto(t._a, new._a, casting="unsafe")
     storage(t).written(opname, 4)

@@ -7,8 +7,9 @@ when it depends on no input: that is how an in-place write knows whether its tar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Iterator, Optional
+from typing import Any
 
 from .op import Op, bind
 from .state import tls
@@ -67,7 +68,7 @@ class Dual(Value):
 
     __slots__ = ("tangent",)
 
-    def __init__(self, inner: Tensor, tangent: Optional[Tensor], interp: JVP) -> None:
+    def __init__(self, inner: Tensor, tangent: Tensor | None, interp: JVP) -> None:
         self.inner = inner
         self.tangent = tangent
         self.interp = interp
@@ -294,4 +295,16 @@ def make_metas(args: Any) -> Any:
     return tuple([meta_of(x) for x in args])
 
 
-__all__ = ["Batched", "Dual", "FuncNode", "InputNode", "Interpreter", "JVP", "Tape", "Taped", "VMap", "Value", "make_node"]
+__all__ = [
+    "Batched",
+    "Dual",
+    "FuncNode",
+    "InputNode",
+    "Interpreter",
+    "JVP",
+    "Tape",
+    "Taped",
+    "VMap",
+    "Value",
+    "make_node",
+]

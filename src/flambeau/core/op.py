@@ -14,7 +14,8 @@ No rule can read an unsaved value, and nothing is saved that no rule reads.
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from ..runtime import dtypes
 from .state import tls
@@ -94,7 +95,10 @@ class Plan:
         self.output = any(k == OUT for k, _ in kinds)
         self.metas = any(k in (META, METAS) for k, _ in kinds)
         self.rules = tuple(
-            [(i, r.fn, tuple([(k, saved.index(p) if k == IN else p) for k, p in r.sources])) for i, r in rules]
+            [
+                (i, r.fn, tuple([(k, saved.index(p) if k == IN else p) for k, p in r.sources]))
+                for i, r in rules
+            ]
         )
         self.run: Callable[..., Any] = self.first_run
 
@@ -149,7 +153,20 @@ class Op:
     """
 
     __slots__ = (
-        *("name", "family", "impl", "inputs", "vjp", "joint", "jvp", "batch", "plans", "n_out", "is_view", "put"),
+        *(
+            "name",
+            "family",
+            "impl",
+            "inputs",
+            "vjp",
+            "joint",
+            "jvp",
+            "batch",
+            "plans",
+            "n_out",
+            "is_view",
+            "put",
+        ),
         *("grad_name", "scalar", "public", "differentiable", "adjoint", "info"),
     )
 
@@ -161,16 +178,18 @@ class Op:
         inputs: Sequence[str],
         *,
         vjp: Any = None,
-        jvp: Optional[Callable[..., Any]] = None,
-        batch: Optional[Callable[..., Any]] = None,
+        jvp: Callable[..., Any] | None = None,
+        batch: Callable[..., Any] | None = None,
         n_out: int = 1,
         differentiable: bool = True,
-        grad_name: Optional[str] = None,
+        grad_name: str | None = None,
     ) -> None:
         if name in REGISTRY:
             raise ValueError(f"operation {name!r} is registered twice")
         if differentiable and vjp is None:
-            raise ValueError(f"operation {name!r} has no derivative rule: give one, or say differentiable=False")
+            raise ValueError(
+                f"operation {name!r} has no derivative rule: give one, or say differentiable=False"
+            )
         if batch is None:
             raise ValueError(f"operation {name!r} has no batching rule")
         self.name, self.family, self.impl, self.inputs = name, family, impl, tuple(inputs)
@@ -203,7 +222,9 @@ class Op:
             if self.joint is not None:
                 rules = [(-1, self.joint)]
             else:
-                rules = [(i, r) for i, r in enumerate(self.vjp) if r is not None and i < len(needs) and needs[i]]
+                rules = [
+                    (i, r) for i, r in enumerate(self.vjp) if r is not None and i < len(needs) and needs[i]
+                ]
             found = self.plans[needs] = Plan(self, needs, rules)
         return found
 
@@ -223,4 +244,4 @@ def dtype_of(t: Tensor) -> dtypes.dtype:
     return dtypes.OF_NUMPY[t._a.dtype]
 
 
-from .eager import eager  # noqa: E402  (eager execution needs Op; bind needs eager)
+from .eager import eager as eager  # noqa: E402  (eager execution needs Op; bind needs eager)

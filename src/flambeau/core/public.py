@@ -7,7 +7,8 @@ same for a composite written as an ordinary function.
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Optional, Sequence, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,10 +16,10 @@ from ..runtime import dtypes
 from ..runtime.dtypes import BOOL, COMPLEX, FLOATING, INTEGRAL, dtype
 from . import families, inplace
 from .families import BIG
-from .op import REGISTRY, Op, bind, eager, parameter_names
+from .op import REGISTRY, Op, bind, parameter_names
 from .state import NO_GRAD, RECORD, defaults, everyone, tls
-from .tape import LeafNode, Node, PlainNode, helpers, next_seq
-from .tensor import Storage, Tensor, new_object, snapshot, storage
+from .tape import Node, PlainNode, helpers, next_seq
+from .tensor import Storage, Tensor, new_object, snapshot
 from .where import user_place
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,8 +80,8 @@ def result_type(*args: Any) -> dtype:
     >>> torch.result_type(torch.tensor([1, 2], dtype=torch.int32), 1.0)
     torch.float32
     """
-    dimmed: Optional[dtype] = None
-    zero: Optional[dtype] = None
+    dimmed: dtype | None = None
+    zero: dtype | None = None
     scalar = -1
     for x in args:
         if isinstance(x, Tensor):
@@ -161,7 +162,9 @@ def store_out(out: Any, result: Any, name: str) -> Any:
         )
     src, dst = dtypes.OF_NUMPY[result._a.dtype], dtypes.OF_NUMPY[out._a.dtype]
     if not can_cast(src, dst):
-        raise RuntimeError(f"result type {src.name} can't be cast to the desired output type {dst.name} ({name})")
+        raise RuntimeError(
+            f"result type {src.name} can't be cast to the desired output type {dst.name} ({name})"
+        )
     if tuple(out._a.shape) != tuple(result._a.shape):
         helpers["resize_out"](out, tuple(result._a.shape))
     inplace.write(out, convert(result, dst), name)
@@ -184,7 +187,7 @@ def can_cast(from_: dtype, to: dtype) -> bool:
 
 def inplace_form(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
     """``name_``: the operation, written back into its first argument."""
-    op: Optional[Op] = getattr(fn, "op", None)
+    op: Op | None = getattr(fn, "op", None)
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if OVERRIDES:
@@ -194,13 +197,20 @@ def inplace_form(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
         if not tls.stack:
             inplace.check_writable(self, name)
         source = snapshot(self)
-        if tls.grad and not tls.stack and recorded(self, args) and not (op and 0 not in op.plan((True,) * len(op.inputs)).inputs):
+        if (
+            tls.grad
+            and not tls.stack
+            and recorded(self, args)
+            and not (op and 0 not in op.plan((True,) * len(op.inputs)).inputs)
+        ):
             source._a = self._a.copy()  # rules may save the old values, which are about to be overwritten
             source._st = None
         new = fn(source, *args, **kwargs)
         d, own = dtypes.OF_NUMPY[new._a.dtype], dtypes.OF_NUMPY[self._a.dtype]
         if d is not own and not can_cast(d, own):
-            raise RuntimeError(f"result type {d.name} can't be cast to the desired output type {own.name} ({name})")
+            raise RuntimeError(
+                f"result type {d.name} can't be cast to the desired output type {own.name} ({name})"
+            )
         return inplace.write(self, new, name)
 
     method.__name__ = name
@@ -219,7 +229,7 @@ def recorded(x: Tensor, args: Sequence[Any]) -> bool:
 OVERRIDES: list[type] = []
 
 
-def overridden(fn: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Optional[tuple[Any]]:
+def overridden(fn: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple[Any] | None:
     """(result,) if an argument's class takes over through __torch_function__, else None."""
     if not tls.__dict__.get("torch_function", True):
         return None
@@ -275,7 +285,7 @@ def public(
     inplace: bool = False,
     out: bool = False,
     aliases: Sequence[str] = (),
-    name: Optional[str] = None,
+    name: str | None = None,
     function: bool = True,
     grad_name: Any = None,
     half: bool = False,
@@ -386,13 +396,15 @@ def not_a_tensor(e: AttributeError, name: str) -> Exception:
 
 def check_tensor(x: Any, name: str, position: str = "input") -> None:
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name}(): argument '{position}' (position 1) must be Tensor, not {type(x).__name__}")
+        raise TypeError(
+            f"{name}(): argument '{position}' (position 1) must be Tensor, not {type(x).__name__}"
+        )
 
 
 def unary(
     name: str,
     body: Callable[..., Any],
-    d: Optional[Sequence[Optional[Callable[..., Any]]]] = None,
+    d: Sequence[Callable[..., Any] | None] | None = None,
     *,
     kind: str = FLOAT,
     vjp: Any = None,
@@ -402,7 +414,7 @@ def unary(
     function: bool = True,
     aliases: Sequence[str] = (),
     reject: str = "",
-    grad_name: Optional[str] = None,
+    grad_name: str | None = None,
     doc: str = "",
 ) -> Any:
     """Define a unary elementwise operation: function, method, in-place, out=, derivatives, batching, test row.
@@ -447,7 +459,9 @@ def unary(
         check_tensor(input, name)
         k = input._a.dtype.kind
         if reject and k in reject:
-            raise RuntimeError(f'"{name}" not implemented for {"complex" if k == "c" else "Bool"} (dtype {input.dtype})')
+            raise RuntimeError(
+                f'"{name}" not implemented for {"complex" if k == "c" else "Bool"} (dtype {input.dtype})'
+            )
         if kind == FLOAT and k in "bui":
             input = convert(input, defaults.dtype)
         result = bind(op, (input,), _NO_PARAMS)
@@ -477,8 +491,8 @@ def _saving_node(plan: Any, nexts: tuple[Any, ...], args: tuple[Any, ...], out: 
     n.next = nexts
     n.seq = next_seq()
     n.extra = n.freed = n.out_metas = n.metas = None
-    saved = []
-    stores = []
+    saved: list[Any] = []
+    stores: list[Any] = []
     for i in plan.inputs:
         x = args[i]
         if isinstance(x, Tensor):
@@ -495,7 +509,7 @@ def _saving_node(plan: Any, nexts: tuple[Any, ...], args: tuple[Any, ...], out: 
         saved.append(out._a)
         stores.append((st, 0))
     n.saved = saved
-    n.stores = stores
+    n.stores = tuple(stores)
     n.place = user_place(3)
     return n
 
@@ -510,7 +524,7 @@ def _describe(fn: Any, op: Op, name: str, doc: str, args: str) -> None:
 def binary(
     name: str,
     body: Callable[..., Any],
-    d: Optional[Sequence[Optional[Callable[..., Any]]]] = None,
+    d: Sequence[Callable[..., Any] | None] | None = None,
     *,
     kind: str = SAME,
     vjp: Any = None,
@@ -520,7 +534,7 @@ def binary(
     function: bool = True,
     aliases: Sequence[str] = (),
     reject: str = "",
-    grad_name: Optional[str] = None,
+    grad_name: str | None = None,
     doc: str = "",
     dunder: str = "",
     commutes: bool = False,
@@ -539,7 +553,9 @@ def binary(
         if out is None:
             result = method_fn(input, other)
             if result is NotImplemented:
-                raise TypeError(f"{name}(): argument 'other' must be Tensor or Number, not {type(other).__name__}")
+                raise TypeError(
+                    f"{name}(): argument 'other' must be Tensor or Number, not {type(other).__name__}"
+                )
             return result
         if OVERRIDES:
             found = overridden(fn, (input, other), {"out": out})
@@ -580,6 +596,9 @@ def _binary_fast(
     plans = {}
     if op.differentiable:
         plans = {k: op.plan(k) for k in ((True, True), (True, False), (False, True))}
+    both: Any
+    left: Any
+    right: Any
     both, left, right = (plans.get(k) for k in ((True, True), (True, False), (False, True)))
     call = ufunc if ufunc is not None else op.info["plain"]
     integers = kind != FLOAT
@@ -646,7 +665,7 @@ def _binary_fast(
                             t._st = None
                             t._base = None
                             plan = right if na is None else left if nb is None else both
-                            if plan.inputs or plan.output:  # type: ignore[union-attr]
+                            if plan.inputs or plan.output:
                                 t._node = _saving_node(plan, (na, nb), (self, other), t)
                             else:
                                 t._node = n = new_object(PlainNode)
@@ -668,14 +687,20 @@ def _binary_fast(
         return slow(self, other)
 
     def slow(self: Any, other: Any) -> Any:
-        if not isinstance(other, OPERANDS) and (not isinstance(self, Tensor) or not hasattr(other, "__index__")):
+        if not isinstance(other, OPERANDS) and (
+            not isinstance(self, Tensor) or not hasattr(other, "__index__")
+        ):
             if isinstance(self, Tensor):
                 return NotImplemented
             raise TypeError(f"{name}(): argument 'input' must be Tensor, not {type(self).__name__}")
         if not isinstance(self, Tensor) and (numbers != "both" or not isinstance(other, Tensor)):
-            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(self).__name__}")
+            raise TypeError(
+                f"{name}(): argument 'input' (position 1) must be Tensor, not {type(self).__name__}"
+            )
         if numbers == "none" and not isinstance(other, Tensor):
-            raise TypeError(f"{name}(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
+            raise TypeError(
+                f"{name}(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
+            )
         if OVERRIDES:
             found = overridden(op.public, (self, other), {})
             if found is not None:
@@ -715,4 +740,3 @@ def check_broadcast(args: Sequence[Any]) -> None:
 
 
 __all__ = [n for n in dir() if not n.startswith("_")]
-del LeafNode, eager, storage

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict, defaultdict, namedtuple
-from typing import Any, Callable, NamedTuple, Optional
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 _ = (OrderedDict, namedtuple)
 
@@ -28,7 +29,10 @@ _NODES: dict[type, tuple[Callable[[Any], tuple[list[Any], Any]], Callable[[Any, 
 
 
 def register_pytree_node(
-    cls: type, flatten_fn: Callable[[Any], tuple[list[Any], Any]], unflatten_fn: Callable[[Any, Any], Any], **_: Any
+    cls: type,
+    flatten_fn: Callable[[Any], tuple[list[Any], Any]],
+    unflatten_fn: Callable[[Any, Any], Any],
+    **_: Any,
 ) -> None:
     """Treat instances of `cls` as containers."""
     _NODES[cls] = (flatten_fn, unflatten_fn)
@@ -58,7 +62,7 @@ register_pytree_node(
 )
 
 
-def _kind(x: Any) -> Optional[Any]:
+def _kind(x: Any) -> Any | None:
     cls = type(x)
     if cls in _NODES:
         return cls

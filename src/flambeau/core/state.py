@@ -7,7 +7,6 @@ from typing import Any
 
 from ..runtime.dtypes import dtype, float32
 
-
 # SPECIAL: an interpreter, hooks, anomaly or inference mode is active and the fast paths stand aside.
 SPECIAL, RECORD, NO_GRAD = 0, 1, 2
 

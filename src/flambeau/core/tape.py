@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,26 +27,35 @@ next_seq = itertools.count().__next__  # creation order: a consumer always has a
 class Extras:
     """Hooks and retained gradients: most nodes have none."""
 
-    __slots__ = ("tensor_hooks", "pre_hooks", "hooks", "retain", "metadata", "post_accumulate", "created", "name")
+    __slots__ = (
+        "tensor_hooks",
+        "pre_hooks",
+        "hooks",
+        "retain",
+        "metadata",
+        "post_accumulate",
+        "created",
+        "name",
+    )
 
     def __init__(self) -> None:
         self.tensor_hooks: dict[int, Callable[[Tensor], Any]] = {}  # on the gradient of the node's output
         self.pre_hooks: dict[int, Callable[..., Any]] = {}  # (grad_outputs) -> replacement or None
         self.hooks: dict[int, Callable[..., Any]] = {}  # (grad_inputs, grad_outputs) -> replacement or None
         self.post_accumulate: dict[int, Callable[[Tensor], None]] = {}
-        self.retain: Optional[weakref.ref[Tensor]] = None
+        self.retain: weakref.ref[Tensor] | None = None
         self.metadata: dict[str, Any] = {}
         self.created: Any = None  # anomaly mode: the traceback of the forward call
-        self.name: Optional[str] = None
+        self.name: str | None = None
 
 
 class BaseNode:
     """What every node has; also the face that users see as ``grad_fn``."""
 
     __slots__ = ("next", "seq", "extra", "__weakref__")
-    next: Sequence[Optional[BaseNode]]
+    next: Sequence[BaseNode | None]
     seq: int
-    extra: Optional[Extras]
+    extra: Extras | None
 
     def extras(self) -> Extras:
         if self.extra is None:
@@ -56,7 +66,7 @@ class BaseNode:
         raise NotImplementedError
 
     @property
-    def next_functions(self) -> tuple[tuple[Optional[BaseNode], int], ...]:
+    def next_functions(self) -> tuple[tuple[BaseNode | None, int], ...]:
         """The nodes of the inputs, each with the number of the output used."""
         return tuple((n.parent, n.index) if type(n) is OutNode else (n, 0) for n in self.next)
 
@@ -115,7 +125,7 @@ class LeafNode(BaseNode):
         return "torch::autograd::AccumulateGrad"
 
     @property
-    def variable(self) -> Optional[Tensor]:
+    def variable(self) -> Tensor | None:
         """The leaf, or None if nobody holds it any more."""
         return self.ref()
 
@@ -150,7 +160,7 @@ class PlainNode(BaseNode):
 
     @property
     def op(self) -> Op:
-        return self.plan.op  # type: ignore[no-any-return]
+        return self.plan.op
 
     def name(self) -> str:
         return (self.extra is not None and self.extra.name) or self.plan.op.grad_name
@@ -181,7 +191,7 @@ class Node(BaseNode):
     params: dict[str, Any]
     plan: Plan
     saved: Any  # payloads (arrays, scalars, Packed) in the order of plan.inputs, then the output; None once freed
-    stores: tuple[Optional[tuple[Storage, int]], ...]  # (storage, version when saved) beside each saved payload
+    stores: tuple[tuple[Storage, int] | None, ...]  # (storage, version when saved) beside each saved payload
     metas: Any
     out_metas: Any
     place: Place  # the user's line
@@ -208,17 +218,19 @@ class Node(BaseNode):
             t._base = None
             if tls.grad:
                 inputs = self.plan.inputs
-                t._node = self.next[inputs[k]] if k < len(inputs) else self  # type: ignore[assignment]
+                t._node = self.next[inputs[k]] if k < len(inputs) else self
             else:
                 t._node = None
             return t
         if type(value) is Packed:
             t = value.unpack(value.value)
             if not isinstance(t, Tensor):
-                raise TypeError(f"the unpack hook of saved_tensors_hooks must return a Tensor, not {type(t).__name__}")
+                raise TypeError(
+                    f"the unpack hook of saved_tensors_hooks must return a Tensor, not {type(t).__name__}"
+                )
             inputs = self.plan.inputs
             copy = wrap(t._a)
-            copy._node = self.next[inputs[k]] if k < len(inputs) else self  # type: ignore[assignment]
+            copy._node = self.next[inputs[k]] if k < len(inputs) else self
             return copy
         return value
 
@@ -249,7 +261,7 @@ class Node(BaseNode):
         outs = []
         for i in range(self.op.n_out):
             t = self.unpack(first + i)
-            t._node = OutNode(self, i)  # type: ignore[assignment]
+            t._node = OutNode(self, i)
             outs.append(t)
         return tuple(outs)
 
@@ -274,7 +286,12 @@ def raise_freed(place: Place) -> None:
 
 
 def _type_name(value: Any) -> str:
-    names = {"float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "float16": "HalfTensor"}
+    names = {
+        "float32": "FloatTensor",
+        "float64": "DoubleTensor",
+        "int64": "LongTensor",
+        "float16": "HalfTensor",
+    }
     return names.get(str(getattr(value, "dtype", "")), "Tensor")
 
 
@@ -307,7 +324,7 @@ def attach(node: Node, out: Any) -> None:
         return
     for i, t in enumerate(out):
         if t._a.dtype.kind in "fcV":  # integer outputs (pivots, ranks, indices) carry no gradient
-            t._node = OutNode(node, i)  # type: ignore[assignment]
+            t._node = OutNode(node, i)
 
 
 def make_node(
@@ -409,7 +426,7 @@ def run_backward(
     roots: Sequence[tuple[BaseNode, Tensor]],
     *,
     keep_graph: bool,
-    targets: Optional[Sequence[BaseNode]] = None,
+    targets: Sequence[BaseNode] | None = None,
     accumulate: bool = True,
     create_graph: bool = False,
 ) -> dict[BaseNode, Tensor]:
@@ -435,7 +452,7 @@ def run_backward(
         else:
             pending[root] = ct
             heappush(heap, (-root.seq, root))
-    only: Optional[BaseNode] = None  # the next node when it is the only one: chains need no queue
+    only: BaseNode | None = None  # the next node when it is the only one: chains need no queue
     while heap or only is not None:
         if only is not None:
             node, only = only, None
@@ -488,7 +505,7 @@ def run_backward(
                     heappush(heap, (-only.seq, only))
                     only = None
                 heappush(heap, (-child.seq, child))
-        grads = h = old = g = None  # type: ignore[assignment]  # so that `own` can tell whether a gradient is shared
+        grads = h = old = g = None  # so that `own` can tell whether a gradient is shared
     return found
 
 

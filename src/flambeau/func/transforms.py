@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
+from typing import Any, Union
 
 from ..core.families import run_vjp
 from ..core.interpreters import JVP, Dual, InputNode, Tape, Taped
@@ -51,9 +52,13 @@ class _Tracked:
     def lower(self, x: Any) -> Any:
         return x._a.inner if self.level.owns(x) else x
 
-    def pull(self, outs: Sequence[Any], cts: Sequence[Any], keep: bool = True) -> list[Optional[Tensor]]:
+    def pull(self, outs: Sequence[Any], cts: Sequence[Any], keep: bool = True) -> list[Tensor | None]:
         """Cotangents of the inputs; runs at the level below, whose interpreters see every operation."""
-        roots = [(o._a.node, ct) for o, ct in zip(outs, cts) if self.level.owns(o) and o._a.node is not None and ct is not None]
+        roots = [
+            (o._a.node, ct)
+            for o, ct in zip(outs, cts)
+            if self.level.owns(o) and o._a.node is not None and ct is not None
+        ]
         if not roots:
             return [None] * len(self.nodes)
         found = run_backward(roots, keep_graph=keep, targets=self.nodes, accumulate=False, create_graph=True)
@@ -82,17 +87,23 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     aux = None
     if has_aux:
         if not (isinstance(out, tuple) and len(out) == 2):
-            raise RuntimeError("vjp(f, *primals): output of function f should be a tuple: (output, aux) if has_aux is True")
+            raise RuntimeError(
+                "vjp(f, *primals): output of function f should be a tuple: (output, aux) if has_aux is True"
+            )
         out, aux = out
         aux = tree_map(tracked.lower, aux)
     outs, out_spec = tree_flatten(out)
     for o in outs:
         if not isinstance(o, Tensor):
-            raise RuntimeError(f"vjp(f, *primals): Expected f to be a function that has non-empty output Tensors, got {type(o).__name__}")
+            raise RuntimeError(
+                f"vjp(f, *primals): Expected f to be a function that has non-empty output Tensors, got {type(o).__name__}"
+            )
     if not outs:
-        raise RuntimeError("vjp(f, *primals): Expected f to be a function that has non-empty output (i.e. output isn't [] or ())")
+        raise RuntimeError(
+            "vjp(f, *primals): Expected f to be a function that has non-empty output (i.e. output isn't [] or ())"
+        )
 
-    def vjp_fn(*cotangents: Any, retain_graph: bool = True, create_graph: Optional[bool] = None) -> Any:
+    def vjp_fn(*cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         given = cotangents[0] if len(cotangents) == 1 else cotangents
         cts, ct_spec = tree_flatten(given)
         if ct_spec != out_spec and len(cts) != len(outs):
@@ -119,7 +130,9 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)
 
 
-def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad_and_value(
+    func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """A function that returns (gradient, value) of a scalar function; with `has_aux` (gradient, (value, aux)).
 
     Raises: RuntimeError for outputs that are not scalar tensors.
@@ -151,11 +164,15 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
         aux = None
         if has_aux:
             if not (isinstance(out, tuple) and len(out) == 2):
-                raise RuntimeError("grad_and_value(f)(*args): output of function f should be a tuple: (output, aux) if has_aux is True")
+                raise RuntimeError(
+                    "grad_and_value(f)(*args): output of function f should be a tuple: (output, aux) if has_aux is True"
+                )
             out, aux = out
             aux = tree_map(tracked.lower, aux)
         if not isinstance(out, Tensor):
-            raise RuntimeError(f"grad_and_value(f)(*args): Expected f(*args) to return a single tensor, got {type(out).__name__}")
+            raise RuntimeError(
+                f"grad_and_value(f)(*args): Expected f(*args) to return a single tensor, got {type(out).__name__}"
+            )
         if len(out._a.shape):
             raise RuntimeError(
                 f"grad_and_value(f)(*args): Expected f(*args) to return a scalar tensor, got tensor with {len(out._a.shape)} dims. Maybe "
@@ -206,21 +223,31 @@ def jvp(
     (tensor([0.]), tensor([1.]))
     """
     if not isinstance(primals, tuple):
-        raise RuntimeError(f"jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call f(*primals), got {type(primals).__name__}")
+        raise RuntimeError(
+            f"jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call f(*primals), got {type(primals).__name__}"
+        )
     if not isinstance(tangents, tuple):
-        raise RuntimeError(f"jvp(f, primals, tangents): Expected tangents to be a tuple, got {type(tangents).__name__}")
+        raise RuntimeError(
+            f"jvp(f, primals, tangents): Expected tangents to be a tuple, got {type(tangents).__name__}"
+        )
     ps, spec = tree_flatten(primals)
     ts, t_spec = tree_flatten(tangents)
     if spec != t_spec:
-        raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to have the same python structure")
+        raise RuntimeError(
+            "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure"
+        )
     if not ps:
         raise RuntimeError("jvp(f, primals, tangents): Expected primals to be non-empty")
     _need_tensors([*ps, *ts], "jvp(f, primals, tangents)")
     for p, t in zip(ps, ts):
         if tuple(p._a.shape) != tuple(t._a.shape):
-            raise RuntimeError(f"Expected tangent of shape {list(p._a.shape)}, like its primal, but got {list(t._a.shape)}")
+            raise RuntimeError(
+                f"Expected tangent of shape {list(p._a.shape)}, like its primal, but got {list(t._a.shape)}"
+            )
         if p._a.dtype != t._a.dtype:
-            raise RuntimeError(f"Expected tangent of dtype {dtype_of(p)}, like its primal, but got {dtype_of(t)}")
+            raise RuntimeError(
+                f"Expected tangent of dtype {dtype_of(p)}, like its primal, but got {dtype_of(t)}"
+            )
     level = JVP()
     inside = [wrap(Dual(p, t, level)) for p, t in zip(ps, ts)]
     with level:
@@ -228,13 +255,17 @@ def jvp(
     aux = None
     if has_aux:
         if not (isinstance(out, tuple) and len(out) == 2):
-            raise RuntimeError("jvp(f, primals, tangents): output of function f should be a tuple: (output, aux) if has_aux is True")
+            raise RuntimeError(
+                "jvp(f, primals, tangents): output of function f should be a tuple: (output, aux) if has_aux is True"
+            )
         out, aux = out
         aux = tree_map(lambda x: x._a.inner if level.owns(x) else x, aux)
     outs, out_spec = tree_flatten(out)
     for o in outs:
         if not isinstance(o, Tensor):
-            raise RuntimeError(f"jvp(f, primals, tangents): Expected f to return Tensors only, got unsupported type {type(o).__name__}")
+            raise RuntimeError(
+                f"jvp(f, primals, tangents): Expected f to return Tensors only, got unsupported type {type(o).__name__}"
+            )
     values, tangents_out = [], []
     for o in outs:
         p = o._a.inner if level.owns(o) else o
@@ -304,7 +335,7 @@ def jacrev(
     argnums: Argnums = 0,
     *,
     has_aux: bool = False,
-    chunk_size: Optional[int] = None,
+    chunk_size: int | None = None,
     _preallocate_and_copy: bool = False,
 ) -> Callable[..., Any]:
     """The Jacobian by reverse mode: shape (*output, *input) for each pair.
@@ -327,7 +358,9 @@ def jacrev(
         outs, out_spec = tree_flatten(out)
         ins, in_spec = tree_flatten(picked)
         basis, total = _basis(outs)
-        rows = vmap(lambda *cts: tree_flatten(pull(tree_unflatten(list(cts), out_spec)))[0], chunk_size=chunk_size)(*basis)
+        rows = vmap(
+            lambda *cts: tree_flatten(pull(tree_unflatten(list(cts), out_spec)))[0], chunk_size=chunk_size
+        )(*basis)
         sizes = _split_sizes(outs)
         per_out = []
         start = 0
@@ -348,7 +381,7 @@ def jacfwd(
     has_aux: bool = False,
     *,
     randomness: str = "error",
-    chunk_size: Optional[int] = None,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """The Jacobian by forward mode: shape (*output, *input) for each pair.
 
@@ -366,11 +399,16 @@ def jacfwd(
 
         def push(*ts: Any) -> Any:
             r = jvp(
-                lambda *xs: func(*_with(args, chosen, xs), **kwargs), picked, tree_unflatten(list(ts), in_spec), has_aux=has_aux
+                lambda *xs: func(*_with(args, chosen, xs), **kwargs),
+                picked,
+                tree_unflatten(list(ts), in_spec),
+                has_aux=has_aux,
             )
             return (r[1], r[2]) if has_aux else r[1]
 
-        columns = vmap(push, out_dims=(0, None) if has_aux else 0, randomness=randomness, chunk_size=chunk_size)(*basis)
+        columns = vmap(
+            push, out_dims=(0, None) if has_aux else 0, randomness=randomness, chunk_size=chunk_size
+        )(*basis)
         aux = None
         if has_aux:
             columns, aux = columns

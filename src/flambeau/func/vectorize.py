@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Optional, Union
+from collections.abc import Callable
+from typing import Any, Union
 
 from ..core.interpreters import Batched, VMap
 from ..core.pytree import broadcast_prefix, tree_flatten, tree_unflatten
@@ -34,15 +35,19 @@ def _batch_inputs(args: tuple[Any, ...], in_dims: InDims, name: str) -> tuple[li
             "inputs. The latter is unsupported."
         )
     leaves, spec = tree_flatten(args)
-    dims = broadcast_prefix(tuple(in_dims) if isinstance(in_dims, (tuple, list)) else in_dims, args, f"vmap({name}, in_dims)")
-    size: Optional[int] = None
+    dims = broadcast_prefix(
+        tuple(in_dims) if isinstance(in_dims, (tuple, list)) else in_dims, args, f"vmap({name}, in_dims)"
+    )
+    size: int | None = None
     out_dims: list[Any] = []
     for i, (x, d) in enumerate(zip(leaves, dims)):
         if d is None:
             out_dims.append(None)
             continue
         if not isinstance(d, int):
-            raise ValueError(f"vmap({name}, in_dims={in_dims!r}): in_dims must be integers or None, got {d!r} for input {i}")
+            raise ValueError(
+                f"vmap({name}, in_dims={in_dims!r}): in_dims must be integers or None, got {d!r} for input {i}"
+            )
         if not isinstance(x, Tensor):
             raise ValueError(
                 f"vmap({name}, in_dims={in_dims!r}, ...)(<inputs>): Got in_dim={d} for an input but the input is of type {type(x)}. We "
@@ -56,7 +61,11 @@ def _batch_inputs(args: tuple[Any, ...], in_dims: InDims, name: str) -> tuple[li
             )
         d = d + n if d < 0 else d
         if size is not None and x._a.shape[d] != size:
-            found = [l._a.shape[k if k >= 0 else k + len(l._a.shape)] for l, k in zip(leaves, dims) if k is not None]
+            found = [
+                l._a.shape[k if k >= 0 else k + len(l._a.shape)]
+                for l, k in zip(leaves, dims)
+                if k is not None
+            ]
             raise ValueError(
                 f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {found} for the mapped dimension"
             )
@@ -75,7 +84,7 @@ def vmap(
     out_dims: Any = 0,
     randomness: str = "error",
     *,
-    chunk_size: Optional[int] = None,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """Map `func` over a dim of its tensor inputs, all examples at once.
 
@@ -90,7 +99,9 @@ def vmap(
     tensor([3., 3.])
     """
     if randomness not in ("error", "same", "different"):
-        raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
+        raise RuntimeError(
+            f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}"
+        )
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
     name = getattr(func, "__name__", repr(func))
@@ -107,7 +118,16 @@ def vmap(
 
 
 def _run(
-    func: Any, moved: Any, dims: Any, spec: Any, size: int, out_dims: Any, randomness: str, kwargs: Any, name: str, originals: Any
+    func: Any,
+    moved: Any,
+    dims: Any,
+    spec: Any,
+    size: int,
+    out_dims: Any,
+    randomness: str,
+    kwargs: Any,
+    name: str,
+    originals: Any,
 ) -> Any:
     level = VMap(size, randomness)
     inputs = [x if d is None else wrap(Batched(x, True, level)) for x, d in zip(moved, dims)]
@@ -124,7 +144,9 @@ def _run(
 
 def _out_dims(out_dims: Any, out: Any, results: Any, name: str) -> list[Any]:
     if not isinstance(out_dims, (int, tuple, list, dict)) and out_dims is not None:
-        raise ValueError(f"vmap({name}, ..., out_dims={out_dims!r}): `out_dims` must be an int or a tuple of ints, got {type(out_dims)}")
+        raise ValueError(
+            f"vmap({name}, ..., out_dims={out_dims!r}): `out_dims` must be an int or a tuple of ints, got {type(out_dims)}"
+        )
     if isinstance(out_dims, (tuple, list)) and not isinstance(out, (tuple, list)):
         if len(out_dims) == 1:
             out_dims = out_dims[0]
@@ -132,7 +154,9 @@ def _out_dims(out_dims: Any, out: Any, results: Any, name: str) -> list[Any]:
             raise ValueError(
                 f"vmap({name}, ..., out_dims={out_dims!r}): `out_dims` has {len(out_dims)} entries but the function has one output"
             )
-    return broadcast_prefix(tuple(out_dims) if isinstance(out_dims, list) else out_dims, out, f"vmap({name}, ..., out_dims)")
+    return broadcast_prefix(
+        tuple(out_dims) if isinstance(out_dims, list) else out_dims, out, f"vmap({name}, ..., out_dims)"
+    )
 
 
 def _unwrap(x: Any, d: Any, level: VMap, name: str) -> Any:
@@ -163,7 +187,16 @@ def _unwrap(x: Any, d: Any, level: VMap, name: str) -> Any:
 
 
 def _chunked(
-    func: Any, moved: Any, dims: Any, spec: Any, size: int, out_dims: Any, randomness: str, kwargs: Any, name: str, chunk: int
+    func: Any,
+    moved: Any,
+    dims: Any,
+    spec: Any,
+    size: int,
+    out_dims: Any,
+    randomness: str,
+    kwargs: Any,
+    name: str,
+    chunk: int,
 ) -> Any:
     from ..ops.shape import cat
 
@@ -173,7 +206,18 @@ def _chunked(
     for start in range(0, size, chunk):
         stop = min(start + chunk, size)
         piece = [x if d is None else x[start:stop] for x, d in zip(moved, dims)]
-        out = _run(func, piece, [None if d is None else 0 for d in dims], spec, stop - start, out_dims, randomness, kwargs, name, piece)
+        out = _run(
+            func,
+            piece,
+            [None if d is None else 0 for d in dims],
+            spec,
+            stop - start,
+            out_dims,
+            randomness,
+            kwargs,
+            name,
+            piece,
+        )
         results, out_spec = tree_flatten(out)
         where = _out_dims(out_dims, out, results, name)
         parts.append(results)

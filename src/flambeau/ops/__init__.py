@@ -3,9 +3,39 @@
 from typing import Any
 
 from ..core.public import FUNCTIONS
-from . import activation, contraction, conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape, special
+from . import (
+    activation,
+    contraction,
+    conversion,
+    creation,
+    elementwise,
+    gather,
+    matmul,
+    memory,
+    order,
+    random,
+    rearrange,
+    reduce,
+    shape,
+    special,
+)
 
-_modules = (activation, contraction, conversion, creation, elementwise, gather, matmul, memory, order, random, rearrange, reduce, shape, special)
+_modules = (
+    activation,
+    contraction,
+    conversion,
+    creation,
+    elementwise,
+    gather,
+    matmul,
+    memory,
+    order,
+    random,
+    rearrange,
+    reduce,
+    shape,
+    special,
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -37,9 +37,13 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             raise RuntimeError("Not allow zero-dim input tensor.")
         channels = s[1] if len(s) > 1 else 1
         if channels != n:
-            raise RuntimeError(f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {n} and channel size = {channels}.")
+            raise RuntimeError(
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {n} and channel size = {channels}."
+            )
     if len(weight._a.shape) > 1:
-        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {len(weight._a.shape)}")
+        raise RuntimeError(
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {len(weight._a.shape)}"
+        )
     shape = (1,) * len(s) if n == 1 else (1, n, *(1,) * (len(s) - 2))
     return where_op(input > 0, input, input * weight.reshape(shape))  # type: ignore[no-any-return]
 

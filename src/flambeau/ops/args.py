@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def dtype_of(x: Tensor) -> dtype:
     return dtypes.OF_NUMPY[x._a.dtype]
 
 
-def as_dtype(d: Any, default: Optional[dtype] = None) -> dtype:
+def as_dtype(d: Any, default: dtype | None = None) -> dtype:
     """A dtype from what users pass: a dtype, None (default), or the Python types bool, int, float, complex."""
     if isinstance(d, dtype):
         return d

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from ..core.public import convert, public
 from ..core.tensor import Tensor
@@ -15,8 +16,8 @@ from ..prims.pointwise import abs as _abs
 from ..prims.pointwise import power, sqrt, where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, int_tuple, numel, wrap_dim, wrap_dims
-from .reduce import count, keep
 from .rearrange import diagonal
+from .reduce import count, keep
 from .shape import expand_to
 
 
@@ -54,9 +55,13 @@ def _contract(a: Tensor, la: list[int], b: Tensor, lb: list[int], out: list[int]
     full_batch = tuple([size[x] for x in batch])
     pa = expand_to(pa, (*full_batch, *[sa[x] for x in (*only_a, *summed)]))
     pb = expand_to(pb, (*full_batch, *[sb[x] for x in (*summed, *only_b)]))
-    nb = prod(batch, size)
-    pa = base.reshape(pa, (nb, prod(only_a, sa), prod(summed, sa)) if batch else (prod(only_a, sa), prod(summed, sa)))
-    pb = base.reshape(pb, (nb, prod(summed, sb), prod(only_b, sb)) if batch else (prod(summed, sb), prod(only_b, sb)))
+    count_ = prod(batch, size)
+    pa = base.reshape(
+        pa, (count_, prod(only_a, sa), prod(summed, sa)) if batch else (prod(only_a, sa), prod(summed, sa))
+    )
+    pb = base.reshape(
+        pb, (count_, prod(summed, sb), prod(only_b, sb)) if batch else (prod(summed, sb), prod(only_b, sb))
+    )
     y = matmul_op(pa, pb)
     labels = [*batch, *only_a, *only_b]
     return base.reshape(y, tuple([size[x] for x in labels])), labels
@@ -69,10 +74,14 @@ def _parse(equation: str, xs: Sequence[Tensor]) -> tuple[list[list[int]], list[i
     terms = left.split(",")
     if len(terms) != len(xs):
         more = "fewer" if len(terms) > len(xs) else "more"
-        raise RuntimeError(f"einsum(): {more} operands were provided than specified in the equation ({len(xs)} for {len(terms)} terms)")
+        raise RuntimeError(
+            f"einsum(): {more} operands were provided than specified in the equation ({len(xs)} for {len(terms)} terms)"
+        )
     for c in left + right:
         if not (c.isalpha() and c.isascii() or c in ".,"):
-            raise RuntimeError(f"einsum(): invalid subscript given in the equation '{equation}': {c!r}; subscripts must be in [a-zA-Z]")
+            raise RuntimeError(
+                f"einsum(): invalid subscript given in the equation '{equation}': {c!r}; subscripts must be in [a-zA-Z]"
+            )
     found = []
     widest = 0
     for i, (term, x) in enumerate(zip(terms, xs)):
@@ -92,14 +101,20 @@ def _parse(equation: str, xs: Sequence[Tensor]) -> tuple[list[list[int]], list[i
     if arrow:
         head, dots, tail = right.partition("...")
         if "." in head or "." in tail:
-            raise RuntimeError("einsum(): found '.' for output but an ellipsis (...) was already found or is not complete")
+            raise RuntimeError(
+                "einsum(): found '.' for output but an ellipsis (...) was already found or is not complete"
+            )
         out = [*map(ord, head), *(ellipsis if dots else []), *map(ord, tail)]
         used = {k for f in found for k in f}
         for k in out:
             if k > 0 and out.count(k) > 1:
-                raise RuntimeError(f"einsum(): output subscript {chr(k)} appears more than once in the output")
+                raise RuntimeError(
+                    f"einsum(): output subscript {chr(k)} appears more than once in the output"
+                )
             if k > 0 and k not in used:
-                raise RuntimeError(f"einsum(): output subscript {chr(k)} does not appear in the equation for any input operand")
+                raise RuntimeError(
+                    f"einsum(): output subscript {chr(k)} does not appear in the equation for any input operand"
+                )
     else:
         letters = [k for f in found for k in f if k > 0]
         out = ellipsis + sorted(k for k in set(letters) if letters.count(k) == 1)
@@ -119,10 +134,16 @@ def einsum(*args: Any) -> Tensor:
     tensor(3.)
     """
     if not args:
-        raise ValueError("einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list")
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts list"
+        )
     if isinstance(args[0], Tensor):  # einsum(op1, [0, 1], op2, [1, 2], ..., [out])
+
         def text(labels: Any) -> str:
-            return "".join("..." if k is Ellipsis else chr(ord("A") + k) if k < 26 else chr(ord("a") + k - 26) for k in labels)
+            return "".join(
+                "..." if k is Ellipsis else chr(ord("A") + k) if k < 26 else chr(ord("a") + k - 26)
+                for k in labels
+            )
 
         n = len(args) // 2
         xs = list(args[0 : 2 * n : 2])
@@ -144,12 +165,16 @@ def einsum(*args: Any) -> Tensor:
                 a = ls.index(k)
                 b = ls.index(k, a + 1)
                 if x._a.shape[a] != x._a.shape[b]:
-                    raise RuntimeError(f"einsum(): subscript {chr(k)} is repeated for operand {i} but the sizes don't match, {x._a.shape[b]} != {x._a.shape[a]}")
+                    raise RuntimeError(
+                        f"einsum(): subscript {chr(k)} is repeated for operand {i} but the sizes don't match, {x._a.shape[b]} != {x._a.shape[a]}"
+                    )
                 x = diagonal(x, 0, a, b)
                 ls = [v for j, v in enumerate(ls) if j not in (a, b)] + [k]
         for k, n in zip(ls, x._a.shape):
             if size.get(k, 1) not in (1, n) and n != 1:
-                raise RuntimeError(f"einsum(): operands do not broadcast with remapped shapes [original->remapped]: subscript {chr(k) if k > 0 else '...'} has size {n} for operand {i}, {size[k]} before")
+                raise RuntimeError(
+                    f"einsum(): operands do not broadcast with remapped shapes [original->remapped]: subscript {chr(k) if k > 0 else '...'} has size {n} for operand {i}, {size[k]} before"
+                )
             size[k] = max(size.get(k, 1), n) if n else n
         operands.append((x, ls))
     d = dtype_of(operands[0][0])
@@ -191,12 +216,16 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         da, db = tuple(range(na - dims, na)), tuple(range(dims))
     else:
-        da, db = (tuple([wrap_dim(d, n) for d in int_tuple(ds, "tensordot")]) for ds, n in zip(dims, (na, nb)))
+        da, db = (
+            tuple([wrap_dim(d, n) for d in int_tuple(ds, "tensordot")]) for ds, n in zip(dims, (na, nb))
+        )
         if len(da) != len(db):
             raise RuntimeError(f"both dimension lists should have same length, got {len(da)} and {len(db)}")
     for i, j in zip(da, db):
         if a._a.shape[i] != b._a.shape[j] and 1 not in (a._a.shape[i], b._a.shape[j]):
-            raise RuntimeError(f"contracted dimensions need to match, but first has size {a._a.shape[i]} in dim {i} and second has size {b._a.shape[j]} in dim {j}")
+            raise RuntimeError(
+                f"contracted dimensions need to match, but first has size {a._a.shape[i]} in dim {i} and second has size {b._a.shape[j]} in dim {j}"
+            )
     if a._a.dtype != b._a.dtype:
         raise RuntimeError(f"both inputs should have same dtype, but got {dtype_of(a)} and {dtype_of(b)}")
     la, lb = list(range(na)), list(range(na, na + nb))
@@ -213,7 +242,9 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     if not input._a.shape or not other._a.shape:
         return input * other  # type: ignore[no-any-return]
     if input._a.shape[-1] != other._a.shape[-1]:
-        raise RuntimeError(f"inner() the last dimension must match on both input tensors but got shapes {list(input._a.shape)} and {list(other._a.shape)}")
+        raise RuntimeError(
+            f"inner() the last dimension must match on both input tensors but got shapes {list(input._a.shape)} and {list(other._a.shape)}"
+        )
     return tensordot(input, other, [[-1], [-1]])
 
 
@@ -238,7 +269,9 @@ def vector_norm(x: Tensor, ord: float, dims: tuple[int, ...], keepdim: bool) -> 
         return keep(sum_op(convert(x != 0, dtype_of(a)), dims=dims), x, dims, keepdim)
     if ord in (math.inf, -math.inf):
         if count(x, dims) == 0 and numel(x) == 0 and all(x._a.shape[d] == 0 for d in dims[:1]):
-            raise RuntimeError(f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not have an identity")
+            raise RuntimeError(
+                f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not have an identity"
+            )
         return keep((red.amax_op if ord > 0 else red.amin_op)(a, dims=dims), x, dims, keepdim)
     if ord == 1:
         return keep(sum_op(a, dims=dims), x, dims, keepdim)
@@ -263,18 +296,27 @@ def _root(total: Tensor, p: float) -> Tensor:
 
 
 @public(grad_name="LinalgVectorNormBackward0")
-def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Optional[Tensor] = None, dtype: Any = None) -> Tensor:
+def norm(
+    input: Tensor,
+    p: Any = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    out: Tensor | None = None,
+    dtype: Any = None,
+) -> Tensor:
     """A vector norm over dims (or a matrix norm for p = "nuc" and "fro" over two dims)."""
     from ..core.public import store_out
 
     x = input if dtype is None else convert(input, as_dtype(dtype))
     if x._a.dtype.kind in "bui":
-        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {dtype_of(x).name}")
+        raise RuntimeError(
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {dtype_of(x).name}"
+        )
     p = 2.0 if p is None else p
     if x._a.dtype.itemsize == 2:  # half types accumulate in float32
         d = dtype_of(x)
         y = convert(norm(convert(x, dtypes.float32), p, dim, keepdim), d)
-        return store_out(out, y, "norm") if out is not None else y  # type: ignore[no-any-return]
+        return store_out(out, y, "norm") if out is not None else y
     if p == "nuc":
         from ..core.public import FUNCTIONS
 
@@ -282,7 +324,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     else:
         ord = 2.0 if p == "fro" else float(p)
         y = vector_norm(x, ord, wrap_dims(dim, len(x._a.shape)), keepdim)
-    return store_out(out, y, "norm") if out is not None else y  # type: ignore[no-any-return]
+    return store_out(out, y, "norm") if out is not None else y
 
 
 @public(half=True)
@@ -304,4 +346,4 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
     d = wrap_dim(dim, nd)
     n = vector_norm(input, float(p), tuple([k for k in range(nd) if k != d]), True)
-    return input * where_op(n > maxnorm, maxnorm / (n + 1e-7), 1.0)
+    return input * where_op(n > maxnorm, maxnorm / (n + 1e-7), 1.0)  # type: ignore[no-any-return]

@@ -37,13 +37,17 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if rest and (isinstance(rest[0], dtype) or rest[0] is None):
             target = rest.pop(0)
     elif rest:
-        raise TypeError(f"to() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})")
+        raise TypeError(
+            f"to() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})"
+        )
     if rest and isinstance(rest[0], bool):
         rest.pop(0)
         if rest and isinstance(rest[0], bool):
             copy = rest.pop(0)
     if rest:
-        raise TypeError(f"to() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})")
+        raise TypeError(
+            f"to() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})"
+        )
     if other is not None:
         target = dtype_of(other)
     if dev is not None:
@@ -69,16 +73,37 @@ def _named_cast(name: str, d: dtype) -> None:
 
 
 for _name, _d in (
-    *(("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16)),
+    *(
+        ("float", dtypes.float32),
+        ("double", dtypes.float64),
+        ("half", dtypes.float16),
+        ("bfloat16", dtypes.bfloat16),
+    ),
     *(("long", dtypes.int64), ("int", dtypes.int32), ("short", dtypes.int16), ("char", dtypes.int8)),
-    *(("byte", dtypes.uint8), ("bool", dtypes.bool_), ("cfloat", dtypes.complex64), ("cdouble", dtypes.complex128)),
+    *(
+        ("byte", dtypes.uint8),
+        ("bool", dtypes.bool_),
+        ("cfloat", dtypes.complex64),
+        ("cdouble", dtypes.complex128),
+    ),
 ):
     _named_cast(_name, _d)
 
 
 _TYPE_NAMES = {
-    **{"float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor"},
-    **{"int64": "LongTensor", "int32": "IntTensor", "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor"},
+    **{
+        "float32": "FloatTensor",
+        "float64": "DoubleTensor",
+        "float16": "HalfTensor",
+        "bfloat16": "BFloat16Tensor",
+    },
+    **{
+        "int64": "LongTensor",
+        "int32": "IntTensor",
+        "int16": "ShortTensor",
+        "int8": "CharTensor",
+        "uint8": "ByteTensor",
+    },
     **{"bool": "BoolTensor", "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor"},
 }
 
@@ -197,7 +222,9 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
                 f"Expected both inputs to be Half, Float or Double tensors but got {dtype_of(real)} and {dtype_of(imag)}"
             )
     if real._a.dtype != imag._a.dtype:
-        raise RuntimeError(f"Expected object of scalar type {dtype_of(real)} but got scalar type {dtype_of(imag)} for second argument")
+        raise RuntimeError(
+            f"Expected object of scalar type {dtype_of(real)} but got scalar type {dtype_of(imag)} for second argument"
+        )
     return pw.complex_op(real, imag)  # type: ignore[no-any-return]
 
 
@@ -205,5 +232,7 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """The complex tensor with these absolute values and angles (radians)."""
     if abs._a.dtype != angle._a.dtype or abs._a.dtype.kind != "f":
-        raise RuntimeError(f"Expected both inputs to be Float or Double tensors of one dtype but got {dtype_of(abs)} and {dtype_of(angle)}")
+        raise RuntimeError(
+            f"Expected both inputs to be Float or Double tensors of one dtype but got {dtype_of(abs)} and {dtype_of(angle)}"
+        )
     return pw.complex_op(abs * pw.cos(angle), abs * pw.sin(angle))  # type: ignore[no-any-return]

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
 from ..core.op import bind
-from ..core.public import FUNCTIONS, OVERRIDES, METHODS, adapt, default_for, overridden, public, result_type, scalar_category
+from ..core.public import (
+    FUNCTIONS,
+    METHODS,
+    OVERRIDES,
+    adapt,
+    default_for,
+    overridden,
+    public,
+    result_type,
+    scalar_category,
+)
 from ..core.state import defaults, tls
 from ..core.tape import LeafNode
 from ..core.tensor import Tensor, constructors, new_object, storage, wrap
@@ -40,7 +50,7 @@ def mark_leaf(t: Tensor) -> None:
         raise RuntimeError(
             f"only Tensors of floating point and complex dtype can require gradients, not {dtype_of(t)}"
         )
-    t._node = LeafNode(t)  # type: ignore[assignment]
+    t._node = LeafNode(t)
 
 
 def _fill(shape: tuple[int, ...], value: Any, d: dtype) -> Tensor:
@@ -52,7 +62,7 @@ def _fill(shape: tuple[int, ...], value: Any, d: dtype) -> Tensor:
 def _factory(name: str, value: Any) -> Any:
     def make(
         *size: Any,
-        out: Optional[Tensor] = None,
+        out: Tensor | None = None,
         dtype: Any = None,
         layout: Any = None,
         device: Any = None,
@@ -107,7 +117,7 @@ def empty_array(shape: tuple[int, ...], d: Any) -> Any:
 @public(method=False)
 def empty(
     *size: Any,
-    out: Optional[Tensor] = None,
+    out: Tensor | None = None,
     dtype: Any = None,
     layout: Any = None,
     device: Any = None,
@@ -139,7 +149,7 @@ def full(
     size: Any,
     fill_value: Any,
     *,
-    out: Optional[Tensor] = None,
+    out: Tensor | None = None,
     dtype: Any = None,
     layout: Any = None,
     device: Any = None,
@@ -187,7 +197,11 @@ def checked_scalar(value: Any, d: dtype) -> Any:
         return n
     if d.category == dtypes.BOOL:
         return bool(value)
-    if d.is_floating_point and isinstance(value, (int, float)) and d.name in ("float16", "bfloat16", "float32"):
+    if (
+        d.is_floating_point
+        and isinstance(value, (int, float))
+        and d.name in ("float16", "bfloat16", "float32")
+    ):
         limit = dtypes.finfo(d).max
         if math.isfinite(value) and abs(value) > limit:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
@@ -205,8 +219,10 @@ def _shape_of_nested(data: Any) -> tuple[int, ...]:
     if isinstance(data, Tensor):
         return tuple(data._a.shape)
     if isinstance(data, np.ndarray):
-        return data.shape
-    if not isinstance(data, (list, tuple, range)) and not (hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes, dict))):
+        return data.shape  # type: ignore[no-any-return]
+    if not isinstance(data, (list, tuple, range)) and not (
+        hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes, dict))
+    ):
         return ()
     n = len(data)
     if not n:
@@ -216,7 +232,9 @@ def _shape_of_nested(data: Any) -> tuple[int, ...]:
         shape = _shape_of_nested(item)
         if shape != first:
             if len(shape) == len(first) == 1 or shape and first:
-                raise ValueError(f"expected sequence of length {first[0]} at dim 1 (got {shape[0]}) at index {i}")
+                raise ValueError(
+                    f"expected sequence of length {first[0]} at dim 1 (got {shape[0]}) at index {i}"
+                )
             raise TypeError(
                 f"not a sequence: the nested lists are ragged, item {i} has shape {list(shape)} "
                 f"where item 0 has {list(first)}"
@@ -247,13 +265,15 @@ def _to_python(data: Any) -> Any:
     return data
 
 
-def array_of(data: Any, d: Optional[dtype]) -> Any:
+def array_of(data: Any, d: dtype | None) -> Any:
     """A fresh NumPy array holding `data`, with PyTorch's inference of the dtype."""
     if isinstance(data, Tensor):
         from ..core.eager import raw
 
         a = raw(data)
-        return base.astype(a, d.numpy).copy() if d is not None and d.numpy != a.dtype else np.array(a, order="C")
+        return (
+            base.astype(a, d.numpy).copy() if d is not None and d.numpy != a.dtype else np.array(a, order="C")
+        )
     if isinstance(data, np.ndarray) or isinstance(data, np.generic):
         a = np.asarray(data)
         found = dtypes.from_numpy_dtype(a.dtype)
@@ -265,7 +285,11 @@ def array_of(data: Any, d: Optional[dtype]) -> Any:
             )
         return base.astype(a, target.numpy).copy() if target is not found else np.array(a, order="C")
     if isinstance(data, (str, bytes, dict, set)) or data is None:
-        raise TypeError(f"new(): invalid data type '{type(data).__name__}'" if not isinstance(data, str) else "new(): invalid data type 'str'")
+        raise TypeError(
+            f"new(): invalid data type '{type(data).__name__}'"
+            if not isinstance(data, str)
+            else "new(): invalid data type 'str'"
+        )
     if not isinstance(data, (list, tuple, range, int, float, complex, np.generic)):
         if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
             return array_of(np.asarray(data), d)
@@ -328,9 +352,9 @@ def _first_leaf(data: Any) -> Any:
     return data
 
 
-def _tensor_dtypes(data: Any) -> Optional[dtype]:
+def _tensor_dtypes(data: Any) -> dtype | None:
     """The promoted dtype of 0-d tensors and NumPy scalars inside nested lists, if there are any."""
-    found: Optional[dtype] = None
+    found: dtype | None = None
     todo = [data]
     while todo:
         x = todo.pop()
@@ -456,7 +480,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def asarray(
-    obj: Any, *, dtype: Any = None, device: Any = None, copy: Optional[bool] = None, requires_grad: bool = False
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
     """`obj` as a tensor; `copy` True always copies, False never, None when needed.
 
@@ -469,7 +493,7 @@ def asarray(
         if copy is False and d is not None and d is not dtype_of(obj):
             raise ValueError(f"can't alias tensor with dtype {dtype_of(obj)} into dtype {d}.")
         t = obj.to(d or dtype_of(obj), copy=bool(copy))
-        return t if not requires_grad or t.requires_grad else t.detach().requires_grad_()
+        return t if not requires_grad or t.requires_grad else t.detach().requires_grad_()  # type: ignore[no-any-return]
     if isinstance(obj, (np.ndarray, np.generic)):
         t = from_numpy(np.asarray(obj)) if isinstance(obj, np.ndarray) else tensor(obj)
         if copy is False and d is not None and d is not dtype_of(t):
@@ -488,12 +512,14 @@ def asarray(
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor over the memory of another library's array, through the DLPack protocol (CPU)."""
     if isinstance(ext_tensor, Tensor):
-        return ext_tensor.view_as(ext_tensor)
+        return ext_tensor.view_as(ext_tensor)  # type: ignore[no-any-return]
     a = np.from_dlpack(ext_tensor)
     return finish(from_value(a))
 
 
-def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+def frombuffer(
+    buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
     """A 1-d tensor over the memory of an object with the buffer protocol.
 
     Raises: ValueError when offset, count and dtype do not fit the buffer.
@@ -502,11 +528,17 @@ def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, r
     if view.nbytes == 0 or count == 0:
         raise ValueError(f"both buffer length ({view.nbytes}) and count ({count}) must not be 0")
     if not 0 <= offset < view.nbytes:
-        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({view.nbytes} bytes) minus 1")
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({view.nbytes} bytes) minus 1"
+        )
     if count < 0 and (view.nbytes - offset) % dtype.itemsize:
-        raise ValueError(f"buffer length ({view.nbytes - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({dtype.itemsize})")
+        raise ValueError(
+            f"buffer length ({view.nbytes - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({dtype.itemsize})"
+        )
     if count > 0 and offset + count * dtype.itemsize > view.nbytes:
-        raise ValueError(f"requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({view.nbytes} bytes)")
+        raise ValueError(
+            f"requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({view.nbytes} bytes)"
+        )
     return finish(from_value(np.frombuffer(buffer, dtype.numpy, count, offset)), requires_grad)
 
 
@@ -519,7 +551,13 @@ def _number(x: Any) -> Any:
 
 @public(method=False, out=True)
 def arange(
-    *args: Any, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False, **kw: Any
+    *args: Any,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    **kw: Any,
 ) -> Tensor:
     """``arange([start=0,] end[, step=1])``: the values of [start, end) at distance step.
 
@@ -565,7 +603,15 @@ def arange(
 
 @public(method=False, out=True)
 def linspace(
-    start: Any, end: Any, steps: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    start: Any,
+    end: Any,
+    steps: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`steps` values from start to end, both included, evenly spaced.
 
@@ -581,7 +627,9 @@ def linspace(
     complex_in = any(isinstance(_number(x), complex) for x in (start, end))
     for x in (start, end):
         if isinstance(x, Tensor) and x._a.shape:
-            raise RuntimeError(f"linspace only supports 0-dimensional start and end tensors, but got start or end with {x.ndim} dimension(s).")
+            raise RuntimeError(
+                f"linspace only supports 0-dimensional start and end tensors, but got start or end with {x.ndim} dimension(s)."
+            )
     d = as_dtype(dtype, defaults.dtype.to_complex() if complex_in else None)
     start, end = _number(start), _number(end)
     a = _spaced(start, end, steps, d)
@@ -608,7 +656,16 @@ def _spaced(start: Any, end: Any, steps: int, d: dtype) -> Any:
 
 @public(method=False, out=True)
 def logspace(
-    start: Any, end: Any, steps: Any, base: float = 10.0, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    start: Any,
+    end: Any,
+    steps: Any,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """``base ** linspace(start, end, steps)``."""
     steps = int(_number(steps))
@@ -619,7 +676,9 @@ def logspace(
     if d.category <= dtypes.INTEGRAL:
         step = (end - start) / max(steps - 1, 1)
         i = np.arange(steps)
-        a = np.power(np.float64(base), np.where(i < steps // 2, start + step * i, end - step * (steps - 1 - i)))
+        a = np.power(
+            np.float64(base), np.where(i < steps // 2, start + step * i, end - step * (steps - 1 - i))
+        )
         return finish(from_value(np.trunc(a).astype(d.numpy)), requires_grad, device)
     wide = dtypes.float64 if not d.is_complex else dtypes.complex128
     a = np.power(base, _spaced(start, end, steps, wide)).astype(d.numpy)
@@ -628,7 +687,14 @@ def logspace(
 
 @public(method=False, out=True)
 def eye(
-    n: int, m: Optional[int] = None, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """The n x m matrix (square by default) with ones on the diagonal.
 
@@ -640,7 +706,9 @@ def eye(
     m = n if m is None else m
     if n < 0 or m < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m)}")
-    return finish(from_value(np.eye(n, m, dtype=np.float64).astype(as_dtype(dtype).numpy)), requires_grad, device)
+    return finish(
+        from_value(np.eye(n, m, dtype=np.float64).astype(as_dtype(dtype).numpy)), requires_grad, device
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- like another
@@ -651,7 +719,10 @@ def _strides_like(x: Tensor, d: dtype) -> Any:
     a = x._a
     if type(a) is np.ndarray and a.ndim > 1 and not a.flags.c_contiguous and 0 not in a.strides:
         order = sorted(range(a.ndim), key=lambda i: -a.strides[i])
-        dense = math.prod(a.shape) * a.itemsize == sum((n - 1) * s for n, s in zip(a.shape, a.strides)) + a.itemsize
+        dense = (
+            math.prod(a.shape) * a.itemsize
+            == sum((n - 1) * s for n, s in zip(a.shape, a.strides)) + a.itemsize
+        )
         if dense and all(n > 0 for n in a.shape):
             mem = empty_array(tuple([a.shape[i] for i in order]), d.numpy)
             inverse = np.argsort(order)
@@ -665,11 +736,21 @@ def _like(name: str, value: Any) -> Any:
         pin_memory: bool = False, memory_format: Any = types.preserve_format,
     ) -> Tensor:  # fmt: skip
         if not isinstance(input, Tensor):
-            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+            raise TypeError(
+                f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+            )
         d = as_dtype(dtype, dtype_of(input))
         if tls.stack:
-            return finish(base.full(tuple(input._a.shape), 0 if value is None else value, d.numpy), requires_grad, device)
-        a = _strides_like(input, d) if memory_format is types.preserve_format else empty_array(tuple(input._a.shape), d.numpy)
+            return finish(
+                base.full(tuple(input._a.shape), 0 if value is None else value, d.numpy),
+                requires_grad,
+                device,
+            )
+        a = (
+            _strides_like(input, d)
+            if memory_format is types.preserve_format
+            else empty_array(tuple(input._a.shape), d.numpy)
+        )
         if value is not None:
             a[...] = value
         t = wrap(a)
@@ -688,7 +769,15 @@ empty_like = _like("empty_like", None)
 
 @public(method=False)
 def full_like(
-    input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = types.preserve_format
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    memory_format: Any = types.preserve_format,
 ) -> Tensor:
     """A tensor of input's shape, dtype and memory order, filled with ``fill_value``."""
     d = as_dtype(dtype, dtype_of(input))
@@ -705,7 +794,9 @@ def _new(name: str, fn: Any) -> Any:
         kw.pop("layout", None)
         return fn(*args, dtype=dtype if dtype is not None else dtype_of(self), **kw)  # type: ignore[no-any-return]
 
-    method.__doc__ = f"Like :func:`flambeau.{name[4:]}`, with the dtype of this tensor unless another is given."
+    method.__doc__ = (
+        f"Like :func:`flambeau.{name[4:]}`, with the dtype of this tensor unless another is given."
+    )
     METHODS[name] = method
     method.__name__ = name
     setattr(Tensor, name, method)
@@ -720,9 +811,17 @@ new_tensor = _new("new_tensor", tensor)
 
 
 @public(method=False)
-def scalar_tensor(s: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def scalar_tensor(
+    s: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """A 0-d tensor holding the number `s`, in the default dtype unless another is given."""
-    return full((), _number(s), dtype=as_dtype(dtype), device=device, requires_grad=requires_grad)  # type: ignore[no-any-return]
+    return full((), _number(s), dtype=as_dtype(dtype), device=device, requires_grad=requires_grad)
 
 
 # ------------------------------------------------------------------------------------------------- Tensor(...) itself

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
-from ..core.public import FUNCTIONS, FLOAT, adapt, check_broadcast, convert, promote, public, result_type
+from ..core.public import FLOAT, FUNCTIONS, adapt, check_broadcast, convert, promote, public, result_type
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw
@@ -51,7 +51,10 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """
     for x in (input, other):
         if isinstance(x, Tensor) and x._a.dtype.kind == "b":
-            if all(isinstance(v, bool) or isinstance(v, Tensor) and v._a.dtype.kind == "b" for v in (input, other)):
+            if all(
+                isinstance(v, bool) or isinstance(v, Tensor) and v._a.dtype.kind == "b"
+                for v in (input, other)
+            ):
                 raise RuntimeError(
                     "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
                     "operator instead."
@@ -66,11 +69,15 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @public()
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``."""
-    return sub(other, input, alpha=alpha) if isinstance(other, Tensor) else _sub(other, _scaled(input, alpha, other))  # type: ignore[no-any-return]
+    return (
+        sub(other, input, alpha=alpha)
+        if isinstance(other, Tensor)
+        else _sub(other, _scaled(input, alpha, other))
+    )
 
 
 @public(inplace=True, out=True, aliases=("divide",), grad_name="DivBackward0")
-def div(input: Any, other: Any, *, rounding_mode: Optional[str] = None) -> Tensor:
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``, rounded if `rounding_mode` is "trunc" or "floor" (integers then stay integers).
 
     Raises: RuntimeError for other modes and for integer division by zero.
@@ -145,7 +152,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None, **kw: Any) ->
         raise TypeError("where() takes a condition alone, or a condition and two values (input, other)")
     if condition._a.dtype.kind != "b":
         if condition._a.dtype != np.uint8:
-            raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {dtype_of(condition)}")
+            raise RuntimeError(
+                f"where expected condition to be a boolean tensor, but got a tensor with dtype {dtype_of(condition)}"
+            )
         condition = convert(condition, dtypes.bool_)
     d = result_type(input, other)
     a, b = adapt(input, d), adapt(other, d)
@@ -170,18 +179,26 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     Raises: RuntimeError for masks that are not bool and values that are not scalars.
     """
     if mask._a.dtype.kind != "b":
-        raise RuntimeError(f"masked_fill only supports boolean masks, but got mask with dtype {dtype_of(mask)}")
+        raise RuntimeError(
+            f"masked_fill only supports boolean masks, but got mask with dtype {dtype_of(mask)}"
+        )
     d = dtype_of(input)
     if isinstance(value, Tensor):
         if value._a.shape:
-            raise RuntimeError(f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {len(value._a.shape)} dimension(s).")
+            raise RuntimeError(
+                f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {len(value._a.shape)} dimension(s)."
+            )
         value = convert(value, d)
     else:
         from .creation import checked_scalar
 
         if isinstance(value, complex) and not d.is_complex:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
-        value = checked_scalar(value, d) if not (isinstance(value, float) and not math.isfinite(value) and d.category > 1) else value
+        value = (
+            checked_scalar(value, d)
+            if not (isinstance(value, float) and not math.isfinite(value) and d.category > 1)
+            else value
+        )
     check_broadcast([input, mask])
     return where_op(mask, value, input)  # type: ignore[no-any-return]
 
@@ -234,13 +251,17 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 
 
 @public(inplace=True, out=True)
-def nan_to_num(input: Tensor, nan: Optional[float] = None, posinf: Optional[float] = None, neginf: Optional[float] = None) -> Tensor:
+def nan_to_num(
+    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
     """NaN, +inf and -inf replaced (by default: 0 and the extreme finite values)."""
     x = input
     if x._a.dtype.kind in "bui":
         return x.clone()  # type: ignore[no-any-return]
     if x._a.dtype.kind == "c":
-        return FUNCTIONS["complex"](nan_to_num(x.real, nan, posinf, neginf), nan_to_num(x.imag, nan, posinf, neginf))  # type: ignore[no-any-return]
+        return FUNCTIONS["complex"](
+            nan_to_num(x.real, nan, posinf, neginf), nan_to_num(x.imag, nan, posinf, neginf)
+        )  # type: ignore[no-any-return]
     info = dtypes.finfo(dtype_of(x))
     y = where_op(x != x, 0.0 if nan is None else nan, x)
     y = where_op(x == math.inf, info.max if posinf is None else posinf, y)
@@ -273,7 +294,7 @@ def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Ten
     """``input + value * tensor1 * tensor2``."""
     _value_checks(value, *[x for x in (input, tensor1, tensor2) if isinstance(x, Tensor)])
     product = tensor1 * tensor2
-    return input + (product if type(value) is int and value == 1 else product * value)
+    return input + (product if type(value) is int and value == 1 else product * value)  # type: ignore[no-any-return]
 
 
 @public(inplace=True, out=True, grad_name="AddcdivBackward0", half=True)
@@ -288,7 +309,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
             "tensor1 and tensor2. Convert them with .float() first."
         )
     quotient = tensor1 / tensor2
-    return input + (quotient if type(value) is int and value == 1 else quotient * value)
+    return input + (quotient if type(value) is int and value == 1 else quotient * value)  # type: ignore[no-any-return]
 
 
 @public(inplace=True, out=True, grad_name="LerpBackward0", half=True)
@@ -298,17 +319,21 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
         raise RuntimeError(f"expected dtype {dtype_of(input)} for `end` but got dtype {dtype_of(end)}")
     if isinstance(weight, Tensor):
         if weight._a.dtype != input._a.dtype:
-            raise RuntimeError(f"expected dtype {dtype_of(input)} for `weight` but got dtype {dtype_of(weight)}")
+            raise RuntimeError(
+                f"expected dtype {dtype_of(input)} for `weight` but got dtype {dtype_of(weight)}"
+            )
         near = (weight.abs() if weight._a.dtype.kind == "c" else weight) < 0.5
         return where_op(near, input + weight * (end - input), end - (end - input) * (1 - weight))  # type: ignore[no-any-return]
-    return input + weight * (end - input) if builtin_abs(weight) < 0.5 else end - (end - input) * (1 - weight)
+    return input + weight * (end - input) if builtin_abs(weight) < 0.5 else end - (end - input) * (1 - weight)  # type: ignore[no-any-return]
 
 
 builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __builtins__.abs
 
 
 @public()
-def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> Tensor:
     """``|input - other| <= atol + rtol * |other|`` elementwise; infinities must be equal.
 
     Raises: RuntimeError for different dtypes or negative tolerances.
@@ -316,7 +341,9 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     if input._a.dtype != other._a.dtype:
         raise RuntimeError(f"{dtype_of(input).name.title()} did not match {dtype_of(other).name.title()}")
     if rtol < 0 or atol < 0:
-        raise RuntimeError(f"{'rtol' if rtol < 0 else 'atol'} must be greater than or equal to zero, but got {rtol if rtol < 0 else atol}")
+        raise RuntimeError(
+            f"{'rtol' if rtol < 0 else 'atol'} must be greater than or equal to zero, but got {rtol if rtol < 0 else atol}"
+        )
     close = input == other
     if input._a.dtype.kind in "bui":
         if rtol == 0 and atol == 0:
@@ -329,7 +356,9 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 
 
 @public()
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> bool:
     """Whether all elements are close (see isclose)."""
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
@@ -348,11 +377,12 @@ def fill(input: Tensor, value: Any) -> Tensor:
     d = dtype_of(input)
     if isinstance(value, Tensor):
         if value._a.shape:
-            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {len(value._a.shape)} dimensions.")
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {len(value._a.shape)} dimensions."
+            )
         return pw.overwrite_op(input, convert(value, d))  # type: ignore[no-any-return]
-    from .creation import checked_scalar
-
     from ..prims.base import full
+    from .creation import checked_scalar
 
     return pw.overwrite_op(input, full((), checked_scalar(value, d), input._a.dtype))  # type: ignore[no-any-return]
 

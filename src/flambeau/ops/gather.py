@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,9 @@ def check_index(index: Any, name: str, ints: tuple[str, ...] = ("int64",)) -> No
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
     if dtype_of(index).name not in ints:
-        raise RuntimeError(f"{name}(): Expected dtype {' or '.join(ints)} for index, but got {dtype_of(index)}")
+        raise RuntimeError(
+            f"{name}(): Expected dtype {' or '.join(ints)} for index, but got {dtype_of(index)}"
+        )
 
 
 def _long(index: Tensor) -> Tensor:
@@ -83,7 +85,9 @@ def _scatter(x: Tensor, dim: int, index: Tensor, src: Any, how: str, name: str) 
     _fits(tuple(i1._a.shape), tuple(x1._a.shape), d, "self")
     if isinstance(src, Tensor):
         if src._a.dtype != x._a.dtype:
-            raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype, got {dtype_of(x)} and {dtype_of(src)}")
+            raise RuntimeError(
+                f"{name}(): Expected self.dtype to be equal to src.dtype, got {dtype_of(x)} and {dtype_of(src)}"
+            )
         if builtin_max(len(src._a.shape), 1) != len(i1._a.shape):
             raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
         s1 = _at_least_1d(src)
@@ -96,7 +100,9 @@ def _scatter(x: Tensor, dim: int, index: Tensor, src: Any, how: str, name: str) 
 
 
 @public(inplace=True, out=True, grad_name="ScatterBackward0")
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: Optional[str] = None) -> Tensor:
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
     """`input` with ``out[index[i][j]][j] = src[i][j]`` (for dim 0); `reduce` "add" or "multiply" combines instead."""
     src = value if src is None else src
     if reduce is not None and reduce not in ("add", "multiply"):
@@ -144,11 +150,18 @@ def _index_op(x: Tensor, dim: int, index: Tensor, source: Tensor, accumulate: bo
     d = wrap_dim(dim, nd)
     i = _nonnegative(_long(_at_least_1d(index)), name)
     if source._a.dtype != x._a.dtype:
-        raise RuntimeError(f"{name}(): self and source expected to have the same dtype, but got (self) {dtype_of(x)} and (source) {dtype_of(source)}")
+        raise RuntimeError(
+            f"{name}(): self and source expected to have the same dtype, but got (self) {dtype_of(x)} and (source) {dtype_of(source)}"
+        )
     x1, s1 = _at_least_1d(x), _at_least_1d(source)
     want = [n for k, n in enumerate(x1._a.shape) if k != d]
     have = [n for k, n in enumerate(s1._a.shape) if k != d]
-    if source._a.shape and (want != have or s1._a.shape[d] != i._a.shape[0]) or not source._a.shape and i._a.shape[0] != 1:
+    if (
+        source._a.shape
+        and (want != have or s1._a.shape[d] != i._a.shape[0])
+        or not source._a.shape
+        and i._a.shape[0] != 1
+    ):
         raise (RuntimeError if accumulate else IndexError)(
             f"{name}(): Number of indices ({i._a.shape[0]}) should be equal to source.size(dim) and the other sizes should match: "
             f"self {list(x._a.shape)}, source {list(source._a.shape)}, dim {d}"
@@ -183,7 +196,9 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     d = wrap_dim(dim, len(input._a.shape))
     if isinstance(value, Tensor):
         if value._a.shape:
-            raise RuntimeError(f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(value._a.shape)} dimension(s).")
+            raise RuntimeError(
+                f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(value._a.shape)} dimension(s)."
+            )
         v = convert(value, dtype_of(input))
     else:
         from .creation import checked_scalar
@@ -191,7 +206,9 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         v = full((), checked_scalar(value, dtype_of(input)), input._a.dtype)
     x1, i = _at_least_1d(input), _long(_at_least_1d(index))
     n = x1._a.shape[d]
-    mask = index_put_op(full((n,), False, np.dtype(bool)), full((), True, np.dtype(bool)), i, spec=(True,), accumulate=False)
+    mask = index_put_op(
+        full((n,), False, np.dtype(bool)), full((), True, np.dtype(bool)), i, spec=(True,), accumulate=False
+    )
     mask = base.reshape(mask, tuple([n if k == d else 1 for k in range(len(x1._a.shape))]))
     return base.reshape(where_op(mask, v, x1), tuple(input._a.shape))
 
@@ -199,12 +216,14 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 @public(inplace=True, grad_name="IndexPutBackward0")
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """``input[indices] = values`` (or ``+=``) as a function; None among the indices means all of a dim."""
-    from ..tensor.indexing import _split, _spec, index_put_check
+    from ..tensor.indexing import _spec, _split, index_put_check
 
     key = tuple(slice(None) if i is None else i for i in indices)
     basic, tensors = _split(input, key)
     if values._a.dtype != input._a.dtype:
-        raise RuntimeError(f"Index put requires the source and destination dtypes match, got {dtype_of(input)} for the destination and {dtype_of(values)} for the source.")
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {dtype_of(input)} for the destination and {dtype_of(values)} for the source."
+        )
     if not tensors:
         return expand_to(values, tuple(input._a.shape)).clone()  # type: ignore[no-any-return]
     spec, found = _spec(input, tensors)
@@ -225,9 +244,13 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     """`input` with `source` at these positions of the flattened tensor."""
     check_index(index, "put_")
     if source._a.dtype != input._a.dtype:
-        raise RuntimeError(f"put_(): self and source expected to have the same dtype, but got self.dtype = {dtype_of(input)} and source.dtype = {dtype_of(source)}")
+        raise RuntimeError(
+            f"put_(): self and source expected to have the same dtype, but got self.dtype = {dtype_of(input)} and source.dtype = {dtype_of(source)}"
+        )
     if numel(index) != numel(source):
-        raise RuntimeError(f"put_(): Expected source and index to have the same number of elements, but got source.numel() = {numel(source)}, index.numel() = {numel(index)}")
+        raise RuntimeError(
+            f"put_(): Expected source and index to have the same number of elements, but got source.numel() = {numel(source)}, index.numel() = {numel(index)}"
+        )
     flat = base.reshape(input, (numel(input),))
     i = base.reshape(index, (numel(index),))
     y = index_put_op(flat, base.reshape(source, (numel(source),)), i, spec=(True,), accumulate=accumulate)
@@ -235,15 +258,19 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 
 @public(out=True)
-def take_along_dim(input: Tensor, indices: Tensor, dim: Optional[int] = None) -> Tensor:
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """`gather` with broadcasting of the other dims; over the flattened tensor when no dim is given."""
     if indices._a.dtype != np.int64:
-        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {dtype_of(indices)}")
+        raise RuntimeError(
+            f"torch.take_along_dim(): dtype of indices should be Long but got {dtype_of(indices)}"
+        )
     if dim is None:
         flat, i = base.reshape(input, (numel(input),)), base.reshape(indices, (numel(indices),))
         return gather(flat, 0, i)
     if len(input._a.shape) != len(indices._a.shape):
-        raise RuntimeError(f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {len(input._a.shape)} dimensions for input, and {len(indices._a.shape)} dimensions for indices")
+        raise RuntimeError(
+            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {len(input._a.shape)} dimensions for input, and {len(indices._a.shape)} dimensions for indices"
+        )
     d = wrap_dim(dim, len(input._a.shape))
     a, b = list(input._a.shape), list(indices._a.shape)
     rest = broadcast_shapes([n for k, n in enumerate(a) if k != d], [n for k, n in enumerate(b) if k != d])
@@ -281,16 +308,22 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     shape = tuple(broadcast_shapes(tuple(input._a.shape), tuple(mask._a.shape)))
     x, m = _at_least_1d(expand_to(input, shape)), _at_least_1d(expand_to(mask, shape))
     found = nonzero_op(m)
-    return index_get_op(x, *[select(found, 1, k) for k in range(len(m._a.shape))], spec=(True,) * len(m._a.shape))  # type: ignore[no-any-return]
+    return index_get_op(
+        x, *[select(found, 1, k) for k in range(len(m._a.shape))], spec=(True,) * len(m._a.shape)
+    )  # type: ignore[no-any-return]
 
 
 @public(inplace=True)
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """`input` with consecutive elements of `source` where the mask holds."""
     if mask._a.dtype.kind != "b":
-        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {dtype_of(mask)}")
+        raise RuntimeError(
+            f"masked_scatter_ only supports boolean masks, but got mask with dtype {dtype_of(mask)}"
+        )
     if source._a.dtype != input._a.dtype:
-        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got {dtype_of(input)} and {dtype_of(source)}")
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {dtype_of(input)} and {dtype_of(source)}"
+        )
     shape = tuple(broadcast_shapes(tuple(input._a.shape), tuple(mask._a.shape)))
     x, m = expand_to(input, shape), expand_to(mask, shape)
     n = math.prod(shape)
@@ -298,7 +331,9 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     order = base.convert_to(flat, np.dtype(np.int64)).cumsum(0) - 1
     count = numel(source)
     if type(flat._a) is np.ndarray and int(flat._a.sum()) > count:
-        raise RuntimeError("masked_scatter: expected the number of elements of source to be at least the number of ones in the mask")
+        raise RuntimeError(
+            "masked_scatter: expected the number of elements of source to be at least the number of ones in the mask"
+        )
     if not count:
         return x.clone()  # type: ignore[no-any-return]
     picked = index_get_op(base.reshape(source, (count,)), order.clamp(0, count - 1), spec=(True,))

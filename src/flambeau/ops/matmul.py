@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..core.public import convert, public
+from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims.base import sum_op
@@ -20,12 +20,16 @@ def _check(a: Any, b: Any, name: str) -> None:
         if not isinstance(x, Tensor):
             raise TypeError(f"{name}(): argument '{what}' must be Tensor, not {type(x).__name__}")
     if a._a.dtype != b._a.dtype:
-        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {dtype_of(a)} != {dtype_of(b)} ({name})")
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {dtype_of(a)} != {dtype_of(b)} ({name})"
+        )
 
 
 def _mismatch(a: Tensor, b: Tensor) -> RuntimeError:
     sa, sb = a._a.shape, b._a.shape
-    return RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({sa[-2] if len(sa) > 1 else 1}x{sa[-1]} and {sb[-2] if len(sb) > 1 else sb[-1]}x{sb[-1] if len(sb) > 1 else 1})")
+    return RuntimeError(
+        f"mat1 and mat2 shapes cannot be multiplied ({sa[-2] if len(sa) > 1 else 1}x{sa[-1]} and {sb[-2] if len(sb) > 1 else sb[-1]}x{sb[-1] if len(sb) > 1 else 1})"
+    )
 
 
 @public(out=True)
@@ -47,7 +51,9 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     inner = sb[-2] if nb > 1 else sb[0]
     if sa[-1] != inner:
         if na == 1 and nb == 1:
-            raise RuntimeError(f"inconsistent tensor size, expected tensor {list(sa)} and src {list(sb)} to have the same number of elements, but got {sa[0]} and {sb[0]} elements respectively")
+            raise RuntimeError(
+                f"inconsistent tensor size, expected tensor {list(sa)} and src {list(sb)} to have the same number of elements, but got {sa[0]} and {sb[0]} elements respectively"
+            )
         raise _mismatch(a, b)
     if na == 1:
         a = base.reshape(a, (1, sa[0]))
@@ -57,7 +63,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         y = matmul_op(base.reshape(a, (math.prod(sa[:-1]), sa[-1])), b)
         return base.reshape(y, (*sa[:-1], *(() if nb == 1 else (sb[-1],))))
     if na > 2 or nb > 2:
-            broadcast_shapes(tuple(a._a.shape[:-2]), tuple(b._a.shape[:-2]))
+        broadcast_shapes(tuple(a._a.shape[:-2]), tuple(b._a.shape[:-2]))
     y = matmul_op(a, b)
     if na == 1 or nb == 1:
         s = tuple(y._a.shape)
@@ -74,13 +80,19 @@ def _operator(self: Tensor, other: Any) -> Any:
 
 
 setattr(Tensor, "__matmul__", _operator)
-setattr(Tensor, "__rmatmul__", lambda self, other: matmul(other, self) if isinstance(other, Tensor) else NotImplemented)
+setattr(
+    Tensor,
+    "__rmatmul__",
+    lambda self, other: matmul(other, self) if isinstance(other, Tensor) else NotImplemented,
+)
 setattr(Tensor, "__imatmul__", lambda self, other: self.copy_(matmul(self, other)))
 
 
 def _dims(x: Tensor, n: int, name: str, which: str) -> None:
     if len(x._a.shape) != n:
-        raise RuntimeError(f"{name}: {which} must be {'a matrix' if n == 2 else f'a {n}D tensor'}, got {len(x._a.shape)}-D tensor")
+        raise RuntimeError(
+            f"{name}: {which} must be {'a matrix' if n == 2 else f'a {n}D tensor'}, got {len(x._a.shape)}-D tensor"
+        )
 
 
 @public(out=True, grad_name="MmBackward0")
@@ -105,7 +117,9 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
             raise RuntimeError(f"{name} must be a 3D tensor")
     sa, sb = input._a.shape, mat2._a.shape
     if sa[0] != sb[0] or sa[2] != sb[1]:
-        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{sa[0]}, {sa[2]}] but got: [{sb[0]}, {sb[1]}].")
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{sa[0]}, {sa[2]}] but got: [{sb[0]}, {sb[1]}]."
+        )
     return matmul_op(input, mat2)  # type: ignore[no-any-return]
 
 
@@ -114,15 +128,21 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix and a vector."""
     _check(input, vec, "mv")
     if len(input._a.shape) != 2 or len(vec._a.shape) != 1:
-        raise RuntimeError(f"vector + matrix @ vector expected, got {len(input._a.shape)}, {len(vec._a.shape)}")
+        raise RuntimeError(
+            f"vector + matrix @ vector expected, got {len(input._a.shape)}, {len(vec._a.shape)}"
+        )
     if input._a.shape[1] != vec._a.shape[0]:
-        raise RuntimeError(f"size mismatch, got input ({input._a.shape[0]}), mat ({input._a.shape[0]}x{input._a.shape[1]}), vec ({vec._a.shape[0]})")
+        raise RuntimeError(
+            f"size mismatch, got input ({input._a.shape[0]}), mat ({input._a.shape[0]}x{input._a.shape[1]}), vec ({vec._a.shape[0]})"
+        )
     return matmul(input, vec)
 
 
 def _dot(a: Tensor, b: Tensor, name: str) -> Tensor:
     if a._a.dtype != b._a.dtype:
-        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {dtype_of(a).name.title()} and {dtype_of(b).name.title()}")
+        raise RuntimeError(
+            f"dot : expected both vectors to have same dtype, but found {dtype_of(a).name.title()} and {dtype_of(b).name.title()}"
+        )
     if len(a._a.shape) != 1 or len(b._a.shape) != 1:
         raise RuntimeError(f"1D tensors expected, but got {len(a._a.shape)}D and {len(b._a.shape)}D tensors")
     if a._a.shape != b._a.shape:
@@ -161,7 +181,7 @@ def _combine(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     product = _scaled(product, alpha)
     if beta == 0:  # NaN in an input that does not count must not spread
         return product
-    return _scaled(bias, beta) + product
+    return _scaled(bias, beta) + product  # type: ignore[no-any-return]
 
 
 @public(out=True, inplace=True, grad_name="AddmmBackward0", half=True)
@@ -171,7 +191,9 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
         if len(x._a.shape) != 2:
             raise RuntimeError(f"mat{n} must be a matrix, got {len(x._a.shape)}-D tensor")
     if input._a.dtype != mat1._a.dtype:
-        raise RuntimeError(f"self and mat2 must have the same dtype, but got {dtype_of(input)} and {dtype_of(mat2)}")
+        raise RuntimeError(
+            f"self and mat2 must have the same dtype, but got {dtype_of(input)} and {dtype_of(mat2)}"
+        )
     return _combine(input, mm(mat1, mat2), beta, alpha)
 
 
@@ -199,7 +221,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     for x in (input, vec2):
         if len(x._a.shape) != 1:
             raise RuntimeError(f"outer: Expected 1-D argument, but got {len(x._a.shape)}-D")
-    return base.reshape(input, (input._a.shape[0], 1)) * vec2
+    return base.reshape(input, (input._a.shape[0], 1)) * vec2  # type: ignore[no-any-return]
 
 
 @public(out=True, inplace=True, half=True)
@@ -214,4 +236,3 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     product = _scaled(product, alpha)
     expand_to(input, tuple(product._a.shape), "addr")
     return product if beta == 0 else _scaled(input, beta) + product
-

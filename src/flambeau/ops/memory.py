@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +13,13 @@ from ..core.public import METHODS, public
 from ..core.state import tls
 from ..core.tape import helpers
 from ..core.tensor import Storage, Tensor, storage
+from ..prims.base import from_value
 from ..prims.indexing import as_strided_op
-from ..runtime import types
-from ..runtime.dtypes import dtype
+from ..runtime import dtypes, types
 from ..runtime.types import check_device
 from .args import as_dtype, check_sizes, int_tuple, sizes
 from .creation import empty_array, finish
 from .shape import contiguous
-from ..prims.base import from_value
 
 
 def _memory(x: Tensor) -> tuple[Tensor, int]:
@@ -32,7 +31,7 @@ def _memory(x: Tensor) -> tuple[Tensor, int]:
 
 
 @public(inplace=False)
-def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: Optional[int] = None) -> Tensor:
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """The view of the tensor's memory with these sizes, strides and offset (in elements).
 
     Raises: RuntimeError when it would reach outside the memory.
@@ -41,7 +40,9 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: Optional[i
     if len(shape) != len(strides):
         raise RuntimeError("mismatch in length of strides and shape")
     if any(s < 0 for s in strides):
-        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}")
+        raise RuntimeError(
+            f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}"
+        )
     check_sizes(shape, "as_strided")
     root, own = _memory(input)
     offset = own if storage_offset is None else int(storage_offset)
@@ -114,7 +115,9 @@ def resize_out(t: Tensor, shape: tuple[int, ...]) -> None:
 helpers["resize_out"] = resize_out
 
 
-def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
+def set_(
+    self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
+) -> Tensor:
     """Make this tensor share the memory of another (or of a storage), with the given geometry."""
     if source is None:
         _replace(self, np.empty(0, self._a.dtype))
@@ -152,12 +155,21 @@ for _fn in (resize_, resize_as_, set_):
 
 @public(method=False)
 def empty_strided(
-    size: Any, stride: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    size: Any,
+    stride: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """An uninitialised tensor with the given sizes and strides (in elements)."""
     shape, strides = int_tuple(size, "empty_strided"), int_tuple(stride, "empty_strided")
     if len(shape) != len(strides):
-        raise RuntimeError(f"dimensionality of sizes ({len(shape)}) must match dimensionality of strides ({len(strides)})")
+        raise RuntimeError(
+            f"dimensionality of sizes ({len(shape)}) must match dimensionality of strides ({len(strides)})"
+        )
     if any(s < 0 for s in strides):
         raise RuntimeError(f"empty_strided: Negative strides are not supported, got {list(strides)}")
     d = as_dtype(dtype)
@@ -172,26 +184,39 @@ def empty_strided(
 
 @public(method=False)
 def empty_permuted(
-    size: Any, physical_layout: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    size: Any,
+    physical_layout: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """An uninitialised tensor of this shape whose dims lie in memory in the order given (outermost first)."""
     shape, order = int_tuple(size, "empty_permuted"), int_tuple(physical_layout, "empty_permuted")
     if len(shape) != len(order):
-        raise RuntimeError(f"Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = {len(shape)} is not equal to len(physical_layout) = {len(order)}")
+        raise RuntimeError(
+            f"Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = {len(shape)} is not equal to len(physical_layout) = {len(order)}"
+        )
     if sorted(order) != list(range(len(shape))):
         for d in order:
             if not 0 <= d < len(shape):
-                raise RuntimeError(f"Dimension out of range (expected to be between 0 and {len(shape) - 1}, but got {d}).  NB: negative dims not currently supported; file an issue if you want it.")
+                raise RuntimeError(
+                    f"Dimension out of range (expected to be between 0 and {len(shape) - 1}, but got {d}).  NB: negative dims not currently supported; file an issue if you want it."
+                )
         raise RuntimeError("Duplicate dim not allowed")
-    d = as_dtype(dtype)
-    check_sizes(shape, "empty_permuted", d.itemsize)
+    kind = as_dtype(dtype)
+    check_sizes(shape, "empty_permuted", kind.itemsize)
     if device is not None:
         check_device(device)
-    memory = empty_array(tuple([shape[i] for i in order]), d.numpy)
+    memory = empty_array(tuple([shape[i] for i in order]), kind.numpy)
     return finish(from_value(memory.transpose(np.argsort(order))), requires_grad)
 
 
-def _new_empty_strided(self: Tensor, size: Any, stride: Any, dtype: Optional[dtype] = None, **kw: Any) -> Tensor:
+def _new_empty_strided(
+    self: Tensor, size: Any, stride: Any, dtype: dtypes.dtype | None = None, **kw: Any
+) -> Tensor:
     """``empty_strided`` with this tensor's dtype unless another is given."""
     return empty_strided(size, stride, dtype=dtype if dtype is not None else self.dtype, **kw)
 

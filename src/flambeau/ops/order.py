@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
+from ..core.families import Axis, opaque_op
 from ..core.public import FUNCTIONS, convert, public
 from ..core.tensor import Tensor
 from ..prims import base, scans
@@ -27,7 +28,9 @@ _Cummin = named("cummin", "values", "indices")
 
 def _real(x: Tensor, name: str) -> None:
     if x._a.dtype.kind == "c":
-        raise RuntimeError(f'"{name}" not implemented for complex dtypes: they have no order (got {dtype_of(x)})')
+        raise RuntimeError(
+            f'"{name}" not implemented for complex dtypes: they have no order (got {dtype_of(x)})'
+        )
 
 
 def _pick(x: Tensor, index: Tensor, d: int) -> Tensor:
@@ -42,7 +45,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
 
 
 @public(out=True, grad_name="SortBackward0")
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: Optional[bool] = None) -> Any:
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool | None = None) -> Any:
     """Values of a dim in order, and where they were (always stable; NaN counts as the largest)."""
     _real(input, "sort")
     if not input._a.shape:
@@ -107,7 +110,9 @@ def _median(name: str, skip_nan: bool) -> Any:
         _real(x, name)
         if dim is None:
             if numel(x) == 0:
-                return base.full((), math.nan if x._a.dtype.kind in "fV" else np.iinfo(x._a.dtype).min, x._a.dtype)
+                return base.full(
+                    (), math.nan if x._a.dtype.kind in "fV" else np.iinfo(x._a.dtype).min, x._a.dtype
+                )
             return fn(base.reshape(x, (numel(x),)), 0)[0]
         nd = len(x._a.shape)
         d = wrap_dim(dim, nd)
@@ -121,7 +126,11 @@ def _median(name: str, skip_nan: bool) -> Any:
         at = slice_dim(order, d, (n - 1) // 2, (n - 1) // 2 + 1)
         if x._a.dtype.kind in "fV":
             nans = convert(isnan(x), dtypes.int64).sum(d, True)
-            place = (n - nans - 1).clamp(min=0) // 2 if skip_nan else FUNCTIONS["where"](nans > 0, n - nans, (n - 1) // 2)
+            place = (
+                (n - nans - 1).clamp(min=0) // 2
+                if skip_nan
+                else FUNCTIONS["where"](nans > 0, n - nans, (n - 1) // 2)
+            )
             at = _pick(order, place, d)
         return _squeeze(result, _pick(x, at, d), at, d, keepdim)
 
@@ -143,7 +152,9 @@ def _cumulative(name: str, op: Any) -> Any:
             x = convert(x, dtypes.int64)
         return op(x, dim=d) if x._a.shape else x.clone()  # type: ignore[no-any-return]
 
-    fn.__doc__ = f"The running {'sum' if name == 'cumsum' else 'product'} along a dim; integers accumulate as int64."
+    fn.__doc__ = (
+        f"The running {'sum' if name == 'cumsum' else 'product'} along a dim; integers accumulate as int64."
+    )
     return public(out=True, inplace=True, name=name, grad_name=f"{name.capitalize()}Backward0")(fn)
 
 
@@ -178,7 +189,7 @@ cummax = _cumextreme("cummax", True, _Cummax)
 cummin = _cumextreme("cummin", False, _Cummin)
 
 
-def _unique_along(a: Any, dim: Optional[int]) -> Any:
+def _unique_along(a: Any, dim: int | None) -> Any:
     if dim is None:
         return a.reshape(-1)
     return np.moveaxis(a, dim, 0)
@@ -186,7 +197,11 @@ def _unique_along(a: Any, dim: Optional[int]) -> Any:
 
 @public()
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: Optional[int] = None
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
     """The distinct elements (or slices of a dim), in order; optionally where each element went, and how often it occurs."""
     from ..core.eager import raw
@@ -194,7 +209,9 @@ def unique(
 
     if dim is not None:
         dim = wrap_dim(dim, len(input._a.shape))
-    values, inverse, counts = np.unique(raw(input.detach()), return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
+    values, inverse, counts = np.unique(
+        raw(input.detach()), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
+    )
     shape = input._a.shape if dim is None else (input._a.shape[dim],)
     out = [from_value(values)]
     if return_inverse:
@@ -205,7 +222,9 @@ def unique(
 
 
 @public()
-def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: Optional[int] = None) -> Any:
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
     """The first element (or slice) of each run of equal ones."""
     from ..core.eager import raw
     from ..prims.base import from_value
@@ -215,7 +234,7 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     n = rows.shape[0]
     if n:
         same = (rows[1:] == rows[:-1]).reshape(n - 1, int(np.prod(rows.shape[1:]))).all(1)
-        first = np.concatenate(([True], ~same))  # type: ignore[operator]
+        first = np.concatenate(([True], ~same))
     else:
         first = np.zeros(0, bool)
     picked = rows[first]
@@ -244,7 +263,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     return _squeeze(_Mode, _pick(input, index, d), index, d, keepdim)
 
 
-def _mode_index(x: Any, *, dim: Axis) -> Any:  # noqa: F821
+def _mode_index(x: Any, *, dim: Axis) -> Any:
     order = np.argsort(x, axis=dim, kind="stable")
     s = np.moveaxis(np.take_along_axis(x, order, dim), dim, -1)
     n = s.shape[-1]
@@ -255,4 +274,4 @@ def _mode_index(x: Any, *, dim: Axis) -> Any:  # noqa: F821
     return np.moveaxis(np.take_along_axis(np.moveaxis(order, dim, -1), at, -1), -1, dim)
 
 
-_mode_op = __import__("flambeau.core.families", fromlist=["x"]).opaque_op(_mode_index, None, name="mode", differentiable=False)
+_mode_op = opaque_op(_mode_index, None, name="mode", differentiable=False)

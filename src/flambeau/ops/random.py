@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Iterator, Optional
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from ..prims.base import from_value
 from ..prims.pointwise import overwrite_op
 from ..runtime import distributions as dist
 from ..runtime import dtypes, mt19937, types
-from .args import as_dtype, check_sizes, dtype_of, is_number, sizes
+from .args import as_dtype, check_sizes, dtype_of, sizes
 from .creation import finish
 
 
@@ -139,7 +140,7 @@ def draw(kind: str, shape: tuple[int, ...], d: Any, *args: Any, generator: Any =
 
 def _random_factory(name: str, kind: str) -> Any:
     def make(
-        *size: Any, generator: Any = None, out: Optional[Tensor] = None, dtype: Any = None, layout: Any = None, device: Any = None,
+        *size: Any, generator: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
         requires_grad: bool = False, pin_memory: bool = False, **kw: Any,
     ) -> Tensor:  # fmt: skip
         if "size" in kw:
@@ -199,12 +200,16 @@ def randint(
     if low is None:
         low = values.pop() if values else 0
     if high is None or size is None:
-        raise TypeError("randint() received an invalid combination of arguments: randint([low,] high, size) was expected")
+        raise TypeError(
+            "randint() received an invalid combination of arguments: randint([low,] high, size) was expected"
+        )
     d = as_dtype(dtype, dtypes.int64)
     shape = sizes((size,), "randint")
     check_sizes(shape, "randint", d.itemsize)
     if int(low) >= int(high):
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}")
+        raise RuntimeError(
+            f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}"
+        )
     t = draw("integers_from", shape, d.numpy, int(low), int(high), generator=generator)
     return finish(t, requires_grad, device)
 
@@ -218,13 +223,29 @@ def randint_like(
     bounds = [*args]
     high = kw.get("high", bounds[-1] if bounds else None)
     low = kw.get("low", bounds[0] if len(bounds) > 1 else 0)
-    low, high = (int(v) for v in (low, high))
-    return randint(low, high, tuple(input._a.shape), dtype=as_dtype(dtype, dtype_of(input)), generator=generator, requires_grad=requires_grad, device=device)
+    if high is None:
+        raise TypeError("randint_like() missing the argument 'high'")
+    return randint(
+        int(low),
+        int(high),
+        tuple(input._a.shape),
+        dtype=as_dtype(dtype, dtype_of(input)),
+        generator=generator,
+        requires_grad=requires_grad,
+        device=device,
+    )
 
 
 @public(method=False, out=True)
 def randperm(
-    n: int, *, generator: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    n: int,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A random permutation of 0 .. n-1."""
     d = as_dtype(dtype, dtypes.int64)
@@ -240,7 +261,18 @@ _normal_op = _op("normal_arrays", _normal_draw)
 
 
 @public(method=False, out=True)
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """Normal draws with given means and standard deviations (tensors, numbers with `size`, or both).
 
     Raises: RuntimeError for negative or complex standard deviations.
@@ -282,7 +314,9 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
         return draw("bernoulli", tuple(input._a.shape), input._a.dtype, float(p), generator=generator)
     if input._a.dtype.kind not in "fV":
         raise RuntimeError(f"bernoulli expects probabilities of a floating dtype, got {dtype_of(input)}")
-    drawn = bind(_bernoulli_op, (input.detach(),), {"shape": tuple(input._a.shape), "generator": _gen(generator)})
+    drawn = bind(
+        _bernoulli_op, (input.detach(),), {"shape": tuple(input._a.shape), "generator": _gen(generator)}
+    )
     return overwrite_op(input, drawn) if input.requires_grad else drawn  # type: ignore[no-any-return]
 
 
@@ -296,7 +330,9 @@ _multinomial_op = _op("multinomial", _multinomial_draw)
 
 
 @public(out=True)
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
+) -> Tensor:
     """Indices drawn in proportion to the weights in the last dim of a vector or matrix.
 
     Raises: RuntimeError for negative, infinite or NaN weights, rows without weight, or too many draws.
@@ -314,7 +350,9 @@ def _fill(name: str, kind: str, arguments: Callable[..., tuple[Any, ...]]) -> Ca
     def method(self: Tensor, *args: Any, generator: Any = None, **kwargs: Any) -> Tensor:
         values = arguments(*args, **kwargs)
         if tls.stack:
-            return inplace.write(self, draw(kind, tuple(self._a.shape), self._a.dtype, *values, generator=generator), name)
+            return inplace.write(
+                self, draw(kind, tuple(self._a.shape), self._a.dtype, *values, generator=generator), name
+            )
         inplace.check_writable(self, name)
         a = raw(self)
         g = _gen(generator)
@@ -358,7 +396,7 @@ def _two(a: str, b: str, x: float, y: float) -> Callable[..., tuple[Any, ...]]:
     return arguments
 
 
-def _one(a: str, x: Optional[float]) -> Callable[..., tuple[Any, ...]]:
+def _one(a: str, x: float | None) -> Callable[..., tuple[Any, ...]]:
     def arguments(*args: Any, **kw: Any) -> tuple[Any, ...]:
         value = args[0] if args else kw.get(a, x)
         if value is None:
@@ -384,8 +422,17 @@ def random_(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tenso
         new = draw("integers", tuple(self._a.shape), self._a.dtype, generator=generator)
     else:
         if high is not None and int(low) >= int(high):
-            raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}")
-        new = draw("integers_from", tuple(self._a.shape), self._a.dtype, int(low), None if high is None else int(high), generator=generator)
+            raise RuntimeError(
+                f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}"
+            )
+        new = draw(
+            "integers_from",
+            tuple(self._a.shape),
+            self._a.dtype,
+            int(low),
+            None if high is None else int(high),
+            generator=generator,
+        )
     return inplace.write(self, new, "random_")
 
 
@@ -398,12 +445,13 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
         probs = expand_to(p if p._a.dtype.kind in "fV" else convert(p, dtypes.float32), shape)
         new = bind(_bernoulli_op, (probs.detach(),), {"shape": shape, "generator": _gen(generator)})
         return inplace.write(self, convert(new, dtype_of(self)), "bernoulli_")
-    return inplace.write(self, draw("bernoulli", shape, self._a.dtype, float(p), generator=generator), "bernoulli_")
+    return inplace.write(
+        self, draw("bernoulli", shape, self._a.dtype, float(p), generator=generator), "bernoulli_"
+    )
 
 
 for _fn in (random_, bernoulli_):
     METHODS[_fn.__name__] = _fn
     setattr(Tensor, _fn.__name__, _fn)
-for _fn in (manual_seed, seed, initial_seed, get_rng_state, set_rng_state):
-    FUNCTIONS[_fn.__name__] = _fn
-_ = (is_number,)
+for _name in ("manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state"):
+    FUNCTIONS[_name] = globals()[_name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,9 @@ def repeat(self: Tensor, *repeats: Any, **kw: Any) -> Tensor:
     times = sizes(repeats, "repeat")
     s = tuple(self._a.shape)
     if len(times) < len(s):
-        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+        )
     if any(t < 0 for t in times):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(times)}: {list(times)}")
     s = (1,) * (len(times) - len(s)) + s
@@ -45,7 +47,9 @@ def tile(input: Tensor, *dims: Any, **kw: Any) -> Tensor:
 
 
 @public()
-def repeat_interleave(input: Any, repeats: Any = None, dim: Optional[int] = None, *, output_size: Optional[int] = None) -> Tensor:
+def repeat_interleave(
+    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
     """Each element (or slice of a dim) repeated in place; with one argument, positions repeated by those counts."""
     from ..core.eager import raw
 
@@ -65,7 +69,9 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: Optional[int] = None
         if counts.ndim > 1:
             raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
         if counts.ndim == 1 and counts.size not in (1, n):
-            raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size} and input.size({d}) = {n}")
+            raise RuntimeError(
+                f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size} and input.size({d}) = {n}"
+            )
         if (counts < 0).any():
             raise RuntimeError("repeats can not be negative")
         if counts.ndim == 1 and counts.size == 1:
@@ -74,7 +80,9 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: Optional[int] = None
         raise RuntimeError("Repeats must be non-negative")
     total = int(np.repeat(np.arange(n), counts).size)
     if output_size is not None and output_size != total:
-        raise RuntimeError(f"allocated size does not match required size: output_size {output_size}, needed {total}")
+        raise RuntimeError(
+            f"allocated size does not match required size: output_size {output_size}, needed {total}"
+        )
     index = from_value(np.repeat(np.arange(n), counts))
     return FUNCTIONS["index_select"](input if input._a.shape else base.reshape(input, (1,)), d, index)  # type: ignore[no-any-return]
 
@@ -91,7 +99,9 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     nd = len(input._a.shape)
     a, b = wrap_dim(dim1, nd), wrap_dim(dim2, nd)
     if nd < 2:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-max(nd, 1)}, {max(nd, 1) - 1}], but got {dim2})")
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-max(nd, 1)}, {max(nd, 1) - 1}], but got {dim2})"
+        )
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
     return indexing.diagonal_op(input, offset=int(offset), dim1=a, dim2=b)  # type: ignore[no-any-return]
@@ -144,7 +154,9 @@ def _triangle(name: str, upper: bool) -> Any:
         mask = j - i >= diagonal if upper else j - i <= diagonal
         return where_op(from_value(mask), input, 0)  # type: ignore[no-any-return]
 
-    fn.__doc__ = f"The {'upper' if upper else 'lower'} triangle of matrices (from `diagonal` on), zeros elsewhere."
+    fn.__doc__ = (
+        f"The {'upper' if upper else 'lower'} triangle of matrices (from `diagonal` on), zeros elsewhere."
+    )
     return public(inplace=True, out=True, name=name, grad_name=f"{name.capitalize()}Backward0")(fn)
 
 
@@ -153,14 +165,18 @@ tril = _triangle("tril", False)
 
 
 def _triangle_indices(name: str, upper: bool) -> Any:
-    def fn(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
+    def fn(
+        row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
+    ) -> Tensor:
         if row < 0 or col < 0:
             raise RuntimeError(f"{name}: row and col must be non-negative, got {row} and {col}")
         i, j = np.ogrid[:row, :col]
         mask = (j - i >= offset if upper else j - i <= offset) & np.ones((row, col), bool)
         return from_value(np.stack(np.nonzero(mask)).astype(as_dtype(dtype, dtypes.int64).numpy))
 
-    fn.__doc__ = f"Row and column positions of the {'upper' if upper else 'lower'} triangle, as a (2, n) tensor."
+    fn.__doc__ = (
+        f"Row and column positions of the {'upper' if upper else 'lower'} triangle, as a (2, n) tensor."
+    )
     return public(method=False, name=name)(fn)
 
 
@@ -186,7 +202,9 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     src = [wrap_dim(d, nd) for d in int_tuple(source, "movedim")]
     dst = [wrap_dim(d, nd) for d in int_tuple(destination, "movedim")]
     if len(src) != len(dst):
-        raise RuntimeError(f"movedim: Invalid source or destination dims: source ({src} dims) should contain the same number of dims as destination ({dst} dims)")
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({src} dims) should contain the same number of dims as destination ({dst} dims)"
+        )
     for which, found in (("source", src), ("destination", dst)):
         if len(set(found)) != len(found):
             raise RuntimeError(f"movedim: repeated dim in `{which}` ({found})")
@@ -198,14 +216,16 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 
 
 @public(method=False)
-def meshgrid(*tensors: Any, indexing: Optional[str] = None) -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     """Coordinate grids of vectors; `indexing` "ij" (the default) or "xy"."""
     xs = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else list(tensors)
     if not xs:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
     for x in xs:
         if len(x._a.shape) > 1:
-            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {len(x._a.shape)}-D")
+            raise RuntimeError(
+                f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {len(x._a.shape)}-D"
+            )
         if x._a.dtype != xs[0]._a.dtype:
             raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
     if indexing not in (None, "ij", "xy"):
@@ -215,7 +235,8 @@ def meshgrid(*tensors: Any, indexing: Optional[str] = None) -> tuple[Tensor, ...
         xs[0], xs[1] = xs[1], xs[0]
     shape = tuple([x._a.shape[0] if x._a.shape else 1 for x in xs])
     grids = [
-        expand_to(base.reshape(x, tuple([n if k == i else 1 for k, n in enumerate(shape)])), shape) for i, x in enumerate(xs)
+        expand_to(base.reshape(x, tuple([n if k == i else 1 for k, n in enumerate(shape)])), shape)
+        for i, x in enumerate(xs)
     ]
     if swap:
         grids[0], grids[1] = grids[1], grids[0]
@@ -252,7 +273,11 @@ def _at_least(n: int) -> Any:
         s = tuple(x._a.shape)
         if len(s) >= n:
             return x
-        shapes = {1: (1,), 2: (1, 1) if not s else (1, *s), 3: (1, 1, 1) if not s else (1, s[0], 1) if len(s) == 1 else (*s, 1)}
+        shapes = {
+            1: (1,),
+            2: (1, 1) if not s else (1, *s),
+            3: (1, 1, 1) if not s else (1, s[0], 1) if len(s) == 1 else (*s, 1),
+        }
         return base.reshape(x, shapes[n])
 
     def fn(*tensors: Any) -> Any:
@@ -312,7 +337,9 @@ def block_diag(*tensors: Tensor) -> Tensor:
     xs = []
     for i, x in enumerate(tensors):
         if len(x._a.shape) > 2:
-            raise RuntimeError(f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {len(x._a.shape)} dimensions")
+            raise RuntimeError(
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {len(x._a.shape)} dimensions"
+            )
         xs.append(atleast_2d(x))
     d = result_type(*tensors)
     width = builtin_sum(x._a.shape[1] for x in xs)
@@ -330,16 +357,22 @@ builtin_sum = __builtins__["sum"] if isinstance(__builtins__, dict) else __built
 
 
 @public()
-def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None) -> tuple[Tensor, ...]:
+def tensor_split(
+    input: Tensor, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None
+) -> tuple[Tensor, ...]:
     """Views of nearly equal parts, or of the parts between indices."""
     which = next(v for v in (indices_or_sections, indices, sections) if v is not None)
     s = input._a.shape
     if not s:
-        raise RuntimeError(f"tensor_split expected at least a 1-dimensional tensor, but got a tensor with {len(s)} dims")
+        raise RuntimeError(
+            f"tensor_split expected at least a 1-dimensional tensor, but got a tensor with {len(s)} dims"
+        )
     d = wrap_dim(dim, len(s))
     if isinstance(which, Tensor):
         if which._a.dtype != np.int64 or len(which._a.shape) > 1:
-            raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional LongTensor")
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional LongTensor"
+            )
         which = which.tolist()
     n = s[d]
     if isinstance(which, int):
@@ -356,21 +389,31 @@ def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *
 
 
 def _named_split(name: str, need: int, dim: int) -> Any:
-    def fn(input: Tensor, indices_or_sections: Any = None, *, indices: Any = None, sections: Any = None) -> tuple[Tensor, ...]:
+    def fn(
+        input: Tensor, indices_or_sections: Any = None, *, indices: Any = None, sections: Any = None
+    ) -> tuple[Tensor, ...]:
         which = next(v for v in (indices_or_sections, indices, sections) if v is not None)
         nd = len(input._a.shape)
         if nd < need:
-            raise RuntimeError(f"torch.{name} requires a tensor with at least {need} dimension, but got a tensor with {nd} dimensions!")
+            raise RuntimeError(
+                f"torch.{name} requires a tensor with at least {need} dimension, but got a tensor with {nd} dimensions!"
+            )
         d = 0 if name == "hsplit" and nd == 1 else dim
         if isinstance(which, int) and (which <= 0 or input._a.shape[d] % which):
-            raise RuntimeError(f"torch.{name} attempted to split along dimension {d}, but the size of the dimension {input._a.shape[d]} is not divisible by the split_size {which}!")
+            raise RuntimeError(
+                f"torch.{name} attempted to split along dimension {d}, but the size of the dimension {input._a.shape[d]} is not divisible by the split_size {which}!"
+            )
         return tensor_split(input, which, d)
 
     fn.__doc__ = f"``tensor_split`` along dim {dim}."
     return public(name=name)(fn)
 
 
-hsplit, vsplit, dsplit = _named_split("hsplit", 1, 1), _named_split("vsplit", 2, 0), _named_split("dsplit", 3, 2)
+hsplit, vsplit, dsplit = (
+    _named_split("hsplit", 1, 1),
+    _named_split("vsplit", 2, 0),
+    _named_split("dsplit", 3, 2),
+)
 
 
 @public()
@@ -400,7 +443,9 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {nd}")
     a, b = (wrap_dim(d, nd) for d in pair)
     if a == b:
-        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {pair[0]} and dim1 = {pair[1]}")
+        raise RuntimeError(
+            f"expected rotation dims to be different, but got dim0 = {pair[0]} and dim1 = {pair[1]}"
+        )
     k %= 4
     if k == 0:
         return input.clone()  # type: ignore[no-any-return]
@@ -425,10 +470,14 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 
 @public()
-def vander(x: Tensor, N: Optional[int] = None, increasing: bool = False) -> Tensor:
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """The Vandermonde matrix of a vector."""
     if len(x._a.shape) != 1:
         raise RuntimeError(f"x must be a one-dimensional tensor, got {len(x._a.shape)}-D")
     n = x._a.shape[0] if N is None else N
     powers = from_value(np.arange(n) if increasing else np.arange(n)[::-1].copy())
-    return unsqueeze(x, 1) ** convert(powers, dtype_of(x)) if x._a.dtype.kind in "fc" else unsqueeze(x, 1) ** powers
+    return (
+        unsqueeze(x, 1) ** convert(powers, dtype_of(x))
+        if x._a.dtype.kind in "fc"
+        else unsqueeze(x, 1) ** powers
+    )  # type: ignore[no-any-return]

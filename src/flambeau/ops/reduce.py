@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import families as fam
 from ..core.public import by_dim, convert, public
 from ..core.tensor import Tensor
 from ..prims import base
@@ -103,14 +102,16 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any 
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean of the elements that are not NaN."""
     if input._a.dtype.kind not in "fcV":
-        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {dtype_of(input)}")
+        raise RuntimeError(
+            f"nanmean(): expected input to have floating point or complex dtype but got {dtype_of(input)}"
+        )
     x = input if dtype is None else convert(input, as_dtype(dtype))
     n = sum(convert(~isnan(x), dtypes.int64), dim, keepdim)
-    return nansum(x, dim, keepdim) / n
+    return nansum(x, dim, keepdim) / n  # type: ignore[no-any-return]
 
 
 @public(out=True, grad_name=by_dim("ProdBackward0", "ProdBackward1"))
-def prod(input: Tensor, dim: Optional[int] = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product over all dims, or one."""
     x = _accumulator(input, dtype)
     nd = len(x._a.shape)
@@ -146,13 +147,15 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 
 def _arg(op: Any, name: str) -> Any:
-    def fn(input: Tensor, dim: Optional[int] = None, keepdim: bool = False) -> Tensor:
+    def fn(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
         x = input
         if x._a.dtype.kind == "c":
             raise RuntimeError(f'"{name}_cpu" not implemented for complex dtypes ({dtype_of(x)})')
         if dim is None:
             if numel(x) == 0:
-                raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+                raise IndexError(
+                    f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+                )
             flat = base.reshape(x, (numel(x),))
             y = op(flat, dim=0)
             return base.reshape(y, (1,) * len(x._a.shape)) if keepdim else y
@@ -190,7 +193,9 @@ def _extreme(largest: bool) -> Any:
         nd = len(x._a.shape)
         if dim is None:
             if numel(x) == 0:
-                raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+                raise RuntimeError(
+                    f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+                )
             return (red.amax_op if largest else red.amin_op)(x, dims=tuple(range(nd)))
         d = wrap_dim(dim, nd)
         if not nd:
@@ -203,7 +208,11 @@ def _extreme(largest: bool) -> Any:
         return result(values, index)
 
     fn.__doc__ = f"The {name}imum: of all elements, along a dim (values and indices), or elementwise with another tensor."
-    return public(out=True, name=name, grad_name=by_dim(f"{name.capitalize()}Backward1", f"{name.capitalize()}Backward0"))(fn)
+    return public(
+        out=True,
+        name=name,
+        grad_name=by_dim(f"{name.capitalize()}Backward1", f"{name.capitalize()}Backward0"),
+    )(fn)
 
 
 max = _extreme(True)
@@ -211,11 +220,13 @@ min = _extreme(False)
 
 
 @public(out=True)
-def aminmax(input: Tensor, *, dim: Optional[int] = None, keepdim: bool = False) -> Any:
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """Both extremes over all elements or one dim."""
     if dim is None:
         if numel(input) == 0:
-            raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.")
+            raise RuntimeError(
+                "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+            )
         dims = tuple(range(len(input._a.shape)))
     else:
         dims = (wrap_dim(dim, len(input._a.shape)),) if input._a.shape else ()
@@ -251,12 +262,16 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 def moments(x: Tensor, dims: tuple[int, ...], correction: float) -> tuple[Tensor, Tensor]:
     """Variance and mean, both with the dims kept (two passes: no cancellation)."""
     n = count(x, dims)
-    m = keep(sum_op(x, dims=dims), x, dims, True) / n if n else keep(sum_op(x, dims=dims), x, dims, True) * math.nan
+    m = (
+        keep(sum_op(x, dims=dims), x, dims, True) / n
+        if n
+        else keep(sum_op(x, dims=dims), x, dims, True) * math.nan
+    )
     c = x - m
     sq = c * c if x._a.dtype.kind != "c" else (c * c.conj()).real
     total = keep(sum_op(sq, dims=dims), sq, dims, True)
     left = builtin_max(n - correction, 0)
-    return (total / left if left else total * math.inf if False else total / convert(base.full((), left, total._a.dtype), dtype_of(total))), m
+    return total / base.full((), left, total._a.dtype), m
 
 
 builtin_max = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__.max
@@ -275,18 +290,26 @@ def _variance_args(dim: Any, unbiased: Any) -> tuple[Any, Any]:
 
 def _check_floating(x: Tensor, name: str) -> None:
     if x._a.dtype.kind in "bui":
-        raise RuntimeError(f"{name} only support floating point and complex dtypes, got {dtype_of(x)}; convert with .float()")
+        raise RuntimeError(
+            f"{name} only support floating point and complex dtypes, got {dtype_of(x)}; convert with .float()"
+        )
 
 
 def _variance(name: str, root: bool, both: bool) -> Any:
-    result = named(name, name[:3], "mean") if both else None
+    result: Any = named(name, name[:3], "mean") if both else None
 
-    def fn(input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
+    def fn(
+        input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+    ) -> Any:
         dim, unbiased = _variance_args(dim, unbiased)
         _check_floating(input, "std and var")
         dims = wrap_dims(dim, len(input._a.shape))
         v, m = moments(input, dims, _correction(unbiased, correction))
-        v = v if keepdim else base.reshape(v, tuple([n for d, n in enumerate(input._a.shape) if d not in dims]))
+        v = (
+            v
+            if keepdim
+            else base.reshape(v, tuple([n for d, n in enumerate(input._a.shape) if d not in dims]))
+        )
         y = sqrt(v) if root else v
         if not both:
             return y
@@ -297,7 +320,9 @@ def _variance(name: str, root: bool, both: bool) -> Any:
         f"The {'standard deviation' if root else 'variance'}{' and the mean' if both else ''} over all or the given dims, "
         "with `correction` (default 1) subtracted from the count."
     )
-    return public(out=not both, name=name, grad_name=None if both else f"{name.capitalize()}Backward0", half=True)(fn)
+    return public(
+        out=not both, name=name, grad_name=None if both else f"{name.capitalize()}Backward0", half=True
+    )(fn)
 
 
 var = _variance("var", False, False)
@@ -318,6 +343,3 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     top = where_op(abs(top) == math.inf, 0, top)
     y = log(keep(sum_op(exp(x - top), dims=dims), x, dims, True)) + top
     return y if keepdim else base.reshape(y, tuple([n for d, n in enumerate(x._a.shape) if d not in dims]))
-
-
-_ = fam

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Optional
 
 import numpy as np
 
+from ..core import families
 from ..core.op import bind
 from ..core.public import by_dim, convert, public, result_type
 from ..core.state import tls
@@ -25,7 +27,9 @@ def infer_size(shape: Sequence[int], n: int) -> tuple[int, ...]:
     if -1 not in shape:
         for s in shape:
             if s < 0:
-                raise RuntimeError(f"invalid shape dimension {s} at index {list(shape).index(s)} of shape {list(shape)}")
+                raise RuntimeError(
+                    f"invalid shape dimension {s} at index {list(shape).index(s)} of shape {list(shape)}"
+                )
         if math.prod(shape) != n:
             raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {n}")
         return tuple(shape)
@@ -33,7 +37,9 @@ def infer_size(shape: Sequence[int], n: int) -> tuple[int, ...]:
         raise RuntimeError("only one dimension can be inferred")
     for s in shape:
         if s < -1:
-            raise RuntimeError(f"invalid shape dimension {s} at index {list(shape).index(s)} of shape {list(shape)}")
+            raise RuntimeError(
+                f"invalid shape dimension {s} at index {list(shape).index(s)} of shape {list(shape)}"
+            )
     known = math.prod([s for s in shape if s != -1])
     if known == 0:
         if n:
@@ -98,7 +104,9 @@ def view(self: Tensor, *size: Any, **kw: Any) -> Tensor:
         return view_dtype(self, kw.get("dtype", size[0] if size else None))
     shape = infer_size(sizes(size, "view"), numel(self))
     a = base.innermost(self)
-    if not base.view_possible(a, shape if a.ndim == len(self._a.shape) else (*a.shape[: a.ndim - len(self._a.shape)], *shape)):
+    if not base.view_possible(
+        a, shape if a.ndim == len(self._a.shape) else (*a.shape[: a.ndim - len(self._a.shape)], *shape)
+    ):
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             f"contiguous subspaces). Use .reshape(...) instead. (shape {list(self._a.shape)}, asked {list(shape)})"
@@ -112,7 +120,7 @@ def _view_bits(x: Any, *, dtype: Any) -> Any:
     return x.view(dtype)
 
 
-_view_dtype_op = __import__("flambeau.core.families", fromlist=["x"]).view_op(
+_view_dtype_op = families.view_op(
     _view_bits, adjoint=lambda g, x_meta, dtype: g.view_bits(x_meta.dtype), name="view_dtype"
 )
 
@@ -123,20 +131,26 @@ def view_dtype(x: Tensor, d: Any) -> Tensor:
     Raises: RuntimeError when sizes or strides do not fit.
     """
     if d.numpy == x._a.dtype:
-        return x.view(x.shape)
+        return x.view(x.shape)  # type: ignore[no-any-return]
     old, new = x._a.dtype.itemsize, d.itemsize
     if old != new:
         if not x._a.shape:
-            raise RuntimeError("self.dim() cannot be 0 to view " f"{x.dtype} as {d} (different element sizes)")
+            raise RuntimeError(f"self.dim() cannot be 0 to view {x.dtype} as {d} (different element sizes)")
         a = base.innermost(x)
         if a.strides and a.strides[-1] != old and a.shape[-1] > 1:
-            raise RuntimeError(f"self.stride(-1) must be 1 to view {x.dtype} as {d} (different element sizes), but got {a.strides[-1] // old}")
+            raise RuntimeError(
+                f"self.stride(-1) must be 1 to view {x.dtype} as {d} (different element sizes), but got {a.strides[-1] // old}"
+            )
         if new > old and (x._a.shape[-1] * old) % new:
             raise RuntimeError(
                 f"self.size(-1) must be divisible by {new // old} to view {x.dtype} as {d} (different element sizes), "
                 f"but got {x._a.shape[-1]}"
             )
-    return bind(_view_dtype_op, (x.detach() if tls.stack == [] and x.requires_grad and d.category < 2 else x,), {"dtype": d.numpy})  # type: ignore[no-any-return]
+    return bind(
+        _view_dtype_op,
+        (x.detach() if tls.stack == [] and x.requires_grad and d.category < 2 else x,),
+        {"dtype": d.numpy},
+    )  # type: ignore[no-any-return]
 
 
 @public(function=False)
@@ -210,7 +224,9 @@ def _mT(self: Tensor) -> Tensor:
     """
     n = len(self._a.shape)
     if n < 2:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {n}-D tensor.")
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {n}-D tensor."
+        )
     return swap(self, n - 2, n - 1)
 
 
@@ -229,7 +245,9 @@ def _mH(self: Tensor) -> Tensor:
     """The conjugate transpose of the last two dims."""
     n = len(self._a.shape)
     if n < 2:
-        raise RuntimeError(f"tensor.mH is only supported on matrices or batches of matrices. Got {n}-D tensor.")
+        raise RuntimeError(
+            f"tensor.mH is only supported on matrices or batches of matrices. Got {n}-D tensor."
+        )
     return swap(self, n - 2, n - 1).conj()  # type: ignore[no-any-return]
 
 
@@ -242,7 +260,9 @@ def adjoint(input: Tensor) -> Tensor:
     """The conjugate transpose of the last two dims."""
     n = len(input._a.shape)
     if n < 2:
-        raise RuntimeError(f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {n}-D tensor.")
+        raise RuntimeError(
+            f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {n}-D tensor."
+        )
     return _mH(input)
 
 
@@ -264,7 +284,9 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     s = tuple(input._a.shape)
     n = len(s)
     which = set(range(n)) if dim is None else set(wrap_dims(dim, n, empty_means_all=False))
-    return index_view_op(input, index=tuple([0 if d in which and k == 1 else slice(None) for d, k in enumerate(s)]))  # type: ignore[no-any-return]
+    return index_view_op(
+        input, index=tuple([0 if d in which and k == 1 else slice(None) for d, k in enumerate(s)])
+    )  # type: ignore[no-any-return]
 
 
 @public()
@@ -324,12 +346,17 @@ def expand(self: Tensor, *size: Any, implicit: bool = False, **kw: Any) -> Tenso
     for i, n in enumerate(shape):
         if n == -1:
             if i < lead:
-                raise RuntimeError(f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}")
+                raise RuntimeError(
+                    f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}"
+                )
             shape[i] = have[i - lead]
         elif n < -1:
             raise RuntimeError(f"The expanded size of the tensor ({n}) isn't allowed at dimension {i}")
     if tuple(shape) == have:
-        return index_view_op(self, index=()) if have else self.view(())  # a fresh view, as PyTorch returns
+        again: Tensor = (
+            index_view_op(self, index=()) if have else self.view(())
+        )  # a fresh view, as PyTorch returns
+        return again
     return expand_to(self, tuple(shape))
 
 
@@ -371,7 +398,8 @@ def broadcast_shapes(*shapes: Any) -> types.Size:
             if k != 1:
                 if result[-i] not in (1, k):
                     raise RuntimeError(
-                        "Shape mismatch: objects cannot be broadcast to a single shape: " + ", ".join(map(str, found))
+                        "Shape mismatch: objects cannot be broadcast to a single shape: "
+                        + ", ".join(map(str, found))
                     )
                 result[-i] = k
     return types.Size(result)
@@ -397,18 +425,14 @@ def _clone(x: Any) -> Any:
     return np.array(x, order="C")
 
 
-clone_op = __import__("flambeau.core.families", fromlist=["x"]).linear_op(
-    _clone, lambda g: g, name="clone", grad_name="CloneBackward0"
-)
+clone_op = families.linear_op(_clone, lambda g: g, name="clone", grad_name="CloneBackward0")
 
 
 def _clone_keep(x: Any) -> Any:
     return x.copy(order="K")
 
 
-clone_keep_op = __import__("flambeau.core.families", fromlist=["x"]).linear_op(
-    _clone_keep, lambda g: g, name="clone_keep", grad_name="CloneBackward0"
-)
+clone_keep_op = families.linear_op(_clone_keep, lambda g: g, name="clone_keep", grad_name="CloneBackward0")
 
 
 @public()
@@ -483,13 +507,17 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         if k < 0:
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={k}")
         if k == 0 and s[d]:
-            raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {s[d]}")
+            raise RuntimeError(
+                f"split_size can only be 0 if dimension size is 0, but got dimension size of {s[d]}"
+            )
         n = max(1, -(-s[d] // k)) if k else 1
         parts = [k] * (n - 1) + [s[d] - k * (n - 1)]
     else:
         parts = list(int_tuple(split_size_or_sections, "split"))
         if any(p < 0 for p in parts):
-            raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={parts}")
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={parts}"
+            )
         if sum(parts) != s[d]:
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {s[d]} (input tensor's size at dimension {d}), but got "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,7 @@ from ..core.public import FLOAT, FUNCTIONS, binary, convert, public
 from ..core.state import defaults
 from ..core.tensor import Tensor
 from ..prims import special_functions as sf
-from ..prims.pointwise import log, log1p, where_op
-from .args import dtype_of
+from ..prims.pointwise import log
 
 
 def _floating(x: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def _floating(x: Tensor) -> Tensor:
 
 
 @public(out=True, inplace=True, aliases=("special_logit",), half=True)
-def logit(input: Tensor, eps: Optional[float] = None) -> Tensor:
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """``log(x / (1 - x))``, with x first clamped to [eps, 1 - eps] if eps is given."""
     x = _floating(input)
     if x._a.dtype.kind == "c":
@@ -63,11 +63,10 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
         raise RuntimeError("p has to be greater than or equal to 1")
     x = _floating(input)
     total = p * (p - 1) / 4 * math.log(math.pi)
-    y = None
-    for j in range(p):
-        part = sf.lgamma(x - j / 2)
-        y = part if y is None else y + part
-    return y + total  # type: ignore[operator, no-any-return]
+    y: Tensor = sf.lgamma(x)
+    for j in range(1, p):
+        y = y + sf.lgamma(x - j / 2)
+    return y + total  # type: ignore[no-any-return]
 
 
 @public(method=False, name="special_log_softmax")
@@ -115,7 +114,15 @@ def _polynomial(name: str) -> Any:
             before, current = current, step(xs, k, current, before)
         return result.astype(like.dtype)
 
-    return binary(f"special_{name}", lambda k, x, n: getattr(k, name)(x, n), impl=impl, kind=FLOAT, method=False, inplace=False, reject="c")
+    return binary(
+        f"special_{name}",
+        lambda k, x, n: getattr(k, name)(x, n),
+        impl=impl,
+        kind=FLOAT,
+        method=False,
+        inplace=False,
+        reject="c",
+    )
 
 
 for _name in _POLYNOMIALS:
@@ -127,7 +134,7 @@ def deg2rad(input: Tensor) -> Tensor:
     """Degrees to radians."""
     if input._a.dtype.kind == "c":
         raise RuntimeError("deg2rad is not supported for complex tensors.")
-    return _floating(input) * (math.pi / 180)
+    return _floating(input) * (math.pi / 180)  # type: ignore[no-any-return]
 
 
 @public(inplace=True, out=True, half=True)
@@ -135,13 +142,10 @@ def rad2deg(input: Tensor) -> Tensor:
     """Radians to degrees."""
     if input._a.dtype.kind == "c":
         raise RuntimeError("rad2deg is not supported for complex tensors.")
-    return _floating(input) * (180 / math.pi)
+    return _floating(input) * (180 / math.pi)  # type: ignore[no-any-return]
 
 
 @public(inplace=True, out=True, half=True)
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """``input * 2 ** other``."""
-    return input * FUNCTIONS["pow"](2.0, other)
-
-
-_ = (log1p, where_op, dtype_of)
+    return input * FUNCTIONS["pow"](2.0, other)  # type: ignore[no-any-return]

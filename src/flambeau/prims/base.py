@@ -196,7 +196,7 @@ def inverse_perm(dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(out)
 
 
-permute_op = fam.view_op(
+permute_op: Any = fam.view_op(
     _permute,
     inverse=lambda g, x_meta, dims: permute_op(g, dims=inverse_perm(dims)),
     name="permute",
@@ -205,7 +205,7 @@ permute_op = fam.view_op(
 
 
 def _basic_index(x: Any, *, index: Index) -> Any:
-    return x[(*index, ...)]
+    return x[tuple(index) + (...,)]
 
 
 index_view_op = fam.view_op(_basic_index, name="slice", grad_name="SliceBackward0")

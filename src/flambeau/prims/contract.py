@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,9 @@ def _transposed(x: Tensor) -> Tensor:
 def _linear_vjp(g: Tensor, inputs: Any, needs: Any) -> Any:
     x, w = inputs[:2]
     gx = matmul_op(g, conj(w)) if needs[0] else None
-    gw = matmul_op(_transposed(g), conj(x)) if needs[1] else None  # in the weight's own layout: no copy into .grad
+    gw = (
+        matmul_op(_transposed(g), conj(x)) if needs[1] else None
+    )  # in the weight's own layout: no copy into .grad
     if len(needs) == 2:
         return [gx, gw]
     return [gx, gw, sum_op(g, dims=(0,)) if needs[2] else None]
@@ -103,5 +106,12 @@ def _linear_batch(size: int, batched: Sequence[bool], args: Sequence[Any], param
 
 # x (n, in), w (out, in), b (out): the layer of every network, with its gradients in the parameters' layouts.
 linear_op = Op(
-    "linear", "multilinear", _linear, ("x", "w", "b"), vjp=_linear_vjp, jvp=_linear_jvp, batch=_linear_batch, grad_name="AddmmBackward0"
+    "linear",
+    "multilinear",
+    _linear,
+    ("x", "w", "b"),
+    vjp=_linear_vjp,
+    jvp=_linear_jvp,
+    batch=_linear_batch,
+    grad_name="AddmmBackward0",
 )

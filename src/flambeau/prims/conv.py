@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,10 @@ Sizes = tuple[int, ...]
 
 def output_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Sizes:
     return tuple(
-        [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)]
+        [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)
+        ]
     )
 
 
@@ -41,7 +45,8 @@ def _padded(x: Any, padding: Sizes) -> Any:
         return x
     shape = (*x.shape[:2], *[n + 2 * p for n, p in zip(x.shape[2:], padding)])
     out = np.zeros(shape, x.dtype)
-    out[(slice(None), slice(None), *[slice(p, p + n) for n, p in zip(x.shape[2:], padding)])] = x
+    inside = (slice(None), slice(None)) + tuple([slice(p, p + n) for n, p in zip(x.shape[2:], padding)])
+    out[inside] = x
     return out
 
 
@@ -55,7 +60,9 @@ def _windows(x: Any, kernel: Sizes, stride: Sizes, dilation: Sizes, out: Sizes) 
     return np.lib.stride_tricks.as_strided(x, shape, strides)
 
 
-def _columns(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, out: Sizes, groups: int) -> Any:
+def _columns(
+    x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, out: Sizes, groups: int
+) -> Any:
     """Unfolded patches: (groups, C/groups * prod(kernel), N * prod(out))."""
     n, c = x.shape[:2]
     if all(k == 1 for k in kernel) and all(s == 1 for s in stride) and not any(padding):
@@ -98,16 +105,19 @@ def _conv_input(g: Any, w: Any, *, size: Any, stride: Any, padding: Any, dilatio
     wt = w.reshape(groups, w.shape[0] // groups, -1).transpose(0, 2, 1)
     cols = np.matmul(wt, _rows(g, groups)).reshape(groups * per, *kernel, n, *out)
     full = np.zeros((groups * per, n, *[s + 2 * p for s, p in zip(size, padding)]), g.dtype)
+    whole = (slice(None), slice(None))
     for at in itertools.product(*[range(k) for k in kernel]):
         where = tuple(
             [slice(i * d, i * d + (o - 1) * s + 1, s) for i, d, o, s in zip(at, dilation, out, stride)]
         )
-        full[(slice(None), slice(None), *where)] += cols[(slice(None), *at)]
-    inner = full[(slice(None), slice(None), *[slice(p, p + s) for p, s in zip(padding, size)])]
+        full[whole + where] += cols[(slice(None),) + at]
+    inner = full[whole + tuple([slice(p, p + s) for p, s in zip(padding, size)])]
     return np.ascontiguousarray(inner.swapaxes(0, 1)).astype(dtype, copy=False)
 
 
-def _conv_weight(x: Any, g: Any, *, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+def _conv_weight(
+    x: Any, g: Any, *, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
     dtype = x.dtype
     x, g = _single(x), _single(g)
     cols = _columns(x, kernel, stride, padding, dilation, g.shape[2:], groups)
@@ -123,21 +133,33 @@ def _kernel_of(meta: Any) -> Sizes:
     return tuple(meta.shape[2:])
 
 
-conv_op = multilinear_op(
+conv_op: Any = multilinear_op(
     "convolution",
     _conv,
     (
         lambda g, w, x_meta, stride, padding, dilation, groups: conv_input_op(
-            g, _conj(w), size=_kernel_of(x_meta), stride=stride, padding=padding, dilation=dilation, groups=groups
+            g,
+            _conj(w),
+            size=_kernel_of(x_meta),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
         ),
         lambda g, x, w_meta, stride, padding, dilation, groups: conv_weight_op(
-            _conj(x), g, kernel=_kernel_of(w_meta), stride=stride, padding=padding, dilation=dilation, groups=groups
+            _conj(x),
+            g,
+            kernel=_kernel_of(w_meta),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
         ),
     ),
     lambda *a: _batch(conv_op, "conv", *a),
     grad_name="ConvolutionBackward0",
 )
-conv_input_op = multilinear_op(
+conv_input_op: Any = multilinear_op(
     "convolution_input",
     _conv_input,
     (
@@ -146,13 +168,21 @@ conv_input_op = multilinear_op(
         ),
         # the adjoint of w -> conv_input(g, w): the roles of input and cotangent are exchanged
         lambda h, g, w_meta, stride, padding, dilation, groups: _conj(
-            conv_weight_op(_conj(h), g, kernel=_kernel_of(w_meta), stride=stride, padding=padding, dilation=dilation, groups=groups)
+            conv_weight_op(
+                _conj(h),
+                g,
+                kernel=_kernel_of(w_meta),
+                stride=stride,
+                padding=padding,
+                dilation=dilation,
+                groups=groups,
+            )
         ),
     ),
     lambda *a: _batch(conv_input_op, "input", *a),
     grad_name="ConvolutionBackwardBackward0",
 )
-conv_weight_op = multilinear_op(
+conv_weight_op: Any = multilinear_op(
     "convolution_weight",
     _conv_weight,
     (
@@ -176,7 +206,9 @@ def _conj(x: Tensor) -> Tensor:
     return conj(x)
 
 
-def _batch(op: Any, kind: str, size: int, batched: Sequence[bool], args: Sequence[Any], params: dict[str, Any]) -> Any:
+def _batch(
+    op: Any, kind: str, size: int, batched: Sequence[bool], args: Sequence[Any], params: dict[str, Any]
+) -> Any:
     """Examples become more images (only the data is batched), or more groups (the weights are too)."""
     a, b = args
     if kind != "weight" and batched[0] and not batched[1]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -189,7 +190,14 @@ def _put_jvp(ts: Any, xs: Any, y: Any, params: Any) -> Any:
 
 
 index_get_op = Op(
-    "index", "gather", _index_get, ("x",), vjp=_get_vjp, jvp=_get_jvp, batch=_get_batch, grad_name="IndexBackward0"
+    "index",
+    "gather",
+    _index_get,
+    ("x",),
+    vjp=_get_vjp,
+    jvp=_get_jvp,
+    batch=_get_batch,
+    grad_name="IndexBackward0",
 )
 index_put_op = Op(
     "index_put", "gather", _index_put, ("x", "v"), vjp=_put_vjp, jvp=_put_jvp, batch=_put_batch,
@@ -243,7 +251,7 @@ def _gather_vjp(g: Tensor, index: Tensor, x_meta: Any, dim: int) -> Tensor:
     return scatter_op(full(tuple(x_meta.shape), 0, g._a.dtype), g, index, dim=dim, reduce="add")  # type: ignore[no-any-return]
 
 
-gather_op = fam.opaque_op(
+gather_op: Any = fam.opaque_op(
     _gather,
     (_gather_vjp, None),
     name="gather",
@@ -273,7 +281,9 @@ def _scatter_jvp(ts: Any, xs: Any, y: Any, params: Any) -> Any:
 
 
 # Differentiable for reduce="set" and "add"; the other reductions are used on values only.
-scatter_op = fam.opaque_op(_scatter, (_scatter_vjp_x, _scatter_vjp_src, None), name="scatter", jvp=_scatter_jvp)
+scatter_op = fam.opaque_op(
+    _scatter, (_scatter_vjp_x, _scatter_vjp_src, None), name="scatter", jvp=_scatter_jvp
+)
 
 # ------------------------------------------------------------------------------------------- data-dependent shapes
 
@@ -312,13 +322,15 @@ def _cat_vjp(g: Tensor, metas: Any, needs: Any, dim: int) -> Any:
     return grads
 
 
-cat_op = Op(
+cat_op: Any = Op(
     "cat",
     "linear",
     _cat,
     (),
     vjp=_cat_vjp,
-    jvp=lambda ts, xs, y, p: bind(cat_op, tuple([fam.zeros_like(x) if t is None else t for t, x in zip(ts, xs)]), p),
+    jvp=lambda ts, xs, y, p: bind(
+        cat_op, tuple([fam.zeros_like(x) if t is None else t for t, x in zip(ts, xs)]), p
+    ),
     batch=lambda size, batched, args, p: (
         bind(cat_op, tuple(fam.batch_to_front(args, batched, size)), {"dim": p["dim"] + 1}),
         True,
@@ -330,14 +342,14 @@ def _flip(x: Any, *, dims: fam.Axes) -> Any:
     return np.ascontiguousarray(np.flip(x, tuple(dims)))
 
 
-flip_op = fam.linear_op(_flip, lambda g, dims: flip_op(g, dims=dims), name="flip")
+flip_op: Any = fam.linear_op(_flip, lambda g, dims: flip_op(g, dims=dims), name="flip")
 
 
 def _roll(x: Any, *, shifts: Any, dims: fam.Axes) -> Any:
     return np.roll(x, shifts, tuple(dims))
 
 
-roll_op = fam.linear_op(
+roll_op: Any = fam.linear_op(
     _roll, lambda g, shifts, dims: roll_op(g, shifts=tuple([-s for s in shifts]), dims=dims), name="roll"
 )
 
@@ -359,9 +371,11 @@ def _window_adjoint(g: Any, *, base_shape: Shape, dim: Axis, size: int, step: in
 
 
 window_adjoint_op = fam.linear_op(
-    _window_adjoint, lambda g, dim, size, step: window_op(g, dim=dim, size=size, step=step), name="unfold_adjoint"
+    _window_adjoint,
+    lambda g, dim, size, step: window_op(g, dim=dim, size=size, step=step),
+    name="unfold_adjoint",
 )
-window_op = fam.view_op(
+window_op: Any = fam.view_op(
     _window,
     adjoint=lambda g, x_meta, dim, size, step: window_adjoint_op(
         g, base_shape=tuple(x_meta.shape), dim=dim, size=size, step=step
@@ -427,7 +441,7 @@ as_strided_adjoint_op = fam.linear_op(
     name="as_strided_adjoint",
     batch=_strided_batch("as_strided_adjoint"),
 )
-as_strided_op = fam.view_op(
+as_strided_op: Any = fam.view_op(
     _as_strided,
     adjoint=lambda g, x_meta, size, stride, offset: as_strided_adjoint_op(
         g, base_shape=tuple(x_meta.shape), size=size, stride=stride, offset=offset
@@ -438,4 +452,4 @@ as_strided_op = fam.view_op(
 as_strided_op.batch = _strided_batch("as_strided")
 as_strided_op.put.batch = _strided_batch("as_strided_put")
 diagonal_op = fam.view_op(_diagonal, name="diagonal", grad_name="DiagonalBackward0")
-helpers["index_types"] = Index  # type: ignore[assignment]
+helpers["index_types"] = Index

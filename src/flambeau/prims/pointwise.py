@@ -8,18 +8,25 @@ from typing import Any
 import numpy as np
 
 from ..core.families import pointwise_op
-from ..core.op import REGISTRY, bind
-from ..core.public import COMPARE, FLOAT, FUNCTIONS, SAME, binary, unary
+from ..core.op import REGISTRY
+from ..core.public import COMPARE, FLOAT, SAME, binary, unary
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from . import base
 
-_ = base  # defines the primitives that the derivative rules below use
+_base = base  # defines the primitives that the derivative rules below use
 
 # ------------------------------------------------------------------------------------------------ arithmetic
 
 add = binary("add", lambda k, a, b: a + b, (lambda t: t, lambda t: t), dunder="__add__", commutes=True)
-sub = binary("sub", lambda k, a, b: a - b, (lambda t: t, lambda t: -t), dunder="__sub__", reject="b", aliases=("subtract",))
+sub = binary(
+    "sub",
+    lambda k, a, b: a - b,
+    (lambda t: t, lambda t: -t),
+    dunder="__sub__",
+    reject="b",
+    aliases=("subtract",),
+)
 mul = binary(
     "mul",
     lambda k, a, b: a * b,
@@ -71,11 +78,13 @@ ne = binary("ne", lambda k, a, b: a != b, kind=COMPARE, dunder="__ne__", aliases
 lt = binary("lt", lambda k, a, b: a < b, kind=COMPARE, dunder="__lt__", reject="c", aliases=("less",))
 le = binary("le", lambda k, a, b: a <= b, kind=COMPARE, dunder="__le__", reject="c", aliases=("less_equal",))
 gt = binary("gt", lambda k, a, b: a > b, kind=COMPARE, dunder="__gt__", reject="c", aliases=("greater",))
-ge = binary("ge", lambda k, a, b: a >= b, kind=COMPARE, dunder="__ge__", reject="c", aliases=("greater_equal",))
+ge = binary(
+    "ge", lambda k, a, b: a >= b, kind=COMPARE, dunder="__ge__", reject="c", aliases=("greater_equal",)
+)
 
 # ------------------------------------------------------------------------------------------------ selection
 
-where_op = pointwise_op(
+where_op: Any = pointwise_op(
     "where",
     lambda k, c, a, b: k.select(c, a, b),
     # select, never multiply by a mask: 0 * inf would put NaN into the branch that was not taken
@@ -84,7 +93,7 @@ where_op = pointwise_op(
 )
 
 
-_BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
+_BITS: dict[Any, Any] = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
 
 def _select(c: Any, a: Any, b: Any) -> Any:
@@ -114,28 +123,32 @@ maximum = binary(
     lambda k, a, b: k.max(a, b),
     (lambda t, a, b: tie_share(t, a > b, a == b), lambda t, a, b: tie_share(t, b > a, a == b)),
     reject="c",
-    inplace=False, numbers="none"
+    inplace=False,
+    numbers="none",
 )
 minimum = binary(
     "minimum",
     lambda k, a, b: k.min(a, b),
     (lambda t, a, b: tie_share(t, a < b, a == b), lambda t, a, b: tie_share(t, b < a, a == b)),
     reject="c",
-    inplace=False, numbers="none"
+    inplace=False,
+    numbers="none",
 )
 fmax = binary(
     "fmax",
     lambda k, a, b: k.fmax(a, b),
     (lambda t, a, b: masked(t, (a >= b) | isnan(b)), lambda t, a, b: masked(t, ~((a >= b) | isnan(b)))),
     reject="c",
-    inplace=False, numbers="none"
+    inplace=False,
+    numbers="none",
 )
 fmin = binary(
     "fmin",
     lambda k, a, b: k.fmin(a, b),
     (lambda t, a, b: masked(t, (a <= b) | isnan(b)), lambda t, a, b: masked(t, ~((a <= b) | isnan(b)))),
     reject="c",
-    inplace=False, numbers="none"
+    inplace=False,
+    numbers="none",
 )
 
 # ------------------------------------------------------------------------------------------------ exponentials
@@ -152,22 +165,26 @@ log1p = unary("log1p", lambda k, x: k.log1p(x), (lambda t, x: t / (x + 1),), ali
 def _pow_exponent_tangent(t: Tensor, a: Any, b: Any, y: Tensor) -> Tensor:
     """d(a**b)/db = a**b log a, with 0**b (b >= 0) contributing nothing."""
     if isinstance(a, Tensor):
-        zero = (a == 0) & (b.real >= 0 if b._a.dtype.kind == "c" else b >= 0) if isinstance(b, Tensor) else a == 0
+        zero = (
+            (a == 0) & (b.real >= 0 if b._a.dtype.kind == "c" else b >= 0)
+            if isinstance(b, Tensor)
+            else a == 0
+        )
         return where_op(zero, 0, t * (y * log(where_op(zero, 1, a))))  # type: ignore[no-any-return]
     if a == 0:
         return masked(t * y, b < 0)
     if isinstance(a, complex) or a < 0 and y._a.dtype.kind == "c":
-        return t * (y * complex(np.log(complex(a))))
-    return t * (y * (math.log(a) if a > 0 else math.nan))
+        return t * (y * complex(np.log(complex(a))))  # type: ignore[no-any-return]
+    return t * (y * (math.log(a) if a > 0 else math.nan))  # type: ignore[no-any-return]
 
 
 def _pow_base_tangent(t: Tensor, a: Any, b: Any) -> Tensor:
     if not isinstance(b, Tensor):
         if b == 0:
-            return t * 0
+            return t * 0  # type: ignore[no-any-return]
         if b == 2:
-            return t * (a * 2)
-        return t * (b * power(a, b - 1))
+            return t * (a * 2)  # type: ignore[no-any-return]
+        return t * (b * power(a, b - 1))  # type: ignore[no-any-return]
     return where_op(b == 0, 0, t * (b * power(a, b - 1)))  # type: ignore[no-any-return]
 
 
@@ -220,16 +237,18 @@ power = _pow_binary
 # ------------------------------------------------------------------------------------------------ trigonometric
 
 sin = unary("sin", lambda k, x: k.sin(x), (lambda t, x: t * cos(x),))
-cos = unary("cos", lambda k, x: k.cos(x), (lambda t, x: -t * sin(x),))
+cos: Any = unary("cos", lambda k, x: k.cos(x), (lambda t, x: -t * sin(x),))
 tan = unary("tan", lambda k, x: k.tan(x), (lambda t, y: t * (y * y + 1),))
 asin = unary("asin", lambda k, x: k.arcsin(x), (lambda t, x: t * rsqrt(1 - x * x),), aliases=("arcsin",))
 acos = unary("acos", lambda k, x: k.arccos(x), (lambda t, x: -t * rsqrt(1 - x * x),), aliases=("arccos",))
 atan = unary("atan", lambda k, x: k.arctan(x), (lambda t, x: t / (x * x + 1),), aliases=("arctan",))
 sinh = unary("sinh", lambda k, x: k.sinh(x), (lambda t, x: t * cosh(x),))
-cosh = unary("cosh", lambda k, x: k.cosh(x), (lambda t, x: t * sinh(x),))
+cosh: Any = unary("cosh", lambda k, x: k.cosh(x), (lambda t, x: t * sinh(x),))
 tanh = unary("tanh", lambda k, x: k.tanh(x), (lambda t, y: t * (1 - y * y),))
 asinh = unary("asinh", lambda k, x: k.arcsinh(x), (lambda t, x: t * rsqrt(x * x + 1),), aliases=("arcsinh",))
-acosh = unary("acosh", lambda k, x: k.arccosh(x), (lambda t, x: t * rsqrt(x - 1) * rsqrt(x + 1),), aliases=("arccosh",))
+acosh = unary(
+    "acosh", lambda k, x: k.arccosh(x), (lambda t, x: t * rsqrt(x - 1) * rsqrt(x + 1),), aliases=("arccosh",)
+)
 atanh = unary("atanh", lambda k, x: k.arctanh(x), (lambda t, x: t / (1 - x * x),), aliases=("arctanh",))
 atan2 = binary(
     "atan2",
@@ -237,10 +256,15 @@ atan2 = binary(
     (lambda t, a, b: t * (b / (a * a + b * b)), lambda t, a, b: t * (-a / (a * a + b * b))),
     kind=FLOAT,
     reject="c",
-    aliases=("arctan2",), numbers="none"
+    aliases=("arctan2",),
+    numbers="none",
 )
 hypot = binary(
-    "hypot", lambda k, a, b: k.hypot(a, b), (lambda t, a, y: t * (a / y), lambda t, b, y: t * (b / y)), reject="c", numbers="none"
+    "hypot",
+    lambda k, a, b: k.hypot(a, b),
+    (lambda t, a, y: t * (a / y), lambda t, b, y: t * (b / y)),
+    reject="c",
+    numbers="none",
 )
 sigmoid = unary(
     "sigmoid",
@@ -262,7 +286,15 @@ def _round_kind(name: str) -> Any:
 
 floor = unary("floor", lambda k, x: k.floor(x), _zero, kind=SAME, impl=_round_kind("floor"), reject="cb")
 ceil = unary("ceil", lambda k, x: k.ceil(x), _zero, kind=SAME, impl=_round_kind("ceil"), reject="cb")
-trunc = unary("trunc", lambda k, x: k.trunc(x), _zero, kind=SAME, impl=_round_kind("trunc"), reject="cb", aliases=("fix",))
+trunc = unary(
+    "trunc",
+    lambda k, x: k.trunc(x),
+    _zero,
+    kind=SAME,
+    impl=_round_kind("trunc"),
+    reject="cb",
+    aliases=("fix",),
+)
 rint = unary("rint", lambda k, x: k.round(x), _zero, kind=SAME, impl=_round_kind("rint"), reject="cb", method=False, function=False, grad_name="RoundBackward0")  # fmt: skip
 frac = unary("frac", lambda k, x: x - k.trunc(x), (lambda t: t,), kind=SAME, reject="cbui")
 sign = unary("sign", lambda k, x: k.sign(x), _zero, kind=SAME, impl=lambda x: x.copy() if x.dtype.kind == "b" else np.sign(x), reject="c")  # fmt: skip
@@ -272,11 +304,11 @@ signbit = unary("signbit", lambda k, x: k.signbit(x), kind=COMPARE, impl=lambda 
 def _abs_tangent(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
     if x._a.dtype.kind == "c":
         return real(conj(sgn(x)) * t)
-    return t * sgn(x)
+    return t * sgn(x)  # type: ignore[no-any-return]
 
 
 def _abs_vjp(g: Tensor, x: Tensor) -> Tensor:
-    return g * sgn(x)
+    return g * sgn(x)  # type: ignore[no-any-return]
 
 
 abs = unary(
@@ -302,7 +334,7 @@ def _sgn(x: Any) -> Any:
 
 def _sgn_tangent(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
     if x._a.dtype.kind != "c":
-        return t * 0
+        return t * 0  # type: ignore[no-any-return]
     size = abs(x)
     safe = where_op(size == 0, 1, size)
     # d sgn = (t - sgn * Re(conj(sgn) t)) / |x|
@@ -313,14 +345,14 @@ sgn = unary("sgn", lambda k, x: k.sgn(x), (_sgn_tangent,), vjp=(_sgn_tangent,), 
 
 # ------------------------------------------------------------------------------------------------ complex
 
-conj_op = pointwise_op(
+conj_op: Any = pointwise_op(
     "conj", lambda k, x: k.conj(x), (lambda t: conj_op(t),), vjp=(lambda g: conj_op(g),), impl=np.conjugate
 )
 
 
 def conj(x: Tensor) -> Tensor:
     """The complex conjugate; real tensors are returned as they are."""
-    return conj_op(x) if x._a.dtype.kind == "c" else x  # type: ignore[no-any-return]
+    return conj_op(x) if x._a.dtype.kind == "c" else x
 
 
 def _complex(a: Any, b: Any) -> Any:
@@ -330,7 +362,7 @@ def _complex(a: Any, b: Any) -> Any:
     return out
 
 
-complex_op = pointwise_op(
+complex_op: Any = pointwise_op(
     "complex",
     lambda k, a, b: k.complex(a, b),
     (lambda t: complex_op(t, t * 0), lambda t: complex_op(t * 0, t)),
@@ -351,7 +383,7 @@ def _zeros(x: Tensor) -> Tensor:
 
 
 def _real_inverse(g: Tensor, x_meta: Any) -> Tensor:
-    return complex_op(g, _zeros(g)) if x_meta.dtype.kind == "c" else g  # type: ignore[no-any-return]
+    return complex_op(g, _zeros(g)) if x_meta.dtype.kind == "c" else g
 
 
 def _imag_inverse(g: Tensor, x_meta: Any) -> Tensor:
@@ -366,7 +398,7 @@ imag_op = view_op(_part("imag"), adjoint=_imag_inverse, name="imag", grad_name="
 
 def real(x: Tensor) -> Tensor:
     """The real part, as a view; real tensors are returned as they are."""
-    return real_op(x) if x._a.dtype.kind == "c" else x  # type: ignore[no-any-return]
+    return real_op(x) if x._a.dtype.kind == "c" else x
 
 
 def imag(x: Tensor) -> Tensor:
@@ -376,8 +408,8 @@ def imag(x: Tensor) -> Tensor:
 
 def _angle_tangent(t: Tensor, x: Tensor) -> Tensor:
     if x._a.dtype.kind != "c":
-        return t * 0
-    return imag(t * conj(x)) / (real(x) * real(x) + imag(x) * imag(x))
+        return t * 0  # type: ignore[no-any-return]
+    return imag(t * conj(x)) / (real(x) * real(x) + imag(x) * imag(x))  # type: ignore[no-any-return]
 
 
 def _angle_vjp(g: Tensor, x: Tensor) -> Tensor:
@@ -385,7 +417,7 @@ def _angle_vjp(g: Tensor, x: Tensor) -> Tensor:
         return where_op(isnan(x), x, g * 0)  # type: ignore[no-any-return]
     size = real(x) * real(x) + imag(x) * imag(x)
     w = x / size
-    return g * complex_op(-imag(w), real(w))
+    return g * complex_op(-imag(w), real(w))  # type: ignore[no-any-return]
 
 
 angle = unary(
@@ -399,7 +431,7 @@ angle = unary(
 
 # ------------------------------------------------------------------------------------------------ tests of a value
 
-isnan = unary("isnan", lambda k, x: k.isnan(x), kind=COMPARE, impl=lambda x: np.isnan(x) if x.dtype.kind in "fcV" else np.zeros(x.shape, bool), inplace=False)  # fmt: skip
+isnan: Any = unary("isnan", lambda k, x: k.isnan(x), kind=COMPARE, impl=lambda x: np.isnan(x) if x.dtype.kind in "fcV" else np.zeros(x.shape, bool), inplace=False)  # fmt: skip
 isinf = unary("isinf", lambda k, x: k.isinf(x), kind=COMPARE, impl=lambda x: np.isinf(x) if x.dtype.kind in "fcV" else np.zeros(x.shape, bool), inplace=False)  # fmt: skip
 isfinite = unary("isfinite", lambda k, x: k.isfinite(x), kind=COMPARE, impl=lambda x: np.isfinite(x) if x.dtype.kind in "fcV" else np.ones(x.shape, bool), inplace=False)  # fmt: skip
 isposinf = unary("isposinf", lambda k, x: k.isposinf(x), kind=COMPARE, impl=lambda x: x == np.inf, inplace=False, reject="c")  # fmt: skip
@@ -441,7 +473,13 @@ bitwise_right_shift = binary("bitwise_right_shift", lambda k, a, b: k.right_shif
 
 
 def _integer_divisor(b: Any) -> None:
-    if getattr(b, "dtype", None) is not None and b.dtype.kind in "bui" and not np.all(b) or type(b) is int and b == 0:
+    if (
+        getattr(b, "dtype", None) is not None
+        and b.dtype.kind in "bui"
+        and not np.all(b)
+        or type(b) is int
+        and b == 0
+    ):
         raise RuntimeError("ZeroDivisionError: integer division or modulo by zero")
 
 
@@ -485,10 +523,14 @@ remainder = binary(
     reject="c",
 )
 fmod = binary(
-    "fmod", lambda k, a, b: k.fmod(a, b), (lambda t: t, lambda t, a, b: -t * div_trunc(a, b)), impl=_fmod, reject="c"
+    "fmod",
+    lambda k, a, b: k.fmod(a, b),
+    (lambda t: t, lambda t, a, b: -t * div_trunc(a, b)),
+    impl=_fmod,
+    reject="c",
 )
-div_floor = binary("div_floor", lambda k, a, b: k.floor_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_floor_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
-div_trunc = binary("div_trunc", lambda k, a, b: k.trunc_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_trunc_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
+div_floor: Any = binary("div_floor", lambda k, a, b: k.floor_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_floor_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
+div_trunc: Any = binary("div_trunc", lambda k, a, b: k.trunc_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_trunc_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------ other
 
@@ -499,14 +541,17 @@ copysign = binary(
     kind=FLOAT,
     reject="c",
 )
-nextafter = binary("nextafter", lambda k, a, b: k.nextafter(a, b), (lambda t: t, None), reject="c", numbers="none")
+nextafter = binary(
+    "nextafter", lambda k, a, b: k.nextafter(a, b), (lambda t: t, None), reject="c", numbers="none"
+)
 gcd = binary("gcd", lambda k, a, b: k.gcd(a, b), reject="fcbV", numbers="none")
 lcm = binary("lcm", lambda k, a, b: k.lcm(a, b), reject="fcbV", numbers="none")
 heaviside = binary(
     "heaviside",
     lambda k, a, b: k.heaviside(a, b),
     impl=lambda a, b: np.where(a == 0, b, (a > 0).astype(getattr(b, "dtype", np.dtype(float)))),
-    reject="c", numbers="none"
+    reject="c",
+    numbers="none",
 )
 
 # Writing over a tensor: the old values get no gradient, the new ones all of it.
@@ -519,4 +564,3 @@ overwrite_op = pointwise_op(
 )
 helpers["overwrite"] = lambda old, new: overwrite_op(old, new)
 REGISTRY["where"] = where_op
-_ = (FUNCTIONS, bind)

@@ -11,7 +11,17 @@ from ..core.families import Axes
 from ..core.tensor import Tensor
 from .base import convert_to, full, sum_op
 
-__all__ = ["all_op", "amax_op", "amin_op", "any_op", "argmax_op", "argmin_op", "count_op", "prod_op", "sum_op"]
+__all__ = [
+    "all_op",
+    "amax_op",
+    "amin_op",
+    "any_op",
+    "argmax_op",
+    "argmin_op",
+    "count_op",
+    "prod_op",
+    "sum_op",
+]
 
 
 def _share(x: Tensor, y: Tensor, dims: Any) -> Tensor:
@@ -19,7 +29,7 @@ def _share(x: Tensor, y: Tensor, dims: Any) -> Tensor:
     hit = x == y
     mask = convert_to(hit, x._a.dtype)
     n = fam.keepdims(sum_op(mask, dims=dims), len(x._a.shape), dims)
-    return mask / n
+    return mask / n  # type: ignore[no-any-return]
 
 
 def _extreme(ufunc: Any, name: str) -> Any:
@@ -41,14 +51,13 @@ def _prod(x: Any, *, dims: Axes) -> Any:
 def _prod_weight(x: Tensor, y: Tensor, dims: Any) -> Tensor:
     """The product of all other elements: y / x where that is safe, else the products before and after."""
     if type(x._a) is np.ndarray and x._a.all():
-        return y / x
+        return y / x  # type: ignore[no-any-return]
     return _products_of_others(x, dims)
 
 
 def _products_of_others(x: Tensor, dims: Any) -> Tensor:
     """Exclusive cumulative products from both sides, right (and differentiable again) with zeros too."""
-    from .base import permute_op, reshape
-    from .base import index_view_op
+    from .base import index_view_op, permute_op, reshape
     from .indexing import cat_op, flip_op
     from .scans import cumprod_op
 

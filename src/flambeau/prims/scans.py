@@ -157,7 +157,7 @@ def _logcumsumexp(x: Any, *, dim: Axis) -> Any:
 def _logcumsumexp_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
     # sum_{i >= j} g_i exp(x_j - y_i); split by sign so that each part stays in log space
     if g._a.dtype.kind == "c":
-        return reverse_cumsum(g * exp(conj(-y)), dim) * exp(conj(x))
+        return reverse_cumsum(g * exp(conj(-y)), dim) * exp(conj(x))  # type: ignore[no-any-return]
     from .pointwise import log
 
     def part(positive: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def _logcumsumexp_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
         return exp(total + x)  # type: ignore[no-any-return]
 
     zero = g * 0
-    return part(where_op(g > 0, g, zero)) - part(where_op(g < 0, -g, zero))
+    return part(where_op(g > 0, g, zero)) - part(where_op(g < 0, -g, zero))  # type: ignore[no-any-return]
 
 
 def _logcumsumexp_jvp(ts: Any, xs: Any, y: Any, p: Any) -> Any:
@@ -180,5 +180,7 @@ def _logcumsumexp_jvp(ts: Any, xs: Any, y: Any, p: Any) -> Any:
     return cumsum_op(t * exp(x - top), dim=dim) * exp(top - y)
 
 
-logcumsumexp_op = fam.opaque_op(_logcumsumexp, (_logcumsumexp_vjp,), name="logcumsumexp", jvp=_logcumsumexp_jvp)
+logcumsumexp_op = fam.opaque_op(
+    _logcumsumexp, (_logcumsumexp_vjp,), name="logcumsumexp", jvp=_logcumsumexp_jvp
+)
 _ = (bind, convert_to, gather_op, scatter_op)

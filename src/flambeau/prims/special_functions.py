@@ -7,7 +7,8 @@ Formulas: NIST Digital Library of Mathematical Functions, chapters 5 (gamma), 7 
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,13 @@ TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 erf = special("erf", (lambda t, x: t * (TWO_OVER_SQRT_PI * exp(-x * x)),), aliases=("special_erf",))
 erfc = special("erfc", (lambda t, x: t * (-TWO_OVER_SQRT_PI * exp(-x * x)),), aliases=("special_erfc",))
 erfinv = special("erfinv", (lambda t, y: t * (exp(y * y) / TWO_OVER_SQRT_PI),), aliases=("special_erfinv",))
-erfcx = special("special_erfcx", (lambda t, x, y: t * (2 * x * y - TWO_OVER_SQRT_PI),), scipy="erfcx", method=False, inplace=False)
+erfcx = special(
+    "special_erfcx",
+    (lambda t, x, y: t * (2 * x * y - TWO_OVER_SQRT_PI),),
+    scipy="erfcx",
+    method=False,
+    inplace=False,
+)
 lgamma = special("lgamma", (lambda t, x: t * digamma(x),), scipy="gammaln", aliases=("special_gammaln",))
 
 
@@ -73,7 +80,7 @@ def _digamma(x: Any) -> Any:
     return np.where(wide == 0, np.copysign(np.inf, -wide), y).astype(x.dtype)
 
 
-digamma = unary(
+digamma: Any = unary(
     "digamma", lambda k, x: k.psi(x), (lambda t, x: t * polygamma_n(1, x),), impl=_digamma, aliases=("special_digamma", "special_psi"), reject="c"
 )  # fmt: skip
 
@@ -88,7 +95,7 @@ def _zeta(x: Any, q: Any) -> Any:
     return np.where(negative & (x > 1), np.inf, y).astype(dtype)
 
 
-zeta = binary("special_zeta", lambda k, x, q: k.zeta(x, q), (None, lambda t, x, q: t * (-x * zeta(x + 1, q))), impl=_zeta, kind=FLOAT, method=False, inplace=False, reject="c")  # fmt: skip
+zeta: Any = binary("special_zeta", lambda k, x, q: k.zeta(x, q), (None, lambda t, x, q: t * (-x * zeta(x + 1, q))), impl=_zeta, kind=FLOAT, method=False, inplace=False, reject="c")  # fmt: skip
 
 _POLYGAMMA: dict[int, Any] = {}
 
@@ -123,9 +130,15 @@ def _trigamma(x: Any) -> Any:
 
 # Bessel functions
 i0 = special("i0", (lambda t, x: t * i1(x),), aliases=("special_i0",))
-i1 = special("special_i1", (lambda t, x, y: t * _i1_slope(x, y),), scipy="i1", method=False, inplace=False)
-i0e = special("special_i0e", (lambda t, x, y: t * (i1e(x) - _sign(x) * y),), scipy="i0e", method=False, inplace=False)
-i1e = special("special_i1e", (lambda t, x, y: t * _i1e_slope(x, y),), scipy="i1e", method=False, inplace=False)
+i1: Any = special(
+    "special_i1", (lambda t, x, y: t * _i1_slope(x, y),), scipy="i1", method=False, inplace=False
+)
+i0e = special(
+    "special_i0e", (lambda t, x, y: t * (i1e(x) - _sign(x) * y),), scipy="i0e", method=False, inplace=False
+)
+i1e: Any = special(
+    "special_i1e", (lambda t, x, y: t * _i1e_slope(x, y),), scipy="i1e", method=False, inplace=False
+)
 
 
 def _sign(x: Tensor) -> Tensor:
@@ -148,15 +161,19 @@ def bessel(name: str, scipy: str, d: Any = None) -> Any:
 
 
 bessel_j0 = bessel("bessel_j0", "j0", (lambda t, x: -t * bessel_j1(x),))
-bessel_j1 = bessel("bessel_j1", "j1", (lambda t, x, y: t * (bessel_j0(x) - _over(y, x)),))
+bessel_j1: Any = bessel("bessel_j1", "j1", (lambda t, x, y: t * (bessel_j0(x) - _over(y, x)),))
 bessel_y0 = bessel("bessel_y0", "y0", (lambda t, x: -t * bessel_y1(x),))
-bessel_y1 = bessel("bessel_y1", "y1", (lambda t, x, y: t * (bessel_y0(x) - y / x),))
+bessel_y1: Any = bessel("bessel_y1", "y1", (lambda t, x, y: t * (bessel_y0(x) - y / x),))
 modified_bessel_i0 = bessel("modified_bessel_i0", "i0", (lambda t, x: t * i1(x),))
 modified_bessel_i1 = bessel("modified_bessel_i1", "i1", (lambda t, x, y: t * _i1_slope(x, y),))
 modified_bessel_k0 = bessel("modified_bessel_k0", "k0", (lambda t, x: -t * modified_bessel_k1(x),))
-modified_bessel_k1 = bessel("modified_bessel_k1", "k1", (lambda t, x, y: -t * (modified_bessel_k0(x) + y / x),))
-scaled_modified_bessel_k0 = bessel("scaled_modified_bessel_k0", "k0e", (lambda t, x, y: t * (y - scaled_modified_bessel_k1(x)),))
-scaled_modified_bessel_k1 = bessel(
+modified_bessel_k1: Any = bessel(
+    "modified_bessel_k1", "k1", (lambda t, x, y: -t * (modified_bessel_k0(x) + y / x),)
+)
+scaled_modified_bessel_k0 = bessel(
+    "scaled_modified_bessel_k0", "k0e", (lambda t, x, y: t * (y - scaled_modified_bessel_k1(x)),)
+)
+scaled_modified_bessel_k1: Any = bessel(
     "scaled_modified_bessel_k1", "k1e", (lambda t, x, y: t * (y - scaled_modified_bessel_k0(x) - y / x),)
 )
 
@@ -172,7 +189,9 @@ def _airy(x: Any) -> Any:
     return ufunc("airy")(wide)[0].astype(x.dtype)
 
 
-airy_ai = unary("special_airy_ai", lambda k, x: k.airy_ai(x), impl=_airy, method=False, inplace=False, reject="c")
+airy_ai = unary(
+    "special_airy_ai", lambda k, x: k.airy_ai(x), impl=_airy, method=False, inplace=False, reject="c"
+)
 
 
 def _spherical_j0(x: Any) -> Any:
@@ -191,8 +210,20 @@ spherical_bessel_j0 = unary(
 )  # fmt: skip
 
 # normal distribution
-ndtr = special("special_ndtr", (lambda t, x: t * (exp(-x * x / 2) / math.sqrt(2 * math.pi)),), scipy="ndtr", method=False, inplace=False)
-ndtri = special("special_ndtri", (lambda t, y: t * (exp(y * y / 2) * math.sqrt(2 * math.pi)),), scipy="ndtri", method=False, inplace=False)
+ndtr = special(
+    "special_ndtr",
+    (lambda t, x: t * (exp(-x * x / 2) / math.sqrt(2 * math.pi)),),
+    scipy="ndtr",
+    method=False,
+    inplace=False,
+)
+ndtri = special(
+    "special_ndtri",
+    (lambda t, y: t * (exp(y * y / 2) * math.sqrt(2 * math.pi)),),
+    scipy="ndtri",
+    method=False,
+    inplace=False,
+)
 log_ndtr = special(
     "special_log_ndtr",
     (lambda t, x: t * (math.sqrt(2 / math.pi) / erfcx(x * -math.sqrt(0.5))),),
@@ -254,7 +285,15 @@ def _entr(x: Any) -> Any:
     return np.where(np.isnan(wide), np.nan, r).astype(x.dtype)
 
 
-entr = unary("special_entr", lambda k, x: k.entr(x), (lambda t, x: t * (-log(x) - 1),), impl=_entr, method=False, inplace=False, reject="c")
+entr = unary(
+    "special_entr",
+    lambda k, x: k.entr(x),
+    (lambda t, x: t * (-log(x) - 1),),
+    impl=_entr,
+    method=False,
+    inplace=False,
+    reject="c",
+)
 
 
 def _sinc(x: Any) -> Any:
@@ -270,7 +309,9 @@ def _sinc_slope(x: Tensor) -> Tensor:
     return where_op(zero, 0, (p * cos(p) - sin(p)) / (p * safe))  # type: ignore[no-any-return]
 
 
-sinc = unary("sinc", lambda k, x: k.sinc(x), (lambda t, x: t * _sinc_slope(x),), impl=_sinc, aliases=("special_sinc",))
+sinc = unary(
+    "sinc", lambda k, x: k.sinc(x), (lambda t, x: t * _sinc_slope(x),), impl=_sinc, aliases=("special_sinc",)
+)
 
 # Log-sum-exp of two
 _share = (lambda t, a, b: t / (1 + exp(b - a)), lambda t, a, b: t / (1 + exp(a - b)))
@@ -297,7 +338,7 @@ def _softmax_share(base: float) -> Any:
         d = (other - mine) * scale
         if d._a.dtype.kind != "c":
             d = where_op(mine == other, 0, d)  # equal infinities
-        return t / (1 + exp(d))
+        return t / (1 + exp(d))  # type: ignore[no-any-return]
 
     return lambda t, a, b: share(t, a, b), lambda t, a, b: share(t, b, a)
 

@@ -176,7 +176,7 @@ class finfo:
             raise TypeError(
                 f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{type}'"
             )
-        info: Any = ml_dtypes.finfo(d.numpy)
+        info: Any = ml_dtypes.finfo(d.numpy)  # type: ignore[no-untyped-call]
         self.dtype = d.name
         self.bits = d.itemsize * 8
         self.eps = float(info.eps)

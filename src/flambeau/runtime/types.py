@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Iterable, Union
+from collections.abc import Iterable
+from typing import Any
 
-__all__ = ["Size", "channels_last", "contiguous_format", "device", "layout", "memory_format", "preserve_format", "strided"]
+__all__ = [
+    "Size",
+    "channels_last",
+    "contiguous_format",
+    "device",
+    "layout",
+    "memory_format",
+    "preserve_format",
+    "strided",
+]
 
 
 class Size(tuple):  # type: ignore[type-arg]
@@ -64,9 +74,11 @@ class device:
     """
 
     __slots__ = ("type", "index")
+    type: str
+    index: Any
     KINDS = ("cpu", "cuda", "meta", "mps", "xpu", "ipu", "hpu", "xla", "mtia", "vulkan", "privateuseone")
 
-    def __init__(self, type: Union[str, device, int], index: Any = None) -> None:
+    def __init__(self, type: Any, index: Any = None) -> None:
         if isinstance(type, device):
             type, index = type.type, type.index if index is None else index
         if isinstance(type, int) and not isinstance(type, bool):
@@ -80,7 +92,9 @@ class device:
             )
         if colon:
             if index is not None:
-                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+                raise RuntimeError(
+                    f"type (string) must not include an index because index was passed explicitly: {type}"
+                )
             index = int(number)
         if index is not None and index < 0:
             raise RuntimeError(f"Device index must not be negative, got {index}")
@@ -124,7 +138,7 @@ def check_device(d: Any) -> device:
     """
     d = d if isinstance(d, device) else device(d)
     if d.type == "cpu":
-        return d
+        return d  # type: ignore[no-any-return]
     if d.type == "cuda":
         raise AssertionError(
             f"Torch not compiled with CUDA enabled: device '{d}' was asked for, and flambeau found no CUDA device. "

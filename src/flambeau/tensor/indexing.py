@@ -42,7 +42,9 @@ def _split(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[tuple[int, Tensor
     """
     shape = x._a.shape
     items = list(key) if type(key) is tuple else [key]
-    if type(key) is list and any(isinstance(v, (slice, Tensor, list, tuple)) or v is None or v is Ellipsis for v in key):
+    if type(key) is list and any(
+        isinstance(v, (slice, Tensor, list, tuple)) or v is None or v is Ellipsis for v in key
+    ):
         if any(isinstance(v, slice) or v is None or v is Ellipsis for v in key):
             items = list(key)
     used = 0
@@ -53,7 +55,11 @@ def _split(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[tuple[int, Tensor
             used += len(item._a.shape)
         elif isinstance(item, np.ndarray) and item.dtype.kind == "b":
             used += item.ndim
-        elif isinstance(item, list) and np.asarray(item if not _holds_tensor(item) else 0).dtype.kind == "b" and item:
+        elif (
+            isinstance(item, list)
+            and np.asarray(item if not _holds_tensor(item) else 0).dtype.kind == "b"
+            and item
+        ):
             used += np.asarray(item).ndim
         else:
             used += 1
@@ -112,7 +118,9 @@ def _split(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[tuple[int, Tensor
                     d += 1
                     out_dim += 1
             else:
-                raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {item.dtype}")
+                raise IndexError(
+                    f"tensors used as indices must be long, int, byte or bool tensors, not {item.dtype}"
+                )
         elif _is_sequence_index(item):
             index = _as_tensor_index(item)
             if index._a.dtype.kind == "b":
@@ -241,9 +249,15 @@ def _value(self: Tensor, value: Any) -> Tensor:
     if isinstance(value, (int, float, bool, complex, np.generic)):
         from ..ops.creation import checked_scalar
 
-        return full((), checked_scalar(value.item() if isinstance(value, np.generic) else value, dtype_of(self)), self._a.dtype)
+        return full(
+            (),
+            checked_scalar(value.item() if isinstance(value, np.generic) else value, dtype_of(self)),
+            self._a.dtype,
+        )
     if isinstance(value, (np.ndarray, list, tuple)):
-        raise TypeError(f"can't assign a {type(value).__module__}.{type(value).__name__} to a {self.type()}; make it a tensor first")
+        raise TypeError(
+            f"can't assign a {type(value).__module__}.{type(value).__name__} to a {self.type()}; make it a tensor first"
+        )
     raise TypeError(f"can't assign a {type(value).__name__} to a {self.type()}")
 
 
@@ -299,7 +313,9 @@ def index_put_check(target: Tensor, v: Tensor, indices: list[Tensor], spec: tupl
         ishape = np.broadcast_shapes(*[tuple(i._a.shape) for i in indices])
     except ValueError:
         shapes = ", ".join(str(list(i._a.shape)) for i in indices)
-        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}") from None
+        raise IndexError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
+        ) from None
     rest = [n for d, n in enumerate(target._a.shape) if d >= len(spec) or not spec[d]]
     chosen = [d for d, s in enumerate(spec) if s]
     adjacent = chosen == list(range(chosen[0], chosen[-1] + 1))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..core.interpreters import Value
 from ..core.public import METHODS, OVERRIDES, overridden
 from ..core.state import tls
 from ..core.tape import BaseNode, LeafNode, OutNode, RemovableHandle
-from ..core.tensor import Tensor, make_view, new_object, node_of, snapshot, storage, wrap
+from ..core.tensor import Tensor, new_object, node_of, snapshot, storage, wrap
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
@@ -47,7 +48,7 @@ def shape(self: Tensor) -> Size:
 
 
 @method
-def size(self: Tensor, dim: Optional[int] = None) -> Any:
+def size(self: Tensor, dim: int | None = None) -> Any:
     """The shape, or the size of one dimension.
 
     Raises: IndexError for a dim out of range.
@@ -80,7 +81,7 @@ setattr(Tensor, "nelement", numel)
 
 
 @method
-def stride(self: Tensor, dim: Optional[int] = None) -> Any:
+def stride(self: Tensor, dim: int | None = None) -> Any:
     """Distance in memory between neighbours along each dim, in elements."""
     a = innermost(self)
     item = a.itemsize
@@ -108,19 +109,19 @@ def _canonical_strides(a: Any, s: tuple[int, ...]) -> tuple[int, ...]:
 @method
 def element_size(self: Tensor) -> int:
     """Bytes of one element."""
-    return dtype_of(self).itemsize
+    return dtype_of(self).itemsize  # type: ignore[no-any-return]
 
 
 @attribute
 def itemsize(self: Tensor) -> int:
     """Bytes of one element."""
-    return dtype_of(self).itemsize
+    return dtype_of(self).itemsize  # type: ignore[no-any-return]
 
 
 @attribute
 def nbytes(self: Tensor) -> int:
     """Bytes of all elements."""
-    return math.prod(self._a.shape) * dtype_of(self).itemsize
+    return math.prod(self._a.shape) * dtype_of(self).itemsize  # type: ignore[no-any-return]
 
 
 def address(a: Any) -> int:
@@ -148,9 +149,9 @@ def is_contiguous(self: Tensor, memory_format: Any = types.contiguous_format) ->
     """Whether the elements lie in memory in the given order without gaps."""
     a = innermost(self)
     if memory_format is types.channels_last:
-        return a.ndim == 4 and a.transpose(0, 2, 3, 1).flags.c_contiguous
+        return a.ndim == 4 and a.transpose(0, 2, 3, 1).flags.c_contiguous  # type: ignore[no-any-return]
     if memory_format is types.channels_last_3d:
-        return a.ndim == 5 and a.transpose(0, 2, 3, 4, 1).flags.c_contiguous
+        return a.ndim == 5 and a.transpose(0, 2, 3, 4, 1).flags.c_contiguous  # type: ignore[no-any-return]
     return bool(a.flags.c_contiguous)
 
 
@@ -170,8 +171,20 @@ def _const(name: str, value: Any) -> None:
 
 
 for _name, _value in (
-    *(("is_cuda", False), ("is_cpu", True), ("is_sparse", False), ("is_quantized", False), ("is_meta", False)),
-    *(("is_mkldnn", False), ("is_mps", False), ("is_nested", False), ("is_sparse_csr", False), ("is_xpu", False)),
+    *(
+        ("is_cuda", False),
+        ("is_cpu", True),
+        ("is_sparse", False),
+        ("is_quantized", False),
+        ("is_meta", False),
+    ),
+    *(
+        ("is_mkldnn", False),
+        ("is_mps", False),
+        ("is_nested", False),
+        ("is_sparse_csr", False),
+        ("is_xpu", False),
+    ),
     *(("names", None), ("is_xla", False)),
 ):
     _const(_name, _value)
@@ -306,7 +319,9 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
         )
     a = _concrete(self, ".numpy()")
     if a.dtype.kind == "V":
-        raise TypeError(f"Got unsupported ScalarType {dtype_of(self).name.title().replace('float', 'Float')}; convert with .float() first")
+        raise TypeError(
+            f"Got unsupported ScalarType {dtype_of(self).name.title().replace('float', 'Float')}; convert with .float() first"
+        )
     return a
 
 
@@ -390,7 +405,9 @@ def __len__(self: Tensor) -> int:
 def __contains__(self: Tensor, element: Any) -> bool:
     if isinstance(element, (Tensor, int, float, complex, bool, np.generic)):
         return bool((self == element).any())
-    raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+    raise RuntimeError(
+        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+    )
 
 
 @method
@@ -413,7 +430,7 @@ def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
 
 
 def _rebuild(cls: type, a: Any, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
-    t = new_object(cls)
+    t: Any = new_object(cls)
     t._a, t._node, t._st, t._base = a, None, None, None
     t.__dict__.update(extra)
     if requires_grad:
@@ -431,7 +448,7 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
             "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage; "
             "otherwise copy x.detach()"
         )
-    t = new_object(type(self))
+    t: Any = new_object(type(self))
     t._a = self._a.copy(order="K")
     t._node = t._st = t._base = None
     memo[id(self)] = t
@@ -454,7 +471,7 @@ def is_leaf(self: Tensor) -> bool:
 
 
 @attribute
-def grad_fn(self: Tensor) -> Optional[BaseNode]:
+def grad_fn(self: Tensor) -> BaseNode | None:
     """The node that made this tensor, or None for leaves."""
     node = node_of(self)
     if node is None or isinstance(node, LeafNode):
@@ -468,7 +485,7 @@ def output_nr(self: Tensor) -> int:
     return node.index if type(node) is OutNode else 0
 
 
-def _get_grad(self: Tensor) -> Optional[Tensor]:
+def _get_grad(self: Tensor) -> Tensor | None:
     """The accumulated gradient (None before the first backward)."""
     g = getattr(self, "_grad", None)
     if g is None and type(self._node) is not LeafNode and self._node is not None:
@@ -486,14 +503,18 @@ def _get_grad(self: Tensor) -> Optional[Tensor]:
     return g
 
 
-def _set_grad(self: Tensor, value: Optional[Tensor]) -> None:
+def _set_grad(self: Tensor, value: Tensor | None) -> None:
     if value is not None:
         if not isinstance(value, Tensor):
-            raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            raise TypeError(
+                f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+            )
         if value is self:
             raise RuntimeError("can't assign Variable as its own grad")
         if value._a.dtype != self._a.dtype:
-            raise RuntimeError(f"assigned grad has data of a different type: expected {self.dtype}, got {value.dtype}")
+            raise RuntimeError(
+                f"assigned grad has data of a different type: expected {self.dtype}, got {value.dtype}"
+            )
         if tuple(value._a.shape) != tuple(self._a.shape):
             raise RuntimeError(
                 f"assigned grad has data of a different size: expected {list(self._a.shape)}, got {list(value._a.shape)}"
@@ -532,7 +553,9 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
         self._node = None
     elif self._node is None:
         if self._st is not None and self._st.inference and not tls.inference:
-            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
+            raise RuntimeError(
+                "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
+            )
         mark_leaf(self)
     return self
 
@@ -540,8 +563,8 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
 @method
 def backward(
     self: Tensor,
-    gradient: Optional[Tensor] = None,
-    retain_graph: Optional[bool] = None,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
     create_graph: bool = False,
     inputs: Any = None,
 ) -> None:
@@ -604,20 +627,26 @@ def detach_(self: Tensor) -> Tensor:
 def _get_data(self: Tensor) -> Tensor:
     t = detach(self)
     t._st = None  # .data does not share the version counter
-    return t
+    return t  # type: ignore[no-any-return]
 
 
 def _set_data(self: Tensor, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
     if value._a.dtype.kind not in "fcV" and self._node is not None:
-        raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+        raise RuntimeError(
+            "data set to a tensor that requires gradients must be floating point or complex dtype"
+        )
     self._a = value._a
     if self._st is not None:
         self._st.version += 1
 
 
-setattr(Tensor, "data", property(_get_data, _set_data, doc="The values without history; writing to it is not recorded."))
+setattr(
+    Tensor,
+    "data",
+    property(_get_data, _set_data, doc="The values without history; writing to it is not recorded."),
+)
 
 
 @attribute
@@ -629,7 +658,12 @@ def _version(self: Tensor) -> int:
 @attribute
 def retains_grad(self: Tensor) -> bool:
     node = self._node
-    return node is not None and not isinstance(node, LeafNode) and node.extra is not None and node.extra.retain is not None
+    return (
+        node is not None
+        and not isinstance(node, LeafNode)
+        and node.extra is not None
+        and node.extra.retain is not None
+    )
 
 
 @method
@@ -695,14 +729,14 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 @method
 def as_subclass(self: Tensor, cls: type) -> Tensor:
     """This tensor as an instance of a subclass, sharing memory and history."""
-    t = new_object(cls)
+    t: Any = new_object(cls)
     t._a, t._node, t._st, t._base = self._a, self._node, storage(self), None
     return t  # type: ignore[no-any-return]
 
 
 def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
     """A detached instance of a Tensor subclass over the memory of `data`."""
-    t = new_object(cls)
+    t: Any = new_object(cls)
     t._a, t._node, t._st, t._base = data._a, None, storage(data), None
     if require_grad:
         mark_leaf(t)
@@ -734,4 +768,3 @@ def __torch_function__(cls: type, func: Any, types: Any, args: Any = (), kwargs:
 
 
 setattr(Tensor, "__torch_function__", classmethod(__torch_function__))
-_ = make_view

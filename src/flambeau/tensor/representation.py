@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +35,11 @@ def _indent(text: str) -> str:
     return "\n".join("    " + line for line in text.split("\n"))
 
 
-def _grad_fn(t: Tensor) -> Optional[str]:
+def _grad_fn(t: Tensor) -> str | None:
     node = t._node
     if node is None or isinstance(node, LeafNode):
         return None
-    return node.name()
+    return node.name()  # type: ignore[no-any-return]
 
 
 def representation(t: Tensor) -> str:
