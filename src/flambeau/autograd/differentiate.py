@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ..prims.base import convert_to, full
 
 ndarray, ones_like = np.ndarray, np.ones_like
 
-TensorOrTensors = Union[Tensor, Sequence[Tensor]]
+TensorOrTensors = Tensor | Sequence[Tensor]
 
 
 def _as_tuple(x: Any, what: str) -> tuple[Any, ...]:

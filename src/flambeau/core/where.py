@@ -6,12 +6,11 @@ import linecache
 import os
 import sys
 from types import CodeType
-from typing import Optional
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _internal: dict[str, bool] = {}  # file name -> is it one of ours?  (a dict look-up is all that a frame costs)
 
-Place = Optional[tuple[CodeType, int]]
+Place = tuple[CodeType, int] | None
 
 
 def user_place(depth: int = 2) -> Place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Union
+from typing import Any
 
 from ..core.families import run_vjp
 from ..core.interpreters import JVP, Dual, InputNode, Tape, Taped
@@ -16,7 +16,7 @@ from ..core.tensor import Tensor, wrap
 from ..prims.base import from_value, full
 from .vectorize import vmap
 
-Argnums = Union[int, tuple[int, ...]]
+Argnums = int | tuple[int, ...]
 
 
 def _zeros(x: Tensor) -> Tensor:

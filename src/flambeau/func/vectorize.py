@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 from ..core.interpreters import Batched, VMap
 from ..core.pytree import broadcast_prefix, tree_flatten, tree_unflatten
 from ..core.tensor import Tensor, wrap
 from ..prims.base import expand_op, permute_op, reshape
 
-InDims = Union[int, tuple[Any, ...], None]
+InDims = Any
 
 
 def move_dim(x: Tensor, src: int, dst: int) -> Tensor:
