@@ -102,14 +102,14 @@ class Adafactor(Optimizer):
         eps1, eps2 = group["eps"]
         if eps1 is None:
             eps1 = dtypes.finfo(p.dtype).eps
-        lr = float(number(group["lr"]))
+        lr = number(group["lr"])
         state["step"] += 1
         step = state["step"].item()
         weight = step ** group["beta2_decay"]
         size = p.numel() ** 0.5
-        alpha = max(eps2, p.norm(2).item() / size) * min(lr, 1 / step**0.5)
+        alpha = min(lr, 1 / step**0.5) * max(eps2, p.norm(2).item() / size)
         if group["weight_decay"] != 0:
-            p.mul_(1 - lr * group["weight_decay"])
+            p.mul_(float(1 - lr * group["weight_decay"]))
         if grad.ndim > 1:
             rows, columns = state["row_var"], state["col_var"]
             rows.lerp_(grad.square().mean(dim=-1, keepdim=True), weight)
@@ -120,4 +120,4 @@ class Adafactor(Optimizer):
             variance = state["variance"].clone()
         update = variance.clamp_(min=eps1 * eps1).rsqrt_().mul_(grad)
         clip = max(1.0, update.norm(2).item() / (size * group["d"]))
-        p.add_(update, alpha=-alpha / clip)
+        p.add_(update, alpha=float(-alpha / clip))

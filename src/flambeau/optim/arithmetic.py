@@ -239,7 +239,7 @@ class Tensors:
         return abs(a)  # type: ignore[no-any-return]
 
     def sqrt(self, a: Tensor) -> Tensor:
-        return sqrt(a.clone())  # type: ignore[no-any-return]
+        return sqrt(a.clone()).clone()  # type: ignore[no-any-return]  # sqrt saves its result
 
     def sign(self, a: Tensor) -> Tensor:
         return sign(a)  # type: ignore[no-any-return]
