@@ -152,9 +152,9 @@ class NumPyDialect:
     def __getattr__(self, name: str) -> Any:
         fn = getattr(np, name, None)
         if fn is None:
-            from ..prims import special_functions  # SciPy's ufuncs, imported when one is first used
+            import scipy.special  # imported when one of its ufuncs is first used
 
-            fn = special_functions.ufunc(name)
+            fn = getattr(scipy.special, name)
         setattr(self, name, fn)
         return fn
 

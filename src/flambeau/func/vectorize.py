@@ -62,8 +62,8 @@ def _batch_inputs(args: tuple[Any, ...], in_dims: InDims, name: str) -> tuple[li
         d = d + n if d < 0 else d
         if size is not None and x._a.shape[d] != size:
             found = [
-                l._a.shape[k if k >= 0 else k + len(l._a.shape)]
-                for l, k in zip(leaves, dims)
+                x_._a.shape[k if k >= 0 else k + len(x_._a.shape)]
+                for x_, k in zip(leaves, dims)
                 if k is not None
             ]
             raise ValueError(

@@ -213,24 +213,6 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return base.reshape(where_op(mask, v, x1), tuple(input._a.shape))
 
 
-@public(inplace=True, grad_name="IndexPutBackward0")
-def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
-    """``input[indices] = values`` (or ``+=``) as a function; None among the indices means all of a dim."""
-    from ..tensor.indexing import _spec, _split, index_put_check
-
-    key = tuple(slice(None) if i is None else i for i in indices)
-    basic, tensors = _split(input, key)
-    if values._a.dtype != input._a.dtype:
-        raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {dtype_of(input)} for the destination and {dtype_of(values)} for the source."
-        )
-    if not tensors:
-        return expand_to(values, tuple(input._a.shape)).clone()  # type: ignore[no-any-return]
-    spec, found = _spec(input, tensors)
-    index_put_check(input, values, found, spec)
-    return index_put_op(input, values, *found, spec=spec, accumulate=accumulate)  # type: ignore[no-any-return]
-
-
 @public(out=True)
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements of the flattened tensor at these positions."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import inplace
 from ..core.op import bind
-from ..core.public import OVERRIDES, convert, overridden
+from ..core.public import OVERRIDES, convert, overridden, public
 from ..core.state import tls
 from ..core.tape import Node
 from ..core.tensor import Tensor, make_view, wrap
@@ -16,8 +16,6 @@ from ..core.where import describe, user_place
 from ..ops.args import dtype_of
 from ..prims.base import from_value, full, index_view_op
 from ..prims.indexing import index_get_op, index_put_op, nonzero_op
-
-_EMPTY_INDEX: tuple[Any, ...] = ()
 
 
 def _is_sequence_index(x: Any) -> bool:
@@ -331,6 +329,22 @@ def index_put_check(target: Tensor, v: Tensor, indices: list[Tensor], spec: tupl
         )
 
 
+@public(inplace=True, grad_name="IndexPutBackward0")
+def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """``input[indices] = values`` (or ``+=``) as a function; None among the indices means all of a dim."""
+    key = tuple(slice(None) if i is None else i for i in indices)
+    basic, tensors = _split(input, key)
+    if values._a.dtype != input._a.dtype:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {dtype_of(input)} for the destination and {dtype_of(values)} for the source."
+        )
+    if not tensors:
+        return values.expand(tuple(input._a.shape)).clone()  # type: ignore[no-any-return]
+    spec, found = _spec(input, tensors)
+    index_put_check(input, values, found, spec)
+    return index_put_op(input, values, *found, spec=spec, accumulate=accumulate)  # type: ignore[no-any-return]
+
+
 setattr(Tensor, "__getitem__", getitem)
 setattr(Tensor, "__setitem__", setitem)
 
@@ -342,4 +356,3 @@ def _iter(self: Tensor) -> Any:
 
 
 setattr(Tensor, "__iter__", _iter)
-_ = _EMPTY_INDEX
