@@ -1,5 +1,21 @@
 """The default random-number generator of the process: `flambeau.random`."""
 
-from .ops.random import default_generator, fork_rng, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from .ops.random import (
+    default_generator,
+    fork_rng,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
 
-__all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+__all__ = [
+    "default_generator",
+    "fork_rng",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "seed",
+    "set_rng_state",
+]

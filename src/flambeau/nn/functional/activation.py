@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 from ... import ops
 from ...core.public import SAME, public, unary
 from ...core.tensor import Tensor
 from ...ops.activation import log_softmax as _log_softmax
-from ...ops.activation import prelu
 from ...ops.activation import relu as _relu
 from ...ops.activation import softmax as _softmax
 from ...ops.args import dtype_of, wrap_dim
@@ -172,7 +171,7 @@ _gelu_tanh = unary(
 
 def _gelu_tanh_slope(x: Tensor) -> Tensor:
     u = pw.tanh((x + 0.044715 * x * x * x) * SQRT_2_OVER_PI)
-    return 0.5 * (1 + u) + 0.5 * x * ((1 - u * u) * (SQRT_2_OVER_PI * (1 + 0.134145 * x * x)))
+    return 0.5 * (1 + u) + 0.5 * x * ((1 - u * u) * (SQRT_2_OVER_PI * (1 + 0.134145 * x * x)))  # type: ignore[no-any-return]
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -264,12 +263,12 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 def tanhshrink(input: Tensor) -> Tensor:
     """``x - tanh(x)``."""
-    return input - pw.tanh(input)
+    return input - pw.tanh(input)  # type: ignore[no-any-return]
 
 
 def softsign(input: Tensor) -> Tensor:
     """``x / (1 + |x|)``."""
-    return input / (input.abs() + 1)
+    return input / (input.abs() + 1)  # type: ignore[no-any-return]
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
@@ -284,14 +283,22 @@ def threshold_(input: Tensor, threshold_: float, value: float) -> Tensor:
 
 
 @public(inplace=True)
-def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False) -> Tensor:
+def rrelu(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
     """Leaky ReLU with slopes drawn from [lower, upper) in training, their mean otherwise."""
     _floating(input, "rrelu")
     if not training:
         y = where_op(input >= 0, input, input * ((lower + upper) / 2))
         return in_place(input, y, inplace, "rrelu_")
     if lower > upper:
-        raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, got {lower} and {upper}")
+        raise RuntimeError(
+            f"Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
+        )
     noise = ops.random.rrelu_noise(input, lower, upper)
     return in_place(input, input * noise, inplace, "rrelu_")
 
@@ -317,7 +324,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return a * pw.sigmoid(b)  # type: ignore[no-any-return]
 
 
-def _dim(name: str, nd: int, dim: Optional[int]) -> int:
+def _dim(name: str, nd: int, dim: int | None) -> int:
     if dim is None:
         import warnings
 
@@ -330,22 +337,24 @@ def _dim(name: str, nd: int, dim: Optional[int]) -> int:
     return dim
 
 
-def softmax(input: Tensor, dim: Optional[int] = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """``exp(x) / sum(exp(x))`` over a dim."""
     return _softmax(input, _dim("softmax", len(input._a.shape), dim), dtype)
 
 
-def log_softmax(input: Tensor, dim: Optional[int] = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """``log(softmax(x))`` over a dim."""
     return _log_softmax(input, _dim("log_softmax", len(input._a.shape), dim), dtype)
 
 
-def softmin(input: Tensor, dim: Optional[int] = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """``softmax(-x)`` over a dim."""
     return _softmax(-input, _dim("softmin", len(input._a.shape), dim), dtype)
 
 
-def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
     """A sample of the Gumbel-softmax distribution (Jang et al., 2017); `hard` gives one-hot values, softly differentiated."""
     gumbels = -draw("exponential", tuple(logits._a.shape), logits._a.dtype, 1.0).log()
     y = softmax((logits + gumbels) / tau, dim)
@@ -364,5 +373,3 @@ def tanh(input: Tensor) -> Tensor:
 def sigmoid(input: Tensor) -> Tensor:
     """``1 / (1 + exp(-x))``."""
     return pw.sigmoid(input)  # type: ignore[no-any-return]
-
-

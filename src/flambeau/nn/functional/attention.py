@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +22,10 @@ def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attn_mask: Optional[Tensor] = None,
+    attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
-    scale: Optional[float] = None,
+    scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
     """``softmax(q k^T * scale + mask) v``: q (..., L, E), k (..., S, E), v (..., S, Ev).
@@ -36,13 +36,21 @@ def scaled_dot_product_attention(
     """
     for x, name in ((query, "query"), (key, "key"), (value, "value")):
         if len(x._a.shape) < 2:
-            raise RuntimeError(f"scaled_dot_product_attention: Expected query, key, and value to all be  at least 2 dimensional, but got {name} of dim {len(x._a.shape)}")
+            raise RuntimeError(
+                f"scaled_dot_product_attention: Expected query, key, and value to all be  at least 2 dimensional, but got {name} of dim {len(x._a.shape)}"
+            )
     if not query._a.dtype == key._a.dtype == value._a.dtype:
-        raise RuntimeError(f"Expected query, key, and value to have the same dtype, but got query.dtype: {dtype_of(query)} key.dtype: {dtype_of(key)} and value.dtype: {dtype_of(value)} instead.")
+        raise RuntimeError(
+            f"Expected query, key, and value to have the same dtype, but got query.dtype: {dtype_of(query)} key.dtype: {dtype_of(key)} and value.dtype: {dtype_of(value)} instead."
+        )
     if attn_mask is not None and is_causal:
-        raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+        raise RuntimeError(
+            "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
+        )
     if attn_mask is not None and attn_mask._a.dtype.kind != "b" and attn_mask._a.dtype != query._a.dtype:
-        raise RuntimeError(f"Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: {dtype_of(attn_mask)} and  query.dtype: {dtype_of(query)} instead.")
+        raise RuntimeError(
+            f"Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: {dtype_of(attn_mask)} and  query.dtype: {dtype_of(query)} instead."
+        )
     if enable_gqa:
         heads = query._a.shape[-3]
         key = FUNCTIONS["repeat_interleave"](key, heads // key._a.shape[-3], -3)
@@ -51,7 +59,7 @@ def scaled_dot_product_attention(
     factor = 1 / math.sqrt(query._a.shape[-1]) if scale is None else scale
     d = dtype_of(query)
     logits = FUNCTIONS["matmul"](query * factor, key.transpose(-2, -1))
-    mask: Optional[Tensor] = None
+    mask: Tensor | None = None
     if is_causal:
         mask = from_value(np.tril(np.ones((n, s), bool)))
     elif attn_mask is not None and attn_mask._a.dtype.kind == "b":
@@ -74,27 +82,27 @@ def multi_head_attention_forward(
     value: Tensor,
     embed_dim_to_check: int,
     num_heads: int,
-    in_proj_weight: Optional[Tensor],
-    in_proj_bias: Optional[Tensor],
-    bias_k: Optional[Tensor],
-    bias_v: Optional[Tensor],
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
     add_zero_attn: bool,
     dropout_p: float,
     out_proj_weight: Tensor,
-    out_proj_bias: Optional[Tensor],
+    out_proj_bias: Tensor | None,
     training: bool = True,
-    key_padding_mask: Optional[Tensor] = None,
+    key_padding_mask: Tensor | None = None,
     need_weights: bool = True,
-    attn_mask: Optional[Tensor] = None,
+    attn_mask: Tensor | None = None,
     use_separate_proj_weight: bool = False,
-    q_proj_weight: Optional[Tensor] = None,
-    k_proj_weight: Optional[Tensor] = None,
-    v_proj_weight: Optional[Tensor] = None,
-    static_k: Optional[Tensor] = None,
-    static_v: Optional[Tensor] = None,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
     average_attn_weights: bool = True,
     is_causal: bool = False,
-) -> tuple[Tensor, Optional[Tensor]]:
+) -> tuple[Tensor, Tensor | None]:
     """Multi-head attention (Vaswani et al., 2017, section 3.2.2): inputs (L, N, E) or (L, E); see nn.MultiheadAttention.
 
     Raises: AssertionError or RuntimeError for shapes that do not fit, as PyTorch does.
@@ -116,7 +124,10 @@ def multi_head_attention_forward(
     if use_separate_proj_weight:
         assert q_proj_weight is not None and k_proj_weight is not None and v_proj_weight is not None
         parts = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-        q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), (q_proj_weight, k_proj_weight, v_proj_weight), parts))
+        q, k, v = (
+            linear(x, w, b)
+            for x, w, b in zip((query, key, value), (q_proj_weight, k_proj_weight, v_proj_weight), parts)
+        )
     else:
         assert in_proj_weight is not None
         ws = in_proj_weight.chunk(3)
@@ -131,7 +142,9 @@ def multi_head_attention_forward(
         if len(mask._a.shape) == 2:
             mask = mask.unsqueeze(0)
         elif tuple(mask._a.shape) != (n * num_heads, length, source):
-            raise RuntimeError(f"The shape of the 3D attn_mask is {tuple(mask._a.shape)}, but should be {(n * num_heads, length, source)}.")
+            raise RuntimeError(
+                f"The shape of the 3D attn_mask is {tuple(mask._a.shape)}, but should be {(n * num_heads, length, source)}."
+            )
     pad = FUNCTIONS["constant_pad_nd"]
     if bias_k is not None and bias_v is not None:
         k = FUNCTIONS["cat"]([k, bias_k.expand(1, n, e)])
@@ -163,7 +176,7 @@ def multi_head_attention_forward(
     y = FUNCTIONS["matmul"](weights, v)
     y = y.transpose(0, 1).contiguous().view(length * n, e)
     y = linear(y, out_proj_weight, out_proj_bias).view(length, n, out_proj_weight._a.shape[0])
-    shown: Optional[Tensor] = None
+    shown: Tensor | None = None
     if need_weights:
         shown = weights.view(n, num_heads, length, source)
         if average_attn_weights:
@@ -175,7 +188,7 @@ def multi_head_attention_forward(
     return y, shown
 
 
-def _float_mask(mask: Optional[Tensor], like: Tensor, name: str) -> Optional[Tensor]:
+def _float_mask(mask: Tensor | None, like: Tensor, name: str) -> Tensor | None:
     if mask is None:
         return None
     if mask._a.dtype.kind == "b":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional, Union
+from typing import Any
 
 from ...core.public import FUNCTIONS
 from ...core.tensor import Tensor
@@ -11,7 +11,7 @@ from ...ops.args import dtype_of
 from ...prims.conv import conv_input_op, conv_op, output_size
 from .padding import pad
 
-IntOrTuple = Union[int, tuple[int, ...]]
+IntOrTuple = int | tuple[int, ...]
 
 
 def spread(value: Any, n: int, name: str) -> tuple[int, ...]:
@@ -25,19 +25,27 @@ def spread(value: Any, n: int, name: str) -> tuple[int, ...]:
     if len(found) == 1:
         return found * n
     if len(found) != n:
-        raise RuntimeError(f"expected {name} to be a single integer value or a list of {n} values to match the convolution dimensions, but got {name}={list(found)}")
+        raise RuntimeError(
+            f"expected {name} to be a single integer value or a list of {n} values to match the convolution dimensions, but got {name}={list(found)}"
+        )
     return found
 
 
-def _check(x: Tensor, w: Tensor, bias: Optional[Tensor], n: int, groups: int, name: str, transposed: bool) -> None:
+def _check(
+    x: Tensor, w: Tensor, bias: Tensor | None, n: int, groups: int, name: str, transposed: bool
+) -> None:
     for t, what in ((x, "input"), (w, "weight")):
         if not isinstance(t, Tensor):
             raise TypeError(f"{name}(): argument '{what}' must be Tensor, not {type(t).__name__}")
     nd = len(x._a.shape)
     if len(w._a.shape) != n + 2:
-        raise RuntimeError(f"expected {n + 2}-dimensional weight for {name}, but got a {len(w._a.shape)}-dimensional one of size {list(w._a.shape)}")
+        raise RuntimeError(
+            f"expected {n + 2}-dimensional weight for {name}, but got a {len(w._a.shape)}-dimensional one of size {list(w._a.shape)}"
+        )
     if nd not in (n + 1, n + 2):
-        raise RuntimeError(f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(x._a.shape)}")
+        raise RuntimeError(
+            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(x._a.shape)}"
+        )
     if x._a.dtype != w._a.dtype:
         raise RuntimeError(f"Input type ({x.type()}) and weight type ({w.type()}) should be the same")
     if bias is not None and bias._a.dtype != w._a.dtype:
@@ -48,18 +56,28 @@ def _check(x: Tensor, w: Tensor, bias: Optional[Tensor], n: int, groups: int, na
     o, c = w._a.shape[:2]
     if transposed:
         if channels != o:
-            raise RuntimeError(f"Given transposed=1, weight of size {list(w._a.shape)}, expected input{list(x._a.shape)} to have {o} channels, but got {channels} channels instead")
+            raise RuntimeError(
+                f"Given transposed=1, weight of size {list(w._a.shape)}, expected input{list(x._a.shape)} to have {o} channels, but got {channels} channels instead"
+            )
         if o % groups:
-            raise RuntimeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size {list(w._a.shape)} instead")
+            raise RuntimeError(
+                f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size {list(w._a.shape)} instead"
+            )
         out = c * groups
     else:
         if o < groups or o % groups:
-            raise RuntimeError(f"Given groups={groups}, expected weight to be at least {groups} at dimension 0 and divisible by it, but got weight of size {list(w._a.shape)} instead")
+            raise RuntimeError(
+                f"Given groups={groups}, expected weight to be at least {groups} at dimension 0 and divisible by it, but got weight of size {list(w._a.shape)} instead"
+            )
         if channels != c * groups:
-            raise RuntimeError(f"Given groups={groups}, weight of size {list(w._a.shape)}, expected input{list(x._a.shape)} to have {c * groups} channels, but got {channels} channels instead")
+            raise RuntimeError(
+                f"Given groups={groups}, weight of size {list(w._a.shape)}, expected input{list(x._a.shape)} to have {c * groups} channels, but got {channels} channels instead"
+            )
         out = o
     if bias is not None and tuple(bias._a.shape) != (out,):
-        raise RuntimeError(f"Given weight of size {list(w._a.shape)}, expected bias to be 1-dimensional with {out} elements, but got bias of size {list(bias._a.shape)} instead")
+        raise RuntimeError(
+            f"Given weight of size {list(w._a.shape)}, expected bias to be 1-dimensional with {out} elements, but got bias of size {list(bias._a.shape)} instead"
+        )
 
 
 def _positive(values: tuple[int, ...], name: str) -> None:
@@ -67,11 +85,13 @@ def _positive(values: tuple[int, ...], name: str) -> None:
         raise RuntimeError(f"non-positive {name} is not supported")
 
 
-def _add_bias(y: Tensor, bias: Optional[Tensor], n: int) -> Tensor:
+def _add_bias(y: Tensor, bias: Tensor | None, n: int) -> Tensor:
     return y if bias is None else y + bias.reshape(-1, *(1,) * n)
 
 
-def _conv(n: int, x: Tensor, w: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
+def _conv(
+    n: int, x: Tensor, w: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
     name = f"conv{n}d"
     _check(x, w, bias, n, groups, name, False)
     s, d = spread(stride, n, "stride"), spread(dilation, n, "dilation")
@@ -102,12 +122,22 @@ def _conv(n: int, x: Tensor, w: Tensor, bias: Any, stride: Any, padding: Any, di
     if any(v <= 0 for v in out):
         padded = [a + 2 * b for a, b in zip(size, p)]
         effective = [dd * (k - 1) + 1 for dd, k in zip(d, kernel)]
-        raise RuntimeError(f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: ({' x '.join(map(str, effective))}). Kernel size can't be greater than actual input size")
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: ({' x '.join(map(str, effective))}). Kernel size can't be greater than actual input size"
+        )
     y = _add_bias(conv_op(x, w, stride=s, padding=p, dilation=d, groups=groups), bias, n)
-    return y.squeeze(0) if single else y  # type: ignore[no-any-return]
+    return y.squeeze(0) if single else y
 
 
-def conv1d(input: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     """Cross-correlation of (N, C, L) with weight (O, C/groups, k).
 
     Raises: RuntimeError when sizes, dtypes or groups do not fit.
@@ -115,7 +145,15 @@ def conv1d(input: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride:
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d(input: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     """Cross-correlation of (N, C, H, W) with weight (O, C/groups, kH, kW).
 
     Raises: RuntimeError when sizes, dtypes or groups do not fit.
@@ -127,12 +165,30 @@ def conv2d(input: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride:
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
-def conv3d(input: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     """Cross-correlation of (N, C, D, H, W) with weight (O, C/groups, kD, kH, kW)."""
     return _conv(3, input, weight, bias, stride, padding, dilation, groups)
 
 
-def _transposed(n: int, x: Tensor, w: Tensor, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> Tensor:
+def _transposed(
+    n: int,
+    x: Tensor,
+    w: Tensor,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Tensor:
     _check(x, w, bias, n, groups, f"conv_transpose{n}d", True)
     s, d = spread(stride, n, "stride"), spread(dilation, n, "dilation")
     p, op = spread(padding, n, "padding"), spread(output_padding, n, "output_padding")
@@ -142,29 +198,65 @@ def _transposed(n: int, x: Tensor, w: Tensor, bias: Any, stride: Any, padding: A
         raise RuntimeError("negative padding is not supported")
     for o, a, b in zip(op, s, d):
         if o < 0 or o >= max(a, b):
-            raise RuntimeError(f"output padding must be smaller than either stride or dilation, but got output_padding: {op}, stride: {s}, dilation: {d}")
+            raise RuntimeError(
+                f"output padding must be smaller than either stride or dilation, but got output_padding: {op}, stride: {s}, dilation: {d}"
+            )
     single = len(x._a.shape) == n + 1
     if single:
         x = x.unsqueeze(0)
     kernel = tuple(w._a.shape[2:])
-    size = tuple([(i - 1) * a - 2 * b + dd * (k - 1) + o + 1 for i, a, b, dd, k, o in zip(x._a.shape[2:], s, p, d, kernel, op)])
+    size = tuple(
+        [
+            (i - 1) * a - 2 * b + dd * (k - 1) + o + 1
+            for i, a, b, dd, k, o in zip(x._a.shape[2:], s, p, d, kernel, op)
+        ]
+    )
     if any(v <= 0 for v in size):
-        raise RuntimeError(f"Given input size per channel: {list(x._a.shape[2:])}. Calculated output size per channel: {list(size)}. Output size is too small")
+        raise RuntimeError(
+            f"Given input size per channel: {list(x._a.shape[2:])}. Calculated output size per channel: {list(size)}. Output size is too small"
+        )
     y = _add_bias(conv_input_op(x, w, size=size, stride=s, padding=p, dilation=d, groups=groups), bias, n)
-    return y.squeeze(0) if single else y  # type: ignore[no-any-return]
+    return y.squeeze(0) if single else y
 
 
-def conv_transpose1d(input: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
     """Transposed convolution of (N, C, L) with weight (C, O/groups, k)."""
     return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def conv_transpose2d(input: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
     """Transposed convolution of (N, C, H, W) with weight (C, O/groups, kH, kW)."""
     return _transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def conv_transpose3d(input: Tensor, weight: Tensor, bias: Optional[Tensor] = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
     """Transposed convolution of (N, C, D, H, W) with weight (C, O/groups, kD, kH, kW)."""
     return _transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 

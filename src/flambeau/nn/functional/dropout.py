@@ -48,7 +48,9 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _check(p)
     nd = len(input._a.shape)
     if nd not in (2, 3):
-        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {nd}D input. Note that dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs).")
+        raise RuntimeError(
+            f"dropout1d: Expected 2D or 3D input, but received a {nd}D input. Note that dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
+        )
     if nd == 3:
         return _feature_dropout(input, p, training, inplace)
     return _feature_dropout(input.unsqueeze(0), p, training, inplace).squeeze(0)  # type: ignore[no-any-return]
@@ -84,7 +86,9 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     return _alpha(input, p, training, inplace, tuple(input._a.shape))
 
 
-def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+def feature_alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
     """``alpha_dropout`` of whole channels."""
     s = tuple(input._a.shape)
     return _alpha(input, p, training, inplace, (*s[:2], *(1,) * (len(s) - 2)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 from ...core.public import FUNCTIONS, convert, public
 from ...core.tensor import Tensor
@@ -26,17 +26,17 @@ def _wide(x: Tensor) -> Tensor:
     return convert(x, dtypes.float32) if x._a.dtype.itemsize == 2 else x
 
 
-def _check_running(t: Optional[Tensor], channels: int, name: str) -> None:
+def _check_running(t: Tensor | None, channels: int, name: str) -> None:
     if t is not None and t._a.shape[0] != channels:
         raise RuntimeError(f"{name} should contain {channels} elements not {t._a.shape[0]}")
 
 
 def batch_norm(
     input: Tensor,
-    running_mean: Optional[Tensor],
-    running_var: Optional[Tensor],
-    weight: Optional[Tensor] = None,
-    bias: Optional[Tensor] = None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -52,11 +52,18 @@ def batch_norm(
     if nd < 2:
         raise RuntimeError(f"batch_norm: expected at least 2 dims, got input of size {list(s)}")
     channels = s[1]
-    for t, name in ((running_mean, "running_mean"), (running_var, "running_var"), (weight, "weight"), (bias, "bias")):
+    for t, name in (
+        (running_mean, "running_mean"),
+        (running_var, "running_var"),
+        (weight, "weight"),
+        (bias, "bias"),
+    ):
         _check_running(t, channels, name)
     n = numel(input) // channels if channels else 0
     if training and n == 1:
-        raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {input.shape}"
+        )
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
     dims = (0, *range(2, nd))
@@ -89,7 +96,11 @@ def _update(running: Tensor, value: Tensor, momentum: float) -> None:
 
 
 def layer_norm(
-    input: Tensor, normalized_shape: Any, weight: Optional[Tensor] = None, bias: Optional[Tensor] = None, eps: float = 1e-5
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """Normalisation over the last dims, which must be `normalized_shape` (Ba et al., 2016).
 
@@ -98,12 +109,18 @@ def layer_norm(
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     s = tuple(input._a.shape)
     if not shape:
-        raise RuntimeError(f"Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = {list(shape)}")
+        raise RuntimeError(
+            f"Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = {list(shape)}"
+        )
     if s[len(s) - len(shape) :] != shape or len(s) < len(shape):
-        raise RuntimeError(f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size{list(s)}")
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size{list(s)}"
+        )
     for t, name in ((weight, "weight"), (bias, "bias")):
         if t is not None and tuple(t._a.shape) != shape:
-            raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape {list(t._a.shape)} and normalized_shape = {list(shape)}")
+            raise RuntimeError(
+                f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape {list(t._a.shape)} and normalized_shape = {list(shape)}"
+            )
     x = _wide(input)
     dims = tuple(range(len(s) - len(shape), len(s)))
     var, mean = moments(x, dims, 0)
@@ -115,16 +132,24 @@ def layer_norm(
     return convert(y, dtype_of(input))
 
 
-def rms_norm(input: Tensor, normalized_shape: Any, weight: Optional[Tensor] = None, eps: Optional[float] = None) -> Tensor:
+def rms_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
     """Division by the root mean square over the last dims (Zhang and Sennrich, 2019)."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     s = tuple(input._a.shape)
     if not shape:
-        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []")
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = []"
+        )
     if s[len(s) - len(shape) :] != shape or len(s) < len(shape):
-        raise RuntimeError(f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size{list(s)}")
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size{list(s)}"
+        )
     if weight is not None and tuple(weight._a.shape) != shape:
-        raise RuntimeError(f"Expected weight to be of same shape as normalized_shape, but got weight of shape {list(weight._a.shape)} and normalized_shape = {list(shape)}")
+        raise RuntimeError(
+            f"Expected weight to be of same shape as normalized_shape, but got weight of shape {list(weight._a.shape)} and normalized_shape = {list(shape)}"
+        )
     x = _wide(input)
     e = dtypes.finfo(dtype_of(x)).eps if eps is None else eps
     dims = tuple(range(len(s) - len(shape), len(s)))
@@ -135,7 +160,13 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Optional[Tensor] = No
     return convert(y, dtype_of(input))
 
 
-def group_norm(input: Tensor, num_groups: int, weight: Optional[Tensor] = None, bias: Optional[Tensor] = None, eps: float = 1e-5) -> Tensor:
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
     """Normalisation over groups of channels (Wu and He, 2018).
 
     Raises: RuntimeError when the channels do not divide into the groups.
@@ -147,10 +178,14 @@ def group_norm(input: Tensor, num_groups: int, weight: Optional[Tensor] = None, 
     if num_groups <= 0:
         raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
     if c % num_groups:
-        raise RuntimeError(f"Expected number of channels in input to be divisible by num_groups, but got input of shape {list(s)} and num_groups={num_groups}")
+        raise RuntimeError(
+            f"Expected number of channels in input to be divisible by num_groups, but got input of shape {list(s)} and num_groups={num_groups}"
+        )
     for t, name in ((weight, "weight"), (bias, "bias")):
         if t is not None and tuple(t._a.shape) != (c,):
-            raise RuntimeError(f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of shape {list(t._a.shape)} and input of shape {list(s)}")
+            raise RuntimeError(
+                f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of shape {list(t._a.shape)} and input of shape {list(s)}"
+            )
     if not numel(input):
         return input.clone()  # type: ignore[no-any-return]
     x = base.reshape(_wide(input), (s[0], num_groups, numel(input) // (s[0] * num_groups)))
@@ -165,10 +200,10 @@ def group_norm(input: Tensor, num_groups: int, weight: Optional[Tensor] = None, 
 
 def instance_norm(
     input: Tensor,
-    running_mean: Optional[Tensor] = None,
-    running_var: Optional[Tensor] = None,
-    weight: Optional[Tensor] = None,
-    bias: Optional[Tensor] = None,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
     use_input_stats: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -179,9 +214,11 @@ def instance_norm(
     if use_input_stats and math.prod(s[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
     if not use_input_stats and (running_mean is None or running_var is None):
-        raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+        raise RuntimeError(
+            "Expected running_mean and running_var to be defined when use_input_stats is false"
+        )
 
-    def tiled(t: Optional[Tensor]) -> Optional[Tensor]:
+    def tiled(t: Tensor | None) -> Tensor | None:
         return None if t is None else base.reshape(expand_to(t, (n, c)), (n * c,))
 
     x = base.reshape(input, (1, n * c, *s[2:]))
@@ -194,7 +231,9 @@ def instance_norm(
     return base.reshape(y, s)
 
 
-def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
     """Division by a power of the local mean square over channels (Krizhevsky et al., 2012)."""
     s = tuple(input._a.shape)
     if len(s) < 3:
@@ -212,7 +251,9 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     return input / (mean * alpha + k) ** beta  # type: ignore[no-any-return]
 
 
-def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Optional[Tensor] = None) -> Tensor:
+def normalize(
+    input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
     """``x / max(norm(x), eps)`` over a dim."""
     from ...core.public import store_out
     from ...ops.args import wrap_dims
@@ -232,6 +273,11 @@ def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Any, bias: A
     return y, mean, rsqrt(var + eps)
 
 
-for _name, _fn in (("batch_norm", batch_norm), ("instance_norm", instance_norm), ("layer_norm", layer_norm), ("rms_norm", rms_norm)):
+for _name, _fn in (
+    ("batch_norm", batch_norm),
+    ("instance_norm", instance_norm),
+    ("layer_norm", layer_norm),
+    ("rms_norm", rms_norm),
+):
     FUNCTIONS.setdefault(_name, _fn)
 FUNCTIONS.setdefault("group_norm", group_norm)

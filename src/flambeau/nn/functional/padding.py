@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +40,9 @@ def constant_pad_nd(input: Tensor, pad: Any, value: float = 0) -> Tensor:
     if len(amounts) % 2:
         raise RuntimeError(f"Length of pad must be even but instead it equals {len(amounts)}")
     if len(amounts) // 2 > nd:
-        raise RuntimeError(f"Length of pad should be no more than twice the number of dimensions of the input. Pad length is {len(amounts)} while the input has {nd} dimensions.")
+        raise RuntimeError(
+            f"Length of pad should be no more than twice the number of dimensions of the input. Pad length is {len(amounts)} while the input has {nd} dimensions."
+        )
     pairs = [(0, 0)] * nd
     for i in range(len(amounts) // 2):
         a, b = amounts[2 * i], amounts[2 * i + 1]
@@ -48,7 +50,9 @@ def constant_pad_nd(input: Tensor, pad: Any, value: float = 0) -> Tensor:
         pairs[d] = (a, b)
         n = input._a.shape[d]
         if n + a + b < 0:
-            raise RuntimeError(f"The input size {n}, plus negative padding {a} and {b} resulted in a negative output size, which is invalid. Check dimension {d} of your input.")
+            raise RuntimeError(
+                f"The input size {n}, plus negative padding {a} and {b} resulted in a negative output size, which is invalid. Check dimension {d} of your input."
+            )
     return _constant(input, pairs, value)
 
 
@@ -58,7 +62,9 @@ def _positions(n: int, a: int, b: int, mode: str, d: int, shape: list[int]) -> A
         return np.clip(i, 0, max(n - 1, 0))
     if mode == "reflect":
         if a >= n or b >= n:
-            raise RuntimeError(f"Argument #4: Padding size should be less than the corresponding input dimension, but got: padding ({a}, {b}) at dimension {d} of input {shape}")
+            raise RuntimeError(
+                f"Argument #4: Padding size should be less than the corresponding input dimension, but got: padding ({a}, {b}) at dimension {d} of input {shape}"
+            )
         i = np.abs(i)
         return np.where(i > n - 1, 2 * (n - 1) - i, i)
     if a > n or b > n:
@@ -66,7 +72,7 @@ def _positions(n: int, a: int, b: int, mode: str, d: int, shape: list[int]) -> A
     return i % n
 
 
-def pad(input: Tensor, pad: Any, mode: str = "constant", value: Optional[float] = None) -> Tensor:
+def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
     """Padding; `pad` lists (before, after) from the last dim on; modes constant, reflect, replicate, circular.
 
     Raises: RuntimeError for paddings that do not fit, NotImplementedError for other modes or dims.
@@ -87,10 +93,14 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: Optional[float] 
     nd = len(input._a.shape)
     k = len(amounts) // 2
     if nd not in (k + 1, k + 2):
-        raise NotImplementedError(f"Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now, got a {nd}-D input and {len(amounts)} pad values")
+        raise NotImplementedError(
+            f"Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now, got a {nd}-D input and {len(amounts)} pad values"
+        )
     shape = list(input._a.shape)
     if mode != "circular" and any(n == 0 for n in shape[nd - k - 1 :]):
-        raise RuntimeError(f"Expected {k + 1}D or {k + 2}D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: {shape}")
+        raise RuntimeError(
+            f"Expected {k + 1}D or {k + 2}D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: {shape}"
+        )
     x = input
     for i in range(k):
         a, b = amounts[2 * i], amounts[2 * i + 1]
@@ -99,7 +109,9 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: Optional[float] 
         d = nd - 1 - i
         n = shape[d]
         if n + a + b <= 0 and mode != "circular" or n + a + b < 0:
-            raise RuntimeError(f"input (size {n} at dimension {d}) is too small for padding ({a}, {b}): the output would have size {n + a + b}")
+            raise RuntimeError(
+                f"input (size {n} at dimension {d}) is too small for padding ({a}, {b}): the output would have size {n + a + b}"
+            )
         at = from_value(_positions(n, a, b, mode, d, shape))
         x = index_get_op(x, at, spec=(*[False] * d, True))
-    return x.clone() if x is input else x  # type: ignore[no-any-return]
+    return x.clone() if x is input else x

@@ -1,0 +1,177 @@
+"""Maxima and sums over windows of the last dims, without a copy of the windows or of a padded input.
+
+Values are found one dim after the other; where a window's maximum lies is only asked for by derivatives and
+`return_indices`, as the number of its tap: a place of the window in row-major order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core import families as fam
+from ..core.tensor import Tensor
+
+
+class Windows(NamedTuple):
+    """Windows over the last dims: one entry for each of them."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    size: tuple[int, ...]  # of the input
+    out: tuple[int, ...]  # of the result
+
+
+def _overlap(w: Windows, dim: int, tap: int) -> tuple[slice, slice]:
+    """(outputs whose tap lies inside the input, the inputs that it meets there)."""
+    s, first = w.stride[dim], tap * w.dilation[dim] - w.padding[dim]
+    low = max(0, -(first // s))
+    high = max(low, min(w.out[dim], (w.size[dim] - 1 - first) // s + 1))
+    start = low * s + first
+    return slice(low, high), slice(start, start + (high - low - 1) * s + 1 if high > low else start, s)
+
+
+def _taps(w: Windows) -> Iterator[tuple[int, Any, Any]]:
+    """(number, index into the result, index into the input) of every tap that meets the input."""
+    for number, place in enumerate(itertools.product(*[range(k) for k in w.kernel])):
+        pairs = [_overlap(w, dim, tap) for dim, tap in enumerate(place)]
+        yield number, (..., *[p[0] for p in pairs]), (..., *[p[1] for p in pairs])
+
+
+def _along(x: Any, w: Windows, dim: int, ufunc: Any, neutral: Any) -> Any:
+    """One dim's windows reduced by a ufunc."""
+    axis = x.ndim - len(w.kernel) + dim
+    lead = (slice(None),) * axis
+    shape = (*x.shape[:axis], w.out[dim], *x.shape[axis + 1 :])
+    y = None
+    for tap in range(w.kernel[dim]):
+        to, at = _overlap(w, dim, tap)
+        if y is None:
+            if to == slice(0, w.out[dim]):
+                y = np.ascontiguousarray(x[(*lead, at)])
+                if y is x or y.base is not None:  # the ufunc is going to write here
+                    y = y.copy()
+                continue
+            y = np.full(shape, neutral, x.dtype)
+        part = y[(*lead, to)]
+        ufunc(part, x[(*lead, at)], out=part)
+    return y
+
+
+def _lowest(dtype: Any) -> Any:
+    return -np.inf if dtype.kind in "fV" else np.iinfo(dtype).min
+
+
+def _max_pool(x: Any, *, w: Any) -> Any:
+    for dim in range(len(w.kernel)):
+        x = _along(x, w, dim, np.maximum, _lowest(x.dtype))
+    return x
+
+
+def _max_pool_taps(x: Any, y: Any, *, w: Any) -> Any:
+    """The tap of each window that equals its maximum, the first of several; the last NaN where there is one."""
+    count = int(np.prod(w.kernel))
+    taps = np.zeros(y.shape, np.uint8 if count <= 256 else np.int64)
+    for number, to, at in reversed(list(_taps(w))):
+        np.copyto(taps[to], number, where=x[at] == y[to], casting="unsafe")
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        for number, to, at in _taps(w):
+            np.copyto(taps[to], number, where=np.isnan(x[at]), casting="unsafe")
+    return taps
+
+
+def _pick_taps(x: Any, taps: Any, *, w: Any) -> Any:
+    y = np.zeros(taps.shape, x.dtype)
+    for number, to, at in _taps(w):
+        np.copyto(y[to], x[at], where=taps[to] == number)
+    return y
+
+
+def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
+    x = np.zeros((*g.shape[: g.ndim - len(w.size)], *w.size), g.dtype)
+    for number, to, at in _taps(w):
+        x[at] += g[to] * (taps[to] == number)
+    return x
+
+
+def _tap_positions(taps: Any, *, w: Any) -> Any:
+    """Flat positions in the input's last dims."""
+    places = np.unravel_index(taps.astype(np.int64), w.kernel)
+    n = len(w.kernel)
+    flat = np.zeros(taps.shape, np.int64)
+    for d in range(n):
+        start = np.arange(w.out[d]).reshape((-1,) + (1,) * (n - 1 - d)) * w.stride[d] - w.padding[d]
+        flat = flat * w.size[d] + (start + places[d] * w.dilation[d])
+    return flat
+
+
+def _taps_jvp(op: Any) -> Any:
+    def jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+        return None if ts[0] is None else op(ts[0], xs[1], **params)
+
+    return jvp
+
+
+taps_op = fam.opaque_op(_max_pool_taps, None, name="max_pool_taps", differentiable=False)
+positions_op = fam.opaque_op(_tap_positions, None, name="max_pool_positions", differentiable=False)
+pick_op = fam.opaque_op(
+    _pick_taps, (lambda g, taps, w: spread_op(g, taps, w=w), None), name="max_pool_pick", jvp=lambda *a: _pick_jvp(*a)
+)
+spread_op = fam.opaque_op(
+    _spread_taps,
+    (lambda g, taps, w: pick_op(g, taps, w=w), None),
+    name="max_pool_spread",
+    jvp=lambda *a: _spread_jvp(*a),
+    grad_name="MaxPoolBackwardBackward0",
+)
+_pick_jvp, _spread_jvp = _taps_jvp(pick_op), _taps_jvp(spread_op)
+
+
+def _max_pool_vjp(g: Tensor, x: Tensor, y: Tensor, w: Windows) -> Tensor:
+    return spread_op(g, taps_op(x, y, w=w), w=w)  # type: ignore[no-any-return]
+
+
+def _max_pool_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+    w = params["w"]
+    return pick_op(ts[0], taps_op(xs[0], y, w=w), w=w)
+
+
+max_pool_op = fam.opaque_op(_max_pool, (_max_pool_vjp,), name="max_pool", jvp=_max_pool_jvp)
+
+# ------------------------------------------------------------------------------------------------------------- sums
+
+
+def _sum_pool(x: Any, *, w: Any) -> Any:
+    wide = x.astype(np.float32) if fam.is_half(x) else x
+    for dim in range(len(w.kernel)):
+        wide = _along(wide, w, dim, np.add, 0)
+    return wide.astype(x.dtype, copy=False)
+
+
+def _sum_pool_adjoint(g: Any, *, w: Any) -> Any:
+    x = g.astype(np.float32) if fam.is_half(g) else g
+    for dim in reversed(range(len(w.kernel))):
+        axis = x.ndim - len(w.kernel) + dim
+        lead = (slice(None),) * axis
+        wider = np.zeros((*x.shape[:axis], w.size[dim], *x.shape[axis + 1 :]), x.dtype)
+        for tap in range(w.kernel[dim]):
+            to, at = _overlap(w, dim, tap)
+            wider[(*lead, at)] += x[(*lead, to)]
+        x = wider
+    return x.astype(g.dtype, copy=False)
+
+
+sum_pool_op = fam.linear_op(
+    _sum_pool, lambda g, w: sum_pool_adjoint_op(g, w=w), name="sum_pool", grad_name="AvgPoolBackward0"
+)
+sum_pool_adjoint_op = fam.linear_op(
+    _sum_pool_adjoint,
+    lambda g, w: sum_pool_op(g, w=w),
+    name="sum_pool_adjoint",
+    grad_name="AvgPoolBackwardBackward0",
+)
