@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
-from ..core.public import convert, public
+from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import linalg as prim
-from ..prims.base import sum_op
 from ..prims.contract import adjoint, matmul_op
-from ..prims.linalg import LinAlgError, real_dtype, transpose
-from ..prims.linalg_decompositions import diagonal
+from ..prims.linalg import transpose
 from ..prims.pointwise import abs as _abs
 from ..prims.pointwise import log, sgn
 from ..runtime import dtypes
-from .args import dtype_of, numel, wrap_dims
+from .args import dtype_of
 from .reduce import named
 from .shape import broadcast_shapes, expand_to
 
@@ -75,11 +73,6 @@ def broadcast_batch(*xs: Tensor, name: str) -> list[Tensor]:
     except RuntimeError as e:
         raise RuntimeError(f"{name}: the batch dimensions {', '.join(str(list(s)) for s in shapes)} do not broadcast: {e}") from None
     return [expand_to(x, (*batch, *x._a.shape[-2:])) for x in xs]
-
-
-def last_dims(x: Tensor) -> tuple[int, int]:
-    m, n = x._a.shape[-2:]
-    return int(m), int(n)
 
 
 # ------------------------------------------------------------------------------------------------- inverse
@@ -336,6 +329,3 @@ def logdet(input: Tensor) -> Tensor:
     sign, logabs = prim.slogdet_op(input)
     return logabs + log(sign)  # type: ignore[no-any-return]
 
-
-__all__ = ["LinAlgError"]
-_ = (convert, sum_op, real_dtype, diagonal, sgn, _abs, dtypes, numel, wrap_dims, Optional)

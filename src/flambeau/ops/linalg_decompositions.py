@@ -15,10 +15,10 @@ from ..prims.base import from_value, sum_op
 from ..prims.contract import adjoint, matmul_op
 from ..prims.linalg import real_dtype, transpose, triangle
 from ..prims.pointwise import abs as _abs
-from ..prims.pointwise import complex_op, maximum, where_op
+from ..prims.pointwise import maximum, where_op
 from ..runtime import dtypes
 from .args import dtype_of
-from .linalg import broadcast_batch, check_floating, check_matrix, check_same_dtype, check_square, triangular
+from .linalg import broadcast_batch, check_floating, check_matrix, check_same_dtype, check_square
 from .reduce import named
 from .shape import broadcast_shapes, expand_to
 
@@ -155,16 +155,15 @@ def _need_pivot(pivot: bool, name: str) -> None:
         raise RuntimeError(f"{name}: LU without pivoting is not implemented on the CPU")
 
 
-def _raise_on_zero_pivot(A: Tensor, name: str) -> None:
-    """Nothing: LU of a singular matrix exists, and PyTorch's lu_factor reports it only through lu_factor_ex."""
-
-
 @public(name="linalg_lu_factor", method=False, out=True)
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
-    """(LU, pivots): L (unit, below the diagonal) and U packed in one matrix, and the row interchanges, from 1 (int32)."""
+    """(LU, pivots): L (unit, below the diagonal) and U packed in one matrix, and the row interchanges, from 1 (int32).
+
+    Raises: LinAlgError when U has a zero on its diagonal (`lu_factor_ex` does not).
+    """
     check_matrix(A, "linalg.lu_factor")
     _need_pivot(pivot, "linalg.lu_factor")
-    return _LuFactor(*dec.lu_factor_op(A))
+    return _LuFactor(*dec.lu_factor_op(A, check="torch.linalg.lu_factor"))
 
 
 @public(name="linalg_lu_factor_ex", method=False, out=True)
@@ -175,8 +174,8 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     """
     check_matrix(A, "linalg.lu_factor_ex")
     _need_pivot(pivot, "linalg.lu_factor_ex")
-    packed, pivots = dec.lu_factor_op(A)
-    return _LuFactorEx(packed, pivots, prim.lu_info_op(A, check="torch.linalg.lu_factor_ex" if check_errors else ""))
+    packed, pivots = dec.lu_factor_op(A, check="torch.linalg.lu_factor_ex" if check_errors else "")
+    return _LuFactorEx(packed, pivots, prim.lu_info_op(A))
 
 
 def _unpack(packed: Tensor, pivots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,7 +199,7 @@ def lu(A: Tensor, *, pivot: bool = True) -> Any:
     """
     check_matrix(A, "linalg.lu")
     _need_pivot(pivot, "linalg.lu")
-    return _LU(*_unpack(*dec.lu_factor_op(A)))
+    return _LU(*_unpack(*dec.lu_factor_op(A, check="")))
 
 
 @public(name="lu", out=True)
@@ -208,8 +207,8 @@ def old_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """(LU, pivots), and infos if asked: :func:`flambeau.linalg.lu_factor`."""
     check_matrix(A, "lu")
     _need_pivot(pivot, "lu")
-    packed, pivots = dec.lu_factor_op(A)
-    return (packed, pivots, prim.lu_info_op(A, check="")) if get_infos else (packed, pivots)
+    packed, pivots = dec.lu_factor_op(A, check="")
+    return (packed, pivots, prim.lu_info_op(A)) if get_infos else (packed, pivots)
 
 
 @public(out=True, method=False)
@@ -347,21 +346,18 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     return dec.eigvalsh_op(A, uplo=_uplo(UPLO, "linalg.eigvalsh"))  # type: ignore[no-any-return]
 
 
-def _finite_for_eig(A: Tensor, name: str) -> Tensor:
-    check_square(A, name)
-    return A
-
-
 @public(name="linalg_eig", method=False, out=True)
 def eig(A: Tensor) -> Any:
     """(eigenvalues, eigenvectors) of square matrices, complex; the vectors are columns of norm one."""
-    return _Eig(*dec.eig_op(_finite_for_eig(A, "linalg.eig")))
+    check_square(A, "linalg.eig")
+    return _Eig(*dec.eig_op(A))
 
 
 @public(name="linalg_eigvals", method=False, out=True)
 def eigvals(A: Tensor) -> Tensor:
     """The eigenvalues of square matrices, complex, in no particular order."""
-    return dec.eigvals_op(_finite_for_eig(A, "linalg.eigvals"))  # type: ignore[no-any-return]
+    check_square(A, "linalg.eigvals")
+    return dec.eigvals_op(A)  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------------------------- singular values
@@ -539,11 +535,10 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
         r = matmul_op(a, x) - b
         size = _abs(r)
         residuals = sum_op(size * size, dims=(len(r._a.shape) - 2,))
-    residuals = dec.residuals_if_full_rank(residuals, rank, int(n))
+        if driver != "gels":
+            residuals = dec.if_full_rank_op(residuals, rank, n=int(n))
     empty_rank = base.full((0,), 0, np.dtype(np.int64))
     values = s if driver in ("gelsd", "gelss") else none
     solution = x.squeeze(-1) if vector else x
     return _Lstsq(solution, residuals, empty_rank if driver == "gels" else rank, values)
 
-
-_ = (complex_op, triangular)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.families import linear_op, opaque_op
 from ..core.tensor import Tensor
-from .base import from_value, sum_op
+from .base import from_value, full, sum_op
 from .contract import adjoint, matmul_op
 from .indexing import cat_op, diagonal_op, index_view_op
 from .linalg import (
@@ -96,7 +96,13 @@ def fail(name: str, what: str, batch: tuple[int, ...], a: Any) -> Exception:
 # ---------------------------------------------------------------------------------------------------- LU
 
 
-def _lu_factor(a: Any) -> Any:
+ZERO_PIVOT = (
+    "{0}: {1}U[{2},{2}] is zero and using it on lu_solve would result in a division by zero. If you still want to perform "
+    "the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
+)
+
+
+def _lu_factor(a: Any, *, check: str) -> Any:
     """LU with partial pivoting, packed in one matrix, and the row interchanges (counted from 1)."""
     from scipy.linalg import lapack
 
@@ -108,7 +114,9 @@ def _lu_factor(a: Any) -> Any:
     getrf = lapack.get_lapack_funcs("getrf", (a,))
     p2, v2 = packed.reshape(-1, m, n), pivots.reshape(-1, min(m, n))
     for k, (x,) in enumerate(matrices(a)):
-        lu, piv, _ = getrf(x)
+        lu, piv, info = getrf(x)
+        if check and info > 0:
+            raise LinAlgError(ZERO_PIVOT.format(check, batch_element(k, a.shape[:-2]), info))
         p2[k] = lu
         v2[k] = piv + 1
     return packed, pivots
@@ -421,10 +429,26 @@ def _pinv_vjp(g: Tensor, a: Tensor, y: Tensor) -> Tensor:
 
 pinv_op = opaque_op(_pinv, (_pinv_vjp, None, None), name="pinv", grad_name="PinvBackward0")
 
+def _if_full_rank(x: Any, rank: Any, *, n: int) -> Any:
+    """Residuals of least squares where every matrix has rank n, else nothing."""
+    return x if (rank == n).all() else np.empty((0,), x.dtype)
+
+
+def _if_full_rank_vjp(g: Tensor, x_meta: Any) -> Tensor:
+    return g if g._a.shape == x_meta.shape else full(tuple(x_meta.shape), 0, x_meta.dtype)
+
+
+if_full_rank_op = opaque_op(
+    _if_full_rank,
+    (_if_full_rank_vjp, None),
+    name="if_full_rank",
+    jvp=lambda ts, xs, y, p: if_full_rank_op(ts[0], xs[1], **p),
+)
+
 # ---------------------------------------------------------------------------------------------------- LDL^H
 
 
-def _ldl_factor(a: Any, *, hermitian: bool) -> Any:
+def _ldl_factor(a: Any, *, hermitian: bool, check: str) -> Any:
     """Bunch-Kaufman factorisation of the lower triangle; pivots as LAPACK gives them, counted from 1."""
     from scipy.linalg import lapack
 
@@ -437,6 +461,8 @@ def _ldl_factor(a: Any, *, hermitian: bool) -> Any:
     p2, v2, i2 = packed.reshape(-1, n, n), pivots.reshape(-1, n), info.reshape(-1)
     for k, (x,) in enumerate(matrices(a)):
         ldu, piv, i2[k] = sytrf(x, lower=1)
+        if check and i2[k] > 0:
+            raise LinAlgError(f"{check}: {batch_element(k, a.shape[:-2])}D[{i2[k]},{i2[k]}] is zero: the matrix is singular.")
         p2[k] = ldu
         v2[k] = piv
     return packed, pivots, info
