@@ -59,7 +59,7 @@ def test_gradients_flow_through_differentiable_steps(kind, options):
         w = w0.clone()
         optimizer = kind([w], lr=0.05, differentiable=True, **options)
         for _ in range(3):
-            w.grad = 4 * w**3
+            w.grad = 4 * w.clone() ** 3
             optimizer.step()
         return (w**2).sum()
 

@@ -13,6 +13,7 @@ from .elementwise import (
     check_one_element,
     hyperparameter,
     number,
+    scalar_dtype,
 )
 
 __all__ = ["ASGD"]
@@ -86,8 +87,9 @@ class ASGD(ElementwiseOptimizer):
         eta, mu = work.state["eta"]._a, work.state["mu"]._a
         now = eta.item(), mu.item()
         lr = number(group["lr"])
-        eta[...] = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
-        mu[...] = 1 / max(1, step - group["t0"])
+        rounded = scalar_dtype().numpy.type  # whatever dtype a checkpoint had
+        eta[...] = rounded(lr / (1 + group["lambd"] * lr * step) ** group["alpha"])
+        mu[...] = rounded(1 / max(1, step - group["t0"]))
         return now
 
     def _coefficients(self, group: dict[str, Any], key: Any, live: bool) -> NamedTuple:
