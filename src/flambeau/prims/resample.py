@@ -1,4 +1,4 @@
-"""A sparse linear map along one dim (resizing), and patches of the last two dims with their adjoint (unfold, fold)."""
+"""A sparse linear map along one dim: what resizing is."""
 
 from __future__ import annotations
 
@@ -67,36 +67,3 @@ def _resample_vjp(g: Tensor, dim: int, taps: Taps) -> Tensor:
 
 
 resample_op = fam.linear_op(_resample, _resample_vjp, name="resample", grad_name="UpsampleBackward0")
-
-
-def _patches(x: Any, *, kernel: Any, stride: Any, dilation: Any, out: Any) -> Any:
-    """(..., H, W) as (..., kh, kw, oh, ow)."""
-    a, b = x.strides[-2:]
-    strides = (*x.strides[:-2], a * dilation[0], b * dilation[1], a * stride[0], b * stride[1])
-    view = np.lib.stride_tricks.as_strided(x, (*x.shape[:-2], *kernel, *out), strides, writeable=False)
-    return view.copy()
-
-
-def _add_patches(v: Any, *, size: Any, stride: Any, dilation: Any) -> Any:
-    """The adjoint: (..., kh, kw, oh, ow) added up to where the patches came from in (..., *size)."""
-    kh, kw, oh, ow = v.shape[-4:]
-    full = np.zeros((*v.shape[:-4], *size), np.float32 if fam.is_half(v) else v.dtype)
-    for i in range(kh):
-        rows = slice(i * dilation[0], i * dilation[0] + (oh - 1) * stride[0] + 1, stride[0])
-        for j in range(kw):
-            columns = slice(j * dilation[1], j * dilation[1] + (ow - 1) * stride[1] + 1, stride[1])
-            full[..., rows, columns] += v[..., i, j, :, :]
-    return full.astype(v.dtype, copy=False)
-
-
-def _patches_vjp(g: Tensor, x_meta: Any, stride: Any, dilation: Any) -> Tensor:
-    return add_patches_op(g, size=tuple(x_meta.shape[-2:]), stride=stride, dilation=dilation)  # type: ignore[no-any-return]
-
-
-def _add_patches_vjp(g: Tensor, v_meta: Any, stride: Any, dilation: Any) -> Tensor:
-    kernel, out = tuple(v_meta.shape[-4:-2]), tuple(v_meta.shape[-2:])
-    return patches_op(g, kernel=kernel, stride=stride, dilation=dilation, out=out)  # type: ignore[no-any-return]
-
-
-patches_op = fam.linear_op(_patches, _patches_vjp, name="im2col", grad_name="Im2ColBackward0")
-add_patches_op = fam.linear_op(_add_patches, _add_patches_vjp, name="col2im", grad_name="Col2ImBackward0")

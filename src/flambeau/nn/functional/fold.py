@@ -8,10 +8,9 @@ from typing import Any
 from ...core.public import public
 from ...core.tensor import Tensor
 from ...prims import base
-from ...prims.base import index_view_op, permute_op
-from ...prims.resample import add_patches_op, patches_op
+from ...prims.base import permute_op
+from ...prims.patches import col2im_op, im2col_op
 from .conv import output_size, spread
-from .padding import constant_pad_nd
 
 
 def _settings(
@@ -57,9 +56,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
             f"Given input with spatial size {shape[-2:]}, kernel_size={k}, dilation={d}, padding={p}, stride={s}, calculated "
             f"shape of the array of sliding blocks as {out}, but its components must be at least one."
         )
-    x = constant_pad_nd(input, (p[1], p[1], p[0], p[0])) if any(p) else input
-    y = patches_op(x, kernel=k, stride=s, dilation=d, out=out)
-    return base.reshape(y, (*shape[:-3], shape[-3] * math.prod(k), math.prod(out)))
+    return im2col_op(input, kernel=k, dilation=d, padding=p, stride=s)  # type: ignore[no-any-return]
 
 
 @public(method=False, function=False)
@@ -98,13 +95,7 @@ def fold(
             f"dimension 2 to match the calculated number of sliding blocks {blocks[0]} * {blocks[1]} = {math.prod(blocks)}, "
             f"but got input.size(2)={shape[-1]}."
         )
-    v = base.reshape(input, (*shape[:-2], shape[-2] // math.prod(k), *k, *blocks))
-    padded = tuple([n + 2 * b for n, b in zip(size, p)])
-    y = add_patches_op(v, size=padded, stride=s, dilation=d)
-    if any(p):
-        key = (*[slice(None)] * (len(shape) - 1), *[slice(b, b + n) for n, b in zip(size, p)])
-        y = index_view_op(y, index=key).clone()
-    return y  # type: ignore[no-any-return]
+    return col2im_op(input, size=size, kernel=k, dilation=d, padding=p, stride=s)  # type: ignore[no-any-return]
 
 
 @public(method=False)
