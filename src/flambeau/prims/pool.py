@@ -120,7 +120,10 @@ def _taps_jvp(op: Any) -> Any:
 taps_op = fam.opaque_op(_max_pool_taps, None, name="max_pool_taps", differentiable=False)
 positions_op = fam.opaque_op(_tap_positions, None, name="max_pool_positions", differentiable=False)
 pick_op = fam.opaque_op(
-    _pick_taps, (lambda g, taps, w: spread_op(g, taps, w=w), None), name="max_pool_pick", jvp=lambda *a: _pick_jvp(*a)
+    _pick_taps,
+    (lambda g, taps, w: spread_op(g, taps, w=w), None),
+    name="max_pool_pick",
+    jvp=lambda *a: _pick_jvp(*a),
 )
 spread_op = fam.opaque_op(
     _spread_taps,
