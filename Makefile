@@ -14,6 +14,9 @@ JOBS ?= 2
 HARNESS ?=
 OPS ?=
 
+# The products here are small: threads of BLAS gain nothing, and wait for each other where the machine is busy.
+export OPENBLAS_NUM_THREADS ?= 1
+
 .PHONY: help demo test bench lint conformance clean
 
 help:
