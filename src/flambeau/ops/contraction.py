@@ -13,7 +13,7 @@ from ..prims import reductions as red
 from ..prims.base import permute_op, sum_op
 from ..prims.contract import matmul_op
 from ..prims.pointwise import abs as _abs
-from ..prims.pointwise import power, sqrt, where_op
+from ..prims.pointwise import isnan, power, sign, sqrt, where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, int_tuple, numel, wrap_dim, wrap_dims
 from .rearrange import diagonal
@@ -266,7 +266,8 @@ def vector_norm(x: Tensor, ord: float, dims: tuple[int, ...], keepdim: bool) -> 
     """The p-norm over dims, with a subgradient of zero where the norm is zero."""
     a = _abs(x)
     if ord == 0:
-        return keep(sum_op(convert(x != 0, dtype_of(a)), dims=dims), x, dims, keepdim)
+        nonzero = where_op(isnan(a), 1, sign(a))  # `sign`: with a derivative, of zero
+        return keep(sum_op(nonzero, dims=dims), x, dims, keepdim)
     if ord in (math.inf, -math.inf):
         if count(x, dims) == 0 and numel(x) == 0 and all(x._a.shape[d] == 0 for d in dims[:1]):
             raise RuntimeError(

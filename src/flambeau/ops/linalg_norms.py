@@ -116,11 +116,14 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
     if ord == "nuc" or abs(ord) == 2:
         check_floating(x, name)
         s = dec.svdvals_op(_last_two(x, (row, col)))
-        y = s.sum(-1) if ord == "nuc" else s.amax(-1) if ord > 0 else s.amin(-1)
+        y = s.sum(-1) if ord == "nuc" or not s._a.shape[-1] and ord > 0 else s.amax(-1) if ord > 0 else s.amin(-1)
         return _put_back(y, (row, col), nd, bool(keepdim))
     first, second = (row, col) if abs(ord) == 1 else (col, row)
     sums = vector_norm(x, 1, (first,), True)
-    y = sums.amax(second, True) if ord > 0 else sums.amin(second, True)
+    if ord > 0:  # the norm of an empty matrix is zero
+        y = sums.amax(second, True) if sums._a.shape[second] else sums.sum(second, True)
+    else:
+        y = sums.amin(second, True)
     return y if keepdim else base.reshape(y, tuple([n for d, n in enumerate(y._a.shape) if d not in (row, col)]))
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any, Optional, Sequence
 
+import numpy as np
+
 from ..core.public import FUNCTIONS, convert, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import linalg as prim
-from ..prims.base import sum_op
+from ..prims.base import from_value, sum_op
 from ..prims.contract import adjoint, matmul_op
 from ..prims.indexing import cat_op, roll_op
 from ..prims.linalg import transpose
 from ..prims.linalg_decompositions import qr_op, svd_op
-from ..prims.pointwise import conj
+from ..prims.pointwise import conj, where_op
 from ..runtime import dtypes
 from .args import dtype_of, wrap_dim
 from .contraction import _root, vector_norm
@@ -118,7 +120,8 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
         raise RuntimeError(f"linalg.matrix_power: A must be batches of square matrices, but they are {s[-2]} by {s[-1]} matrices")
     n = n.__index__()
     if n == 0:
-        return expand_to(prim.eye_like(input, s[-1]), tuple(s)).clone()
+        one = expand_to(prim.eye_like(input, s[-1]), tuple(s))
+        return where_op(from_value(np.array(True)), one, input)  # type: ignore[no-any-return]
     if n < 0:
         return matrix_power(inv(input), -n)
     result: Optional[Tensor] = None
@@ -231,10 +234,10 @@ def vander(x: Tensor, *, N: Optional[int] = None) -> Tensor:
     Raises: RuntimeError for N < 2.
     """
     if not x._a.shape:
-        raise RuntimeError("linalg.vander: The input tensor must have at least one dimension.")
+        x = base.reshape(x, (1,))
     n = x._a.shape[-1] if N is None else N
     if n <= 1:
-        raise RuntimeError(f"N must be greater than 1. (got {n})" if N is not None else f"linalg.vander: N must be greater than 1, got {n}")
+        raise RuntimeError(f"N must be greater than 1. Got {n}")
     if x._a.dtype.kind in "bui":
         x = convert(x, dtypes.int64)
     column = x.unsqueeze(-1)
@@ -287,8 +290,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = MODES[0]) 
     d = dtypes.promote_types(dtype_of(x1), dtype_of(x2))
     a, b = convert(x1, d), convert(x2, d)
     if a._a.shape[-1] == 0:
-        lead = (a.unsqueeze(-2) * b.unsqueeze(-3)).sum(-1)
-        return lead * 0
+        return (a.unsqueeze(-2) * b.unsqueeze(-3)).sum(-1)  # type: ignore[no-any-return]
     rows = max(a._a.shape[-2], b._a.shape[-2])
     if p == 2 and compute_mode != MODES[2] and (rows > 25 or compute_mode == MODES[1]):
         last = (len(a._a.shape) - 1,), (len(b._a.shape) - 1,)

@@ -10,6 +10,7 @@ them the gradient is infinite, and where it does not those entries contribute no
 
 from __future__ import annotations
 
+import math
 from typing import Any, Sequence
 
 import numpy as np
@@ -125,8 +126,9 @@ def _lu_factor(a: Any, *, check: str) -> Any:
 def _permutation(pivots: Any, *, n: int, dtype: Any) -> Any:
     """The permutation matrix P of A = P L U from the row interchanges."""
     batch = pivots.shape[:-1]
-    order = np.broadcast_to(np.arange(n), (*batch, n)).reshape(-1, n).copy()
-    flat = pivots.reshape(-1, pivots.shape[-1])
+    count = math.prod(batch)
+    order = np.tile(np.arange(n), (count, 1))
+    flat = pivots.reshape(count, pivots.shape[-1])
     if flat.size and (flat.min() < 1 or flat.max() > n):
         raise RuntimeError(f"lu_unpack: LU_pivots must be in [1, {n}], but got a pivot of {flat.min() if flat.min() < 1 else flat.max()}")
     every = np.arange(order.shape[0])
@@ -463,7 +465,7 @@ def _ldl_factor(a: Any, *, hermitian: bool, check: str) -> Any:
         ldu, piv, i2[k] = sytrf(x, lower=1)
         if check and i2[k] > 0:
             raise LinAlgError(f"{check}: {batch_element(k, a.shape[:-2])}D[{i2[k]},{i2[k]}] is zero: the matrix is singular.")
-        p2[k] = ldu
+        p2[k] = np.tril(ldu)
         v2[k] = piv
     return packed, pivots, info
 

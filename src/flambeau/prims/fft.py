@@ -1,0 +1,78 @@
+"""Discrete Fourier transforms: complex to complex, real to half-complex, and half-complex to real.
+
+All three are linear, and each one's adjoint is a transform of the opposite direction with the opposite scaling; the
+half-complex ones weight the frequencies that stand for two (all but zero and, for even lengths, the last) by 1/2 or 2.
+`norm` says where the factor 1/n goes: "backward" (to the inverse), "forward" or "ortho" (half of it to each).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core.families import Axes, Axis, linear_op
+from ..core.tensor import Tensor
+from .base import from_value
+
+OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
+
+
+def _fft(x: Any, *, dims: Axes, forward: bool, norm: str) -> Any:
+    if x.size == 0:
+        return x.copy()
+    if forward:
+        return np.fft.fftn(x, axes=tuple(dims), norm=norm)  # type: ignore[arg-type]
+    return np.fft.ifftn(x, axes=tuple(dims), norm=norm)  # type: ignore[arg-type]
+
+
+def _fft_vjp(g: Tensor, dims: Any, forward: bool, norm: str) -> Tensor:
+    return fft_op(g, dims=dims, forward=not forward, norm=OPPOSITE[norm])  # type: ignore[no-any-return]
+
+
+fft_op = linear_op(_fft, _fft_vjp, name="fft_c2c", grad_name="FftC2CBackward0")
+
+
+def weights(x: Tensor, dim: int, n: int, inner: float) -> Tensor:
+    """Half-complex frequencies with those that stand for two multiplied by `inner`."""
+    k = n // 2 + 1
+    w = np.full(k, inner, np.float64)
+    w[0] = 1
+    if n % 2 == 0:
+        w[-1] = 1
+    shape = [1] * len(x._a.shape)
+    shape[dim] = k
+    d = np.float32 if x._a.dtype.itemsize == 8 else np.float64
+    return x * from_value(w.reshape(shape).astype(d))
+
+
+def _rfft(x: Any, *, dim: Axis, norm: str) -> Any:
+    if x.size == 0:
+        shape = list(x.shape)
+        shape[dim] = shape[dim] // 2 + 1
+        return np.zeros(shape, np.result_type(x.dtype, np.complex64))
+    return np.fft.rfft(x, axis=dim, norm=norm)  # type: ignore[arg-type]
+
+
+def _rfft_vjp(g: Tensor, x_meta: Any, dim: int, norm: str) -> Tensor:
+    n = x_meta.shape[dim]
+    return irfft_op(weights(g, dim, n, 0.5), dim=dim, n=n, norm=OPPOSITE[norm])  # type: ignore[no-any-return]
+
+
+rfft_op = linear_op(_rfft, _rfft_vjp, name="fft_r2c", grad_name="FftR2CBackward0")
+
+
+def _irfft(x: Any, *, dim: Axis, n: int, norm: str) -> Any:
+    """The real signal of n values whose first n // 2 + 1 frequencies are given."""
+    if x.size == 0:
+        shape = list(x.shape)
+        shape[dim] = n
+        return np.zeros(shape, np.float32 if x.dtype.itemsize == 8 else np.float64)
+    return np.fft.irfft(x, n, axis=dim, norm=norm)  # type: ignore[arg-type]
+
+
+def _irfft_vjp(g: Tensor, dim: int, n: int, norm: str) -> Tensor:
+    return weights(rfft_op(g, dim=dim, norm=OPPOSITE[norm]), dim, n, 2.0)
+
+
+irfft_op = linear_op(_irfft, _irfft_vjp, name="fft_c2r", grad_name="FftC2RBackward0")
