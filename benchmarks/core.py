@@ -122,9 +122,9 @@ CHECKS = {"import time": import_time, "memory growth": memory_growth}
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="for both libraries"
-    )
+    # Half of the processors: with all of them, whatever else runs stops a thread that the others wait for.
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    parser.add_argument("--threads", type=int, default=threads, help="for both libraries")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.05, help="how long a round of one library takes")
     parser.add_argument("--only", default="", help="rows and checks whose name contains this")
