@@ -6,16 +6,18 @@ import math
 from typing import Any
 
 from ... import ops
-from ...core.public import SAME, public, unary
+from ...core.families import random_op
+from ...core.public import SAME, public, store_out, unary
 from ...core.tensor import Tensor
 from ...ops.activation import log_softmax as _log_softmax
 from ...ops.activation import relu as _relu
 from ...ops.activation import softmax as _softmax
 from ...ops.args import dtype_of, wrap_dim
-from ...ops.random import draw
+from ...ops.random import default_generator, draw
 from ...prims import pointwise as pw
 from ...prims.pointwise import exp, log1p, where_op
 from ...prims.special_functions import erf
+from ...runtime import distributions
 
 
 def _refuse(x: Tensor, name: str) -> None:
@@ -174,16 +176,20 @@ def _gelu_tanh_slope(x: Tensor) -> Tensor:
     return 0.5 * (1 + u) + 0.5 * x * ((1 - u * u) * (SQRT_2_OVER_PI * (1 + 0.134145 * x * x)))  # type: ignore[no-any-return]
 
 
-def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+def _out(y: Tensor, out: Tensor | None, name: str) -> Tensor:
+    return y if out is None else store_out(out, y, name)  # type: ignore[no-any-return]
+
+
+def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None) -> Tensor:
     """``x * Phi(x)``, or its tanh approximation (Hendrycks and Gimpel, 2016).
 
     Raises: RuntimeError for other values of approximate.
     """
     _refuse(input, "gelu")
     if approximate == "none":
-        return _gelu_erf(input)  # type: ignore[no-any-return]
+        return _out(_gelu_erf(input), out, "gelu")
     if approximate == "tanh":
-        return _gelu_tanh(input)  # type: ignore[no-any-return]
+        return _out(_gelu_tanh(input), out, "gelu")
     raise RuntimeError("approximate argument must be either none or tanh.")
 
 
@@ -215,19 +221,21 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return in_place(input, input * pw.tanh(softplus(input)), inplace, "mish_")
 
 
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(
+    input: Tensor, beta: float = 1.0, threshold: float = 20.0, *, out: Tensor | None = None
+) -> Tensor:
     """``log(1 + exp(beta * x)) / beta``, and x itself where beta * x > threshold."""
     _floating(input, "softplus")
     z = input * beta
     linear = z > threshold
-    return where_op(linear, input, log1p(exp(where_op(linear, 0, z))) / beta)  # type: ignore[no-any-return]
+    return _out(where_op(linear, input, log1p(exp(where_op(linear, 0, z))) / beta), out, "softplus")
 
 
-def logsigmoid(input: Tensor) -> Tensor:
+def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     _floating(input, "logsigmoid")
     low = where_op(input < 0, input, 0)
-    return low - log1p(exp(-input.abs()))  # type: ignore[no-any-return]
+    return _out(low - log1p(exp(-input.abs())), out, "log_sigmoid")
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -244,13 +252,14 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return in_place(input, y, inplace, "hardswish_")
 
 
+@public(out=True)
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x outside [-lambd, lambd], zero inside."""
     _floating(input, "hardshrink")
     return where_op((input >= -lambd) & (input <= lambd), 0, input)  # type: ignore[no-any-return]
 
 
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """x moved towards zero by lambd, zero inside [-lambd, lambd].
 
     Raises: RuntimeError for negative lambd.
@@ -258,7 +267,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     _floating(input, "softshrink")
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    return where_op(input > lambd, input - lambd, where_op(input < -lambd, input + lambd, input * 0))  # type: ignore[no-any-return]
+    y = where_op(input > lambd, input - lambd, where_op(input < -lambd, input + lambd, input * 0))
+    return _out(y, out, "softshrink")
 
 
 def tanhshrink(input: Tensor) -> Tensor:
@@ -282,6 +292,13 @@ def threshold_(input: Tensor, threshold_: float, value: float) -> Tensor:
     return threshold(input, threshold_, value, True)
 
 
+def _rrelu_noise(x: Any, *, generator: Any, lower: float, upper: float) -> Any:
+    return distributions.rrelu_noise(generator, x, lower, upper)
+
+
+_rrelu_noise_op = random_op("random_rrelu", _rrelu_noise)
+
+
 @public(inplace=True)
 def rrelu(
     input: Tensor,
@@ -292,14 +309,16 @@ def rrelu(
 ) -> Tensor:
     """Leaky ReLU with slopes drawn from [lower, upper) in training, their mean otherwise."""
     _floating(input, "rrelu")
-    if not training:
-        y = where_op(input >= 0, input, input * ((lower + upper) / 2))
-        return in_place(input, y, inplace, "rrelu_")
-    if lower > upper:
+    if not lower <= upper:
         raise RuntimeError(
             f"Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
         )
-    noise = ops.random.rrelu_noise(input, lower, upper)
+    if not training:
+        y = where_op(input >= 0, input, input * ((lower + upper) / 2))
+        return in_place(input, y, inplace, "rrelu_")
+    noise = _rrelu_noise_op(
+        input.detach(), generator=default_generator, lower=float(lower), upper=float(upper)
+    )
     return in_place(input, input * noise, inplace, "rrelu_")
 
 

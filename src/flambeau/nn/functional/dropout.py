@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from ... import ops
-from ...core.public import FUNCTIONS, METHODS
 from ...core.tensor import Tensor
 from ...ops.random import draw
 from .activation import in_place
 
 
-def _check(p: float) -> None:
+def check_probability(p: float) -> None:
     if not 0 <= p <= 1:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
@@ -19,7 +18,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
     Raises: ValueError for p outside [0, 1].
     """
-    _check(p)
+    check_probability(p)
     if p == 0 or not training or not input.numel():
         return input
     if p == 1:
@@ -35,7 +34,7 @@ def _feature_noise(input: Tensor, p: float) -> Tensor:
 
 
 def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
-    _check(p)
+    check_probability(p)
     if p == 0 or not training or not input.numel():
         return input
     if p == 1:
@@ -45,7 +44,7 @@ def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> 
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Whole channels of (N, C, L) or (C, L) dropped."""
-    _check(p)
+    check_probability(p)
     nd = len(input._a.shape)
     if nd not in (2, 3):
         raise RuntimeError(
@@ -70,7 +69,7 @@ ALPHA = 1.7580993408473766  # -scale * alpha of SELU: the value dropped units ta
 
 
 def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...]) -> Tensor:
-    _check(p)
+    check_probability(p)
     if p == 0 or not training or not input.numel():
         return input
     if p == 1:
@@ -92,12 +91,3 @@ def feature_alpha_dropout(
     """``alpha_dropout`` of whole channels."""
     s = tuple(input._a.shape)
     return _alpha(input, p, training, inplace, (*s[:2], *(1,) * (len(s) - 2)))
-
-
-def _top(input: Tensor, p: float, train: bool) -> Tensor:
-    """``flambeau.dropout``."""
-    return dropout(input, p, train)
-
-
-FUNCTIONS.setdefault("dropout", _top)
-_ = METHODS

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...core import inplace
 from ...core.public import FUNCTIONS, convert
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base
 from ...prims.base import from_value
-from ...prims.indexing import index_get_op, index_put_op
+from ...prims.indexing import gather_op, index_get_op, index_put_op
 from ...prims.pointwise import where_op
+from ...prims.segments import bag_of_op, segment_argmax_op
 from ...runtime import dtypes
-
 
 INDEX_DTYPES = (np.dtype(np.int64), np.dtype(np.int32))
 
@@ -56,7 +57,7 @@ def embedding(
             f"[0, {n - 1}], got [{int(positions.min())}, {int(positions.max())}]"
         )
     if max_norm is not None:
-        _renorm_rows(weight, input, max_norm, norm_type)
+        renorm_rows(weight, input, max_norm, norm_type)
     y = index_get_op(weight, index, spec=(True,))
     if padding_idx is not None and y.requires_grad:
         pad = (index == padding_idx).unsqueeze(-1)
@@ -70,21 +71,24 @@ def embedding(
     return y  # type: ignore[no-any-return]
 
 
-def _renorm_rows(weight: Tensor, input: Tensor, max_norm: float, p: float) -> None:
+def renorm_rows(weight: Tensor, input: Tensor, max_norm: float, p: float) -> None:
+    """Scale the rows of a table at these positions, in place, to norms of at most `max_norm`."""
     from ...autograd import no_grad
 
     with no_grad():
-        rows = FUNCTIONS["unique"](input.reshape(-1))
-        chosen = weight.index_select(0, convert(rows, dtypes.int64))
+        rows = convert(input.reshape(-1), dtypes.int64)  # repeated ones are written the same value
+        chosen = weight.detach().index_select(0, rows)
         norm = chosen.norm(p, 1, keepdim=True)
         scaled = where_op(norm > max_norm, chosen * (max_norm / (norm + 1e-7)), chosen)
-        weight.detach().index_copy_(0, convert(rows, dtypes.int64), scaled)
+        inplace.write(weight, weight.detach().index_copy(0, rows, scaled), "embedding_renorm_")
 
 
 BAG_MODES = ("sum", "mean", "max")
 
 
-def _check_bags(input: Tensor, weight: Tensor, offsets: Optional[Tensor], per_sample: Optional[Tensor], mode: str) -> None:
+def _check_bags(
+    input: Tensor, weight: Tensor, offsets: Tensor | None, per_sample: Tensor | None, mode: str
+) -> None:
     if per_sample is not None and tuple(per_sample._a.shape) != tuple(input._a.shape):
         raise ValueError(
             f"embedding_bag: If per_sample_weights ({per_sample.shape}) is not None, then it must have the same shape "
@@ -99,7 +103,9 @@ def _check_bags(input: Tensor, weight: Tensor, offsets: Optional[Tensor], per_sa
             f"sequences. However, found offsets of type {type(offsets)}"
         )
     if nd == 1 and (offsets is None or len(offsets._a.shape) != 1):
-        raise ValueError(f"offsets has to be a 1D Tensor but got {'None' if offsets is None else f'{offsets.ndim}D'}")
+        raise ValueError(
+            f"offsets has to be a 1D Tensor but got {'None' if offsets is None else f'{offsets.ndim}D'}"
+        )
     if nd not in (1, 2):
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {nd}")
     if mode not in BAG_MODES:
@@ -123,23 +129,27 @@ def _check_bags(input: Tensor, weight: Tensor, offsets: Optional[Tensor], per_sa
 def _check_offsets(offsets: Tensor, count: int) -> None:
     a = base.innermost(offsets)
     if a.size and (int(a[..., 0].min()) != 0 or int(a[..., 0].max()) != 0):
-        raise RuntimeError(f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch, but got {a[..., 0]}")
+        raise RuntimeError(
+            f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch, but got {a[..., 0]}"
+        )
     if a.size and int(a.max()) > count:
-        raise RuntimeError(f"offsets[-1] can not be greater than input's length({count}), got offsets[-1] of {int(a.max())}")
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length({count}), got offsets[-1] of {int(a.max())}"
+        )
 
 
 def embedding_bag(
     input: Tensor,
     weight: Tensor,
-    offsets: Optional[Tensor] = None,
-    max_norm: Optional[float] = None,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
     norm_type: float = 2,
     scale_grad_by_freq: bool = False,
     mode: str = "mean",
     sparse: bool = False,
-    per_sample_weights: Optional[Tensor] = None,
+    per_sample_weights: Tensor | None = None,
     include_last_offset: bool = False,
-    padding_idx: Optional[int] = None,
+    padding_idx: int | None = None,
 ) -> Tensor:
     """Sums, means or maxima of bags of rows of `weight` (num, dim): shape (bags, dim).
 
@@ -185,7 +195,7 @@ def embedding_bag(
     return total / FUNCTIONS["clamp_min"](counts, 1).unsqueeze(1)  # type: ignore[no-any-return]
 
 
-def _bag_max(rows: Tensor, bag: Tensor, keep: Optional[Tensor], bags: int) -> Tensor:
+def _bag_max(rows: Tensor, bag: Tensor, keep: Tensor | None, bags: int) -> Tensor:
     if not rows._a.shape[0]:
         return base.full((bags, rows._a.shape[1]), 0, rows._a.dtype)
     counted = base.full(tuple(bag._a.shape), True, np.dtype(bool)) if keep is None else keep

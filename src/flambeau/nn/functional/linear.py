@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from ...core.public import FUNCTIONS
+from ...core.public import FUNCTIONS, store_out
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
 from ...prims.contract import linear_op
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias``: input (*, in), weight (out, in), bias (out).
 
     Raises: RuntimeError when sizes do not fit.
@@ -27,7 +27,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise RuntimeError(f"linear: weight must be a vector or a matrix, got {len(w)}-D")
     if len(w) == 1:
         y = FUNCTIONS["matmul"](input, weight)
-        return y if bias is None else y + bias  # type: ignore[no-any-return]
+        y = y if bias is None else y + bias
+        return y if out is None else store_out(out, y, "linear")  # type: ignore[no-any-return]
     if s[-1] != w[1]:
         rows = math.prod(s[:-1])
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{s[-1]} and {w[1]}x{w[0]})")
@@ -42,7 +43,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         y = linear_op(x, weight, bias)
     else:
         y = linear_op(x, weight) + bias
-    return y if len(s) == 2 else base.reshape(y, (*s[:-1], w[0]))
+    if len(s) != 2:
+        y = base.reshape(y, (*s[:-1], w[0]))
+    return y if out is None else store_out(out, y, "linear")  # type: ignore[no-any-return]
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -58,5 +61,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         raise RuntimeError(
             f"bilinear(): input2 size does not match weight size: got {b[-1]} but expected {w[2]}"
         )
-    y = FUNCTIONS["einsum"]("...i,kij,...j->...k", input1, weight, input2)
+    if 0 in a[:-1]:  # no pair to combine, and nothing to divide the sizes by
+        y = (input1.sum(-1) * input2.sum(-1)).unsqueeze(-1) * weight.sum((1, 2))
+    else:
+        y = FUNCTIONS["einsum"]("...i,kij,...j->...k", input1, weight, input2)
     return y if bias is None else y + bias  # type: ignore[no-any-return]

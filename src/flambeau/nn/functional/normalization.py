@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...core.public import FUNCTIONS, convert, public
+from ...core import inplace
+from ...core.interpreters import VMap
+from ...core.public import FUNCTIONS, convert, store_out
+from ...core.state import tls
 from ...core.tensor import Tensor
-from ...ops.args import dtype_of, numel
+from ...ops.args import dtype_of, numel, wrap_dims
 from ...ops.contraction import vector_norm
 from ...ops.reduce import moments
 from ...ops.shape import expand_to
@@ -49,8 +52,12 @@ def batch_norm(
     """
     s = tuple(input._a.shape)
     nd = len(s)
+    if s == (0,):
+        return input.clone()  # type: ignore[no-any-return]
     if nd < 2:
-        raise RuntimeError(f"batch_norm: expected at least 2 dims, got input of size {list(s)}")
+        raise IndexError(
+            f"Dimension out of range: batch_norm needs the channels in dim 1, got input of size {list(s)}"
+        )
     channels = s[1]
     for t, name in (
         (running_mean, "running_mean"),
@@ -89,10 +96,31 @@ def batch_norm(
 
 
 def _update(running: Tensor, value: Tensor, momentum: float) -> None:
+    """The running average, moved towards a new value."""
     from ...autograd import no_grad
 
     with no_grad():
-        running.mul_(1 - momentum).add_(convert(value, dtype_of(running)), alpha=momentum)
+        _store(
+            running, running.detach() * (1 - momentum) + convert(value.detach(), dtype_of(running)) * momentum
+        )
+
+
+def _store(buffer: Tensor, value: Tensor) -> None:
+    """Write a buffer at the level that it belongs to: a statistic outside of the differentiated function gets the values only.
+
+    Raises: RuntimeError when the values differ between the examples of a vmap and the buffer is shared by them.
+    """
+    top = tls.stack[-1] if tls.stack else None
+    if top is None or top.owns(buffer if buffer._base is None else buffer._base):
+        inplace.write(buffer, value, "batch_norm")
+        return
+    if isinstance(top, VMap) and top.owns(value) and value._a.batched:
+        raise RuntimeError(
+            "Batch norm got a batched tensor as input while the running_mean or running_var, which will be updated in place, "
+            "were not batched. Map over the statistics too, or set track_running_stats to False."
+        )
+    with top.lowered():
+        _store(buffer, top.inner(value))
 
 
 def layer_norm(
@@ -227,7 +255,7 @@ def instance_norm(
     if use_input_stats:
         for running, new in ((running_mean, means), (running_var, variances)):
             if running is not None and new is not None:
-                running.copy_(base.reshape(new, (n, c)).mean(0))
+                _store(running, base.reshape(new, (n, c)).mean(0))
     return base.reshape(y, s)
 
 
@@ -255,29 +283,7 @@ def normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Tensor | None = None
 ) -> Tensor:
     """``x / max(norm(x), eps)`` over a dim."""
-    from ...core.public import store_out
-    from ...ops.args import wrap_dims
 
     norm = vector_norm(input, float(p), wrap_dims(dim, len(input._a.shape)), True)
     y = input / FUNCTIONS["clamp_min"](norm, eps)
     return store_out(out, y, "normalize") if out is not None else y  # type: ignore[no-any-return]
-
-
-@public(method=False, name="native_layer_norm")
-def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Any, bias: Any, eps: float) -> Any:
-    """(layer_norm, mean, 1 / standard deviation)."""
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    y = layer_norm(input, shape, weight, bias, eps)
-    dims = tuple(range(len(input._a.shape) - len(shape), len(input._a.shape)))
-    var, mean = moments(_wide(input), dims, 0)
-    return y, mean, rsqrt(var + eps)
-
-
-for _name, _fn in (
-    ("batch_norm", batch_norm),
-    ("instance_norm", instance_norm),
-    ("layer_norm", layer_norm),
-    ("rms_norm", rms_norm),
-):
-    FUNCTIONS.setdefault(_name, _fn)
-FUNCTIONS.setdefault("group_norm", group_norm)

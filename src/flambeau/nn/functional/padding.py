@@ -67,9 +67,12 @@ def _positions(n: int, a: int, b: int, mode: str, d: int, shape: list[int]) -> A
             )
         i = np.abs(i)
         return np.where(i > n - 1, 2 * (n - 1) - i, i)
-    if a > n or b > n:
-        raise RuntimeError("Padding value causes wrapping around more than once.")
-    return i % n
+    kept = n + min(a, 0) + min(b, 0)  # negative amounts cut first, and what is left wraps around
+    if a > kept or b > kept:
+        raise RuntimeError(
+            f"Padding value causes wrapping around more than once: ({a}, {b}) at dimension {d} of input {shape}"
+        )
+    return np.arange(-max(a, 0), kept + max(b, 0)) % max(kept, 1) + max(-a, 0)
 
 
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +98,9 @@ def _sample(input: Tensor, grid: Tensor, interpolation: int, padding: int, align
     places = math.prod(out)
     image = base.reshape(input, (batch, channels, math.prod(sizes)))
     flat = base.reshape(grid, (batch, places, len(sizes)))
-    raw = [_unnormalize(FUNCTIONS["select"](flat, 2, len(sizes) - 1 - k), n, align) for k, n in enumerate(sizes)]
+    raw = [
+        _unnormalize(FUNCTIONS["select"](flat, 2, len(sizes) - 1 - k), n, align) for k, n in enumerate(sizes)
+    ]
     if interpolation == 2:
         y = _bicubic(image, raw, sizes, padding, align)
     else:
@@ -149,7 +151,7 @@ def _bicubic(image: Tensor, raw: list[Tensor], sizes: tuple[int, ...], padding: 
     return total  # type: ignore[no-any-return]
 
 
-def _check(input: Tensor, grid: Tensor, n: Optional[int], interpolation: int, name: str) -> None:
+def _check(input: Tensor, grid: Tensor, n: int | None, interpolation: int, name: str) -> None:
     for x, what in ((input, "input"), (grid, "grid")):
         if not isinstance(x, Tensor):
             raise TypeError(f"{name}(): argument '{what}' must be Tensor, not {type(x).__name__}")
@@ -160,7 +162,9 @@ def _check(input: Tensor, grid: Tensor, n: Optional[int], interpolation: int, na
         )
     nd = len(s)
     if nd not in (4, 5) if n is None else nd != n + 2:
-        raise RuntimeError(f"{name}(): expected 4D or 5D input and grid with same number of dimensions, but got input of size {list(s)}")
+        raise RuntimeError(
+            f"{name}(): expected 4D or 5D input and grid with same number of dimensions, but got input of size {list(s)}"
+        )
     if len(g) != nd:
         raise RuntimeError(
             f"{name}(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes {list(s)} and grid "
@@ -171,17 +175,23 @@ def _check(input: Tensor, grid: Tensor, n: Optional[int], interpolation: int, na
             f"{name}(): expected grid and input to have same batch size, but got input with sizes {list(s)} and grid with sizes {list(g)}"
         )
     if g[-1] != nd - 2:
-        raise RuntimeError(f"{name}(): expected grid to have size {nd - 2} in last dimension, but got grid with sizes {list(g)}")
+        raise RuntimeError(
+            f"{name}(): expected grid to have size {nd - 2} in last dimension, but got grid with sizes {list(g)}"
+        )
     if 0 in s[2:]:
-        raise RuntimeError(f"{name}(): expected input to have non-empty spatial dimensions, but input has sizes {list(s)}")
+        raise RuntimeError(
+            f"{name}(): expected input to have non-empty spatial dimensions, but input has sizes {list(s)}"
+        )
     if nd == 5 and interpolation == 2:
         raise RuntimeError(f"{name}(): bicubic interpolation only supports 4D input")
     if input._a.dtype.kind not in "fV":
         raise NotImplementedError(f'"{name}" not implemented for {dtype_of(input)}')
 
 
-def _sampler(name: str, n: Optional[int]) -> Any:
-    def sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:
+def _sampler(name: str, n: int | None) -> Any:
+    def sampler(
+        input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+    ) -> Tensor:
         _check(input, grid, n, interpolation_mode, name)
         return _sample(input, grid, interpolation_mode, padding_mode, align_corners, name)
 
@@ -189,7 +199,11 @@ def _sampler(name: str, n: Optional[int]) -> Any:
     return public(method=False, name=name, half=True)(sampler)
 
 
-grid_sampler, grid_sampler_2d, grid_sampler_3d = _sampler("grid_sampler", None), _sampler("grid_sampler_2d", 2), _sampler("grid_sampler_3d", 3)
+grid_sampler, grid_sampler_2d, grid_sampler_3d = (
+    _sampler("grid_sampler", None),
+    _sampler("grid_sampler_2d", 2),
+    _sampler("grid_sampler_3d", 3),
+)
 
 
 def _default_warning(name: str) -> None:
@@ -201,7 +215,13 @@ def _default_warning(name: str) -> None:
     )
 
 
-def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: Optional[bool] = None) -> Tensor:
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
     """Values of `input` (N, C, H, W) at the places `grid` (N, h, w, 2), given as (x, y) in [-1, 1]: (N, C, h, w); volumes likewise.
 
     Raises: ValueError for other modes, RuntimeError for shapes or dtypes that do not fit.
@@ -212,9 +232,13 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     tensor([[[[1.5000]]]])
     """
     if mode not in INTERPOLATION:
-        raise ValueError(f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'")
+        raise ValueError(
+            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
+        )
     if padding_mode not in PADDING:
-        raise ValueError(f"nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: '{padding_mode}'")
+        raise ValueError(
+            f"nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: '{padding_mode}'"
+        )
     if align_corners is None:
         _default_warning("grid_sample and affine_grid")
         align_corners = False
@@ -237,7 +261,7 @@ def affine_grid_generator(theta: Tensor, size: Any, align_corners: bool) -> Tens
     return base.reshape(y, (theta._a.shape[0], *spatial, k))
 
 
-def affine_grid(theta: Tensor, size: Any, align_corners: Optional[bool] = None) -> Tensor:
+def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
     """Places for `grid_sample`: theta (N, 2, 3) and size (N, C, H, W) give (N, H, W, 2); (N, 3, 4) and 5 sizes give (N, D, H, W, 3).
 
     Raises: ValueError for other shapes or integer dtypes, NotImplementedError for other numbers of sizes.
@@ -255,14 +279,18 @@ def affine_grid(theta: Tensor, size: Any, align_corners: Optional[bool] = None) 
     s = tuple(theta._a.shape)
     if len(size) == 4:
         if len(s) != 3 or s[-2] != 2 or s[-1] != 3:
-            raise ValueError(f"Expected a batch of 2D affine matrices of shape Nx2x3 for size {list(size)}. Got {list(s)}.")
+            raise ValueError(
+                f"Expected a batch of 2D affine matrices of shape Nx2x3 for size {list(size)}. Got {list(s)}."
+            )
     elif len(size) == 5:
         if len(s) != 3 or s[-2] != 3 or s[-1] != 4:
-            raise ValueError(f"Expected a batch of 3D affine matrices of shape Nx3x4 for size {list(size)}. Got {list(s)}.")
+            raise ValueError(
+                f"Expected a batch of 3D affine matrices of shape Nx3x4 for size {list(size)}. Got {list(s)}."
+            )
     else:
-        raise NotImplementedError(f"affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. Got size {list(size)}.")
+        raise NotImplementedError(
+            f"affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. Got size {list(size)}."
+        )
     if min(int(n) for n in size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {list(size)}")
     return affine_grid_generator(theta, size, align_corners)  # type: ignore[no-any-return]
-
-
