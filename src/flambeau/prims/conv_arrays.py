@@ -1,0 +1,271 @@
+"""Convolution of NumPy arrays: y = conv(x, w) and its two adjoints, for any number of spatial dims.
+
+The work is a matrix product with unfolded patches ("im2col"; Chellapilla et al., "High performance convolutional
+neural networks for document processing", 2006, section 3), laid out in one of three ways:
+
+* one image after the other, so that an image's patches stay in the cache: large images, and groups;
+* all images at once with channels last, so that a patch is copied in few long pieces: small images;
+* no patches at all where each channel has its own kernel (depthwise): one multiply-add for each tap.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Sizes = tuple[int, ...]
+SMALL_IMAGE = 160  # outputs of an image below which all images are done at once
+
+
+class Geometry(NamedTuple):
+    """Spatial sizes and settings, one entry for each spatial dim."""
+
+    size: Sizes  # of the input
+    kernel: Sizes
+    out: Sizes
+    stride: Sizes
+    padding: Sizes
+    dilation: Sizes
+
+    @property
+    def padded(self) -> Sizes:
+        return tuple([n + 2 * p for n, p in zip(self.size, self.padding)])
+
+    @property
+    def inner(self) -> tuple[slice, ...]:
+        """Where the input lies in the padded one."""
+        return tuple([slice(p, p + n) for n, p in zip(self.size, self.padding)])
+
+    def taps(self) -> Iterator[tuple[Sizes, tuple[slice, ...]]]:
+        """(place in the kernel, the padded inputs it meets for all outputs)."""
+        for at in itertools.product(*[range(k) for k in self.kernel]):
+            yield (
+                at,
+                tuple(
+                    [
+                        slice(i * d, i * d + (o - 1) * s + 1, s)
+                        for i, d, o, s in zip(at, self.dilation, self.out, self.stride)
+                    ]
+                ),
+            )
+
+
+def output_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Sizes:
+    """Spatial sizes of a convolution's result; zero or less where the kernel does not fit."""
+    return tuple(
+        [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)
+        ]
+    )
+
+
+def _windows(x: Any, at: int, q: Geometry, kernel_first: bool) -> Any:
+    """Patches of a padded array as a view: its spatial dims, from dim `at`, become (*kernel, *out) or the reverse."""
+    n = len(q.kernel)
+    s = x.strides[at : at + n]
+    steps = [a * d for a, d in zip(s, q.dilation)], [a * t for a, t in zip(s, q.stride)]
+    sizes = q.kernel, q.out
+    if not kernel_first:
+        steps, sizes = steps[::-1], sizes[::-1]  # type: ignore[assignment]
+    shape = (*x.shape[:at], *sizes[0], *sizes[1], *x.shape[at + n :])
+    strides = (*x.strides[:at], *steps[0], *steps[1], *x.strides[at + n :])
+    return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
+
+
+def _is_matmul(q: Geometry) -> bool:
+    """A kernel of one tap that moves nothing."""
+    return math.prod(q.kernel) == 1 and set(q.stride) == {1} and not any(q.padding)
+
+
+# -------------------------------------------------------------------------------------- channels last, all at once
+
+
+def _columns_last(x: Any, q: Geometry) -> Any:
+    """(N, C, *size) to (N * prod(out), prod(kernel) * C)."""
+    n, c = x.shape[:2]
+    spatial = len(q.kernel)
+    last = (0, *range(2, 2 + spatial), 1)
+    if any(q.padding):
+        padded = np.zeros((n, *q.padded, c), x.dtype)
+        padded[(slice(None), *q.inner)] = x.transpose(last)
+    else:
+        padded = np.ascontiguousarray(x.transpose(last))
+    windows = _windows(padded, 1, q, kernel_first=False)
+    return windows.reshape(n * math.prod(q.out), math.prod(q.kernel) * c)
+
+
+def _rows_last(g: Any) -> Any:
+    """(N, O, *out) to (N * prod(out), O)."""
+    n, o = g.shape[:2]
+    return g.reshape(n, o, -1).transpose(0, 2, 1).reshape(-1, o)
+
+
+def _small(x: Any, w: Any, q: Geometry) -> Any:
+    n, o = x.shape[0], w.shape[0]
+    taps_first = np.moveaxis(w, (0, 1), (-1, -2)).reshape(-1, o)
+    y = np.matmul(_columns_last(x, q), taps_first).reshape(n, -1, o)
+    return np.ascontiguousarray(y.transpose(0, 2, 1)).reshape(n, o, *q.out)
+
+
+def _small_weight(x: Any, g: Any, q: Geometry) -> Any:
+    w = np.matmul(_rows_last(g).T, _columns_last(x, q))
+    return np.ascontiguousarray(np.moveaxis(w.reshape(g.shape[1], *q.kernel, x.shape[1]), -1, 1))
+
+
+# -------------------------------------------------------------------------------------- one image after the other
+
+
+class _Unfolder:
+    """The patches (groups, C / groups * prod(kernel), prod(out)) of one image at a time, in the same memory."""
+
+    def __init__(self, channels: int, groups: int, dtype: Any, q: Geometry) -> None:
+        self.q = q
+        self.padded = np.zeros((channels, *q.padded), dtype)
+        self.windows = _windows(self.padded, 1, q, kernel_first=True)
+        self.columns = np.empty(self.windows.shape, dtype)
+        rows = channels // groups * math.prod(q.kernel)
+        self.matrices = self.columns.reshape(groups, rows, math.prod(q.out))
+
+    def __call__(self, image: Any) -> Any:
+        self.padded[(slice(None), *self.q.inner)] = image
+        np.copyto(self.columns, self.windows)
+        return self.matrices
+
+
+def _images(x: Any, w: Any, q: Geometry, groups: int) -> Any:
+    n, o = x.shape[0], w.shape[0]
+    y = np.empty((n, groups, o // groups, math.prod(q.out)), x.dtype)
+    factor = w.reshape(groups, o // groups, -1)
+    if _is_matmul(q):
+        np.matmul(factor, x.reshape(n, groups, x.shape[1] // groups, -1), out=y)
+    else:
+        unfold = _Unfolder(x.shape[1], groups, x.dtype, q)
+        for i in range(n):
+            np.matmul(factor, unfold(x[i]), out=y[i])
+    return y.reshape(n, o, *q.out)
+
+
+def _images_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
+    n, o = g.shape[:2]
+    channels = w.shape[1] * groups
+    factor = w.reshape(groups, o // groups, -1).transpose(0, 2, 1)
+    flat = g.reshape(n, groups, o // groups, -1)
+    x = np.empty((n, channels, *q.size), g.dtype)
+    if _is_matmul(q):
+        np.matmul(factor, flat, out=x.reshape(n, groups, w.shape[1], -1))
+        return x
+    padded = np.empty((channels, *q.padded), g.dtype)
+    columns = np.empty((channels, *q.kernel, *q.out), g.dtype)
+    matrices = columns.reshape(groups, -1, math.prod(q.out))
+    whole = (slice(None),)
+    for i in range(n):
+        np.matmul(factor, flat[i], out=matrices)
+        padded[...] = 0
+        for at, where in q.taps():
+            padded[whole + where] += columns[whole + at]
+        x[i] = padded[whole + q.inner]
+    return x
+
+
+def _images_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
+    n, o = g.shape[:2]
+    flat = g.reshape(n, groups, o // groups, -1)
+    if _is_matmul(q):
+        parts = np.matmul(flat, x.reshape(n, groups, x.shape[1] // groups, -1).swapaxes(-1, -2))
+        w = parts.sum(axis=0)
+    else:
+        unfold = _Unfolder(x.shape[1], groups, x.dtype, q)
+        w = np.zeros((groups, o // groups, unfold.matrices.shape[1]), x.dtype)
+        part = np.empty_like(w)
+        for i in range(n):
+            w += np.matmul(flat[i], unfold(x[i]).transpose(0, 2, 1), out=part)
+    return w.reshape(o, x.shape[1] // groups, *q.kernel)
+
+
+# ------------------------------------------------------------------------------------------------------- depthwise
+
+
+def _depthwise(x: Any, w: Any, q: Geometry) -> Any:
+    n, c = x.shape[:2]
+    y = np.zeros((n, c, *q.out), x.dtype)
+    padded = np.zeros((c, *q.padded), x.dtype)
+    part = np.empty((c, *q.out), x.dtype)
+    column = (c, *(1,) * len(q.kernel))
+    for i in range(n):
+        padded[(slice(None), *q.inner)] = x[i]
+        for at, where in q.taps():
+            np.multiply(padded[(slice(None), *where)], w[(slice(None), 0, *at)].reshape(column), out=part)
+            y[i] += part
+    return y
+
+
+def _depthwise_input(g: Any, w: Any, q: Geometry) -> Any:
+    n, c = g.shape[:2]
+    x = np.empty((n, c, *q.size), g.dtype)
+    padded = np.empty((c, *q.padded), g.dtype)
+    column = (c, *(1,) * len(q.kernel))
+    for i in range(n):
+        padded[...] = 0
+        for at, where in q.taps():
+            padded[(slice(None), *where)] += g[i] * w[(slice(None), 0, *at)].reshape(column)
+        x[i] = padded[(slice(None), *q.inner)]
+    return x
+
+
+def _depthwise_weight(x: Any, g: Any, q: Geometry) -> Any:
+    n, c = g.shape[:2]
+    w = np.zeros((c, *q.kernel), x.dtype)
+    padded = np.zeros((c, *q.padded), x.dtype)
+    part = np.empty((c, *q.out), x.dtype)
+    flat = part.reshape(c, -1)
+    for i in range(n):
+        padded[(slice(None), *q.inner)] = x[i]
+        for at, where in q.taps():
+            np.multiply(padded[(slice(None), *where)], g[i], out=part)
+            w[(slice(None), *at)] += flat.sum(axis=1)
+    return w[:, None]
+
+
+# ------------------------------------------------------------------------------------------------- the three maps
+
+
+def _is_depthwise(channels: int, out_channels: int, groups: int) -> bool:
+    return 1 < groups == channels == out_channels
+
+
+def _is_small(q: Geometry, groups: int) -> bool:
+    return groups == 1 and math.prod(q.out) < SMALL_IMAGE and not _is_matmul(q)
+
+
+def convolve(x: Any, w: Any, q: Geometry, groups: int) -> Any:
+    """x (N, C, *size), w (O, C / groups, *kernel): y (N, O, *out)."""
+    if _is_depthwise(x.shape[1], w.shape[0], groups):
+        return _depthwise(x, w, q)
+    return _small(x, w, q) if _is_small(q, groups) else _images(x, w, q, groups)
+
+
+def convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
+    """The adjoint in x: g (N, O, *out), w (O, C / groups, *kernel) to (N, C, *size)."""
+    if _is_depthwise(w.shape[1] * groups, w.shape[0], groups):
+        return _depthwise_input(g, w, q)
+    reach = [d * (k - 1) - p for d, k, p in zip(q.dilation, q.kernel, q.padding)]
+    covers = all(
+        o + 2 * r - d * (k - 1) == n for o, r, d, k, n in zip(q.out, reach, q.dilation, q.kernel, q.size)
+    )
+    if groups == 1 and set(q.stride) == {1} and min(reach) >= 0 and covers and w.shape[0] <= 2 * w.shape[1]:
+        spatial = tuple(range(2, w.ndim))  # itself a convolution, with the kernel turned around
+        turned = np.flip(w.swapaxes(0, 1), spatial)
+        return convolve(g, turned, Geometry(q.out, q.kernel, q.size, q.stride, tuple(reach), q.dilation), 1)
+    return _images_input(g, w, q, groups)
+
+
+def convolve_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
+    """The adjoint in w: x (N, C, *size), g (N, O, *out) to (O, C / groups, *kernel)."""
+    if _is_depthwise(x.shape[1], g.shape[1], groups):
+        return _depthwise_weight(x, g, q)
+    return _small_weight(x, g, q) if _is_small(q, groups) else _images_weight(x, g, q, groups)
