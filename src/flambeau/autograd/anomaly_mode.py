@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from typing import Any
 
@@ -19,6 +18,8 @@ class _Settings:
         self.check_nan = check_nan
 
     def note_forward(self, node: BaseNode) -> None:
+        import traceback
+
         node.extras().created = traceback.extract_stack()[:-4]
 
     def run(self, node: Any, g: Any) -> Any:
@@ -49,6 +50,8 @@ class _Settings:
                 stacklevel=6,
             )
             return
+        import traceback
+
         lines = "".join(traceback.format_list(created))
         warnings.warn(
             f"Error detected in {node.name()}. Traceback of forward call that caused the error:\n{lines}",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..core.state import tls
 
+GENERATOR = 0x20  # the flag of generator functions in a code object (inspect.CO_GENERATOR)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -16,9 +16,9 @@ class _Mode:
     """A context manager that also decorates functions and generator functions."""
 
     def __call__(self, fn: F) -> F:
-        if inspect.isclass(fn):
+        if isinstance(fn, type):
             raise TypeError("grad-mode decorators apply to functions and methods, not to classes")
-        if inspect.isgeneratorfunction(fn):
+        if getattr(getattr(fn, "__code__", None), "co_flags", 0) & GENERATOR:
 
             @functools.wraps(fn)
             def generator(*args: Any, **kwargs: Any) -> Any:

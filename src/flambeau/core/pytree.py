@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -40,7 +39,7 @@ def register_pytree_node(
 
 def register_dataclass(cls: type, **_: Any) -> type:
     """Treat instances of a dataclass as containers of their fields (usable as a decorator)."""
-    names = [f.name for f in dataclasses.fields(cls)]
+    names = list(cls.__dataclass_fields__)  # type: ignore[attr-defined]
     register_pytree_node(
         cls,
         lambda x: ([getattr(x, n) for n in names], None),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import os
 import sys
 from types import CodeType
@@ -40,5 +39,7 @@ def describe(place: Place) -> str:
         if start <= last < end and number is not None:
             line = number
             break
+    import linecache  # loads the tokenizer: only for a message
+
     text = linecache.getline(code.co_filename, line).strip()
     return f'File "{code.co_filename}", line {line}' + (f": {text}" if text else "")

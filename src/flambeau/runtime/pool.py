@@ -31,7 +31,6 @@ import sys
 import threading
 import warnings
 from collections import deque
-from pathlib import Path
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -230,7 +229,8 @@ def _usable_memory() -> int:
         total = 8 << 30
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
-            total = min(total, int(Path(name).read_text()))
+            with open(name) as file:
+                total = min(total, int(file.read()))
         except (OSError, ValueError):  # absent, or "max"
             continue
     return total

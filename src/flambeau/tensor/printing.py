@@ -16,8 +16,7 @@ import operator
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -45,8 +44,7 @@ _INT32_MAX = 2**31 - 1  # Python's own bound on the precision of a number's form
 # ------------------------------------------------------------------------------------------------------ options
 
 
-@dataclass(frozen=True)
-class PrintOptions:
+class PrintOptions(NamedTuple):
     """How tensors are printed; immutable, so that a repr under way never sees half of a change.
 
     Fields: `precision` digits after the point; `threshold` elements above which a tensor is summarised;
@@ -119,7 +117,7 @@ def set_printoptions(
         changes["linewidth"] = _real("linewidth", linewidth)
         if not math.isfinite(linewidth):
             raise ValueError(f"set_printoptions(): linewidth must be finite, but got {linewidth}")
-    _options = replace(_options, **changes)
+    _options = _options._replace(**changes)
 
 
 def get_printoptions() -> dict[str, Any]:
@@ -129,7 +127,7 @@ def get_printoptions() -> dict[str, Any]:
     >>> get_printoptions()
     {'precision': 4, 'threshold': 1000, 'edgeitems': 3, 'linewidth': 80, 'sci_mode': None}
     """
-    return asdict(_options)
+    return _options._asdict()
 
 
 @contextmanager
