@@ -22,8 +22,12 @@ from . import (
     random,
     rearrange,
     reduce,
+    search,
     shape,
     special,
+    stft,
+    windows,
+    statistics,
 )
 
 _modules = (
@@ -45,8 +49,12 @@ _modules = (
     random,
     rearrange,
     reduce,
+    search,
     shape,
     special,
+    stft,
+    windows,
+    statistics,
 )
 
 

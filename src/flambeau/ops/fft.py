@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .shape import roll
 # ------------------------------------------------------------------------------------------------- arguments
 
 
-def _norm(norm: Optional[str]) -> str:
+def _norm(norm: str | None) -> str:
     if norm is None:
         return "backward"
     if norm not in OPPOSITE:
@@ -37,7 +37,9 @@ def _floating(x: Any, name: str, need: str = "") -> Tensor:
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
     kind = x._a.dtype.kind
     if kind in "fV" and x._a.dtype.itemsize == 2:
-        raise RuntimeError(f"Unsupported dtype {dtype_of(x)}: {name} needs float32, float64, complex64 or complex128")
+        raise RuntimeError(
+            f"Unsupported dtype {dtype_of(x)}: {name} needs float32, float64, complex64 or complex128"
+        )
     if kind == "c" and need == "real":
         raise RuntimeError(f"{name} expects a real input tensor, but got {dtype_of(x)}")
     if kind in "bui":
@@ -72,10 +74,14 @@ def _resized(x: Tensor, dims: tuple[int, ...], sizes: tuple[int, ...]) -> Tensor
     part = index_view_op(x, index=tuple(key))
     if part._a.shape == tuple(shape):
         return part  # type: ignore[no-any-return]
-    return index_view_op.put(full(tuple(shape), 0, x._a.dtype), part, index=tuple([slice(0, s) for s in part._a.shape]))  # type: ignore[no-any-return]
+    return index_view_op.put(
+        full(tuple(shape), 0, x._a.dtype), part, index=tuple([slice(0, s) for s in part._a.shape])
+    )  # type: ignore[no-any-return]
 
 
-def _shape_dims(x: Tensor, s: Any, dim: Any, name: str, last_doubles: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _shape_dims(
+    x: Tensor, s: Any, dim: Any, name: str, last_doubles: bool = False
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(dims, sizes) of a transform over several dims, by PyTorch's rules for `s` and `dim`.
 
     Raises: RuntimeError for repeated dims, lists of different length, or sizes below 1; IndexError out of range.
@@ -91,7 +97,9 @@ def _shape_dims(x: Tensor, s: Any, dim: Any, name: str, last_doubles: bool = Fal
             raise RuntimeError("When given, dim and shape arguments must have the same length")
     elif sizes is not None:
         if len(sizes) > nd:
-            raise RuntimeError(f"Got shape with {len(sizes)} values but input tensor only has {nd} dimensions.")
+            raise RuntimeError(
+                f"Got shape with {len(sizes)} values but input tensor only has {nd} dimensions."
+            )
         dims = tuple(range(nd - len(sizes), nd))
     else:
         dims = tuple(range(nd))
@@ -179,10 +187,25 @@ def _c2rn(input: Tensor, s: Any, dim: Any, norm: Any, forward: bool, name: str) 
 _KINDS = {
     "fft": (_c2c, _c2cn, True, "Discrete Fourier transform"),
     "ifft": (_c2c, _c2cn, False, "Inverse discrete Fourier transform"),
-    "rfft": (_r2c, _r2cn, True, "Discrete Fourier transform of a real signal: the first n // 2 + 1 frequencies,"),
+    "rfft": (
+        _r2c,
+        _r2cn,
+        True,
+        "Discrete Fourier transform of a real signal: the first n // 2 + 1 frequencies,",
+    ),
     "irfft": (_c2r, _c2rn, False, "The real signal with the given first n // 2 + 1 frequencies,"),
-    "hfft": (_c2r, _c2rn, True, "The real transform of a Hermitian signal given by its first n // 2 + 1 values,"),
-    "ihfft": (_r2c, _r2cn, False, "The inverse of `hfft`: the first n // 2 + 1 values of a Hermitian signal,"),
+    "hfft": (
+        _c2r,
+        _c2rn,
+        True,
+        "The real transform of a Hermitian signal given by its first n // 2 + 1 values,",
+    ),
+    "ihfft": (
+        _r2c,
+        _r2cn,
+        False,
+        "The inverse of `hfft`: the first n // 2 + 1 values of a Hermitian signal,",
+    ),
 }
 
 _RULES = """
@@ -197,16 +220,20 @@ _RULES = """
 def _define(name: str) -> None:
     one, many, forward, text = _KINDS[name]
 
-    def single(input: Tensor, n: Optional[int] = None, dim: int = -1, norm: Optional[str] = None) -> Tensor:
+    def single(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
         return one(input, n, dim, norm, forward, name)
 
-    def two(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: Optional[str] = None) -> Tensor:
+    def two(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
         return many(input, s, dim, norm, forward, name + "2")
 
-    def all_dims(input: Tensor, s: Any = None, dim: Any = None, norm: Optional[str] = None) -> Tensor:
+    def all_dims(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
         return many(input, s, dim, norm, forward, name + "n")
 
-    for fn, suffix, where in ((single, "", "one dim"), (two, "2", "two dims"), (all_dims, "n", "several dims (all by default)")):
+    for fn, suffix, where in (
+        (single, "", "one dim"),
+        (two, "2", "two dims"),
+        (all_dims, "n", "several dims (all by default)"),
+    ):
         fn.__doc__ = f"{text} over {where}.{_RULES}"
         public(name=f"fft_{name}{suffix}", method=False, out=True)(fn)
 
@@ -219,7 +246,13 @@ for _name in _KINDS:
 
 @public(name="fft_fftfreq", method=False, out=True)
 def fftfreq(
-    n: int, d: float = 1.0, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
+    n: int,
+    d: float = 1.0,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """The frequencies of the bins of an FFT of n samples spaced by d.
 
@@ -230,12 +263,20 @@ def fftfreq(
     dt = _frequency_dtype(dtype)
     k = np.arange(n)
     k = np.where(k < (n + 1) // 2, k, k - n)
-    return finish(from_value((k * (1.0 / (n * d))).astype(dt) if n else np.zeros(0, dt)), requires_grad, device)
+    return finish(
+        from_value((k * (1.0 / (n * d))).astype(dt) if n else np.zeros(0, dt)), requires_grad, device
+    )
 
 
 @public(name="fft_rfftfreq", method=False, out=True)
 def rfftfreq(
-    n: int, d: float = 1.0, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
+    n: int,
+    d: float = 1.0,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """The frequencies of the bins of `rfft` of n samples spaced by d.
 

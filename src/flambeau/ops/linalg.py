@@ -8,11 +8,9 @@ from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import linalg as prim
-from ..prims.contract import adjoint, matmul_op
+from ..prims.contract import adjoint
 from ..prims.linalg import transpose
-from ..prims.pointwise import abs as _abs
-from ..prims.pointwise import log, sgn
-from ..runtime import dtypes
+from ..prims.pointwise import log
 from .args import dtype_of
 from .reduce import named
 from .shape import broadcast_shapes, expand_to
@@ -51,7 +49,9 @@ def check_square(x: Any, name: str, arg: str = "A") -> None:
     check_matrix(x, name, arg)
     m, n = x._a.shape[-2:]
     if m != n:
-        raise RuntimeError(f"{name}: {arg} must be batches of square matrices, but they are {m} by {n} matrices")
+        raise RuntimeError(
+            f"{name}: {arg} must be batches of square matrices, but they are {m} by {n} matrices"
+        )
 
 
 def check_same_dtype(a: Tensor, b: Tensor, name: str, names: str = "A and B") -> None:
@@ -71,7 +71,9 @@ def broadcast_batch(*xs: Tensor, name: str) -> list[Tensor]:
     try:
         batch = tuple(broadcast_shapes(*shapes))
     except RuntimeError as e:
-        raise RuntimeError(f"{name}: the batch dimensions {', '.join(str(list(s)) for s in shapes)} do not broadcast: {e}") from None
+        raise RuntimeError(
+            f"{name}: the batch dimensions {', '.join(str(list(s)) for s in shapes)} do not broadcast: {e}"
+        ) from None
     return [expand_to(x, (*batch, *x._a.shape[-2:])) for x in xs]
 
 
@@ -119,7 +121,9 @@ def _solve(A: Tensor, B: Tensor, left: bool, check: str, name: str) -> Tensor:
         raise RuntimeError(f"{name}: The input tensor B must have at least 1 dimension.")
     rhs = base.reshape(B, (*sb, 1)) if vector else B
     if vector and not left:
-        raise RuntimeError(f"{name}: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)")
+        raise RuntimeError(
+            f"{name}: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)"
+        )
     n = sa[-1]
     if (rhs._a.shape[-2] if left else rhs._a.shape[-1]) != n:
         eq = "AX = B" if left else "XA = B"
@@ -166,7 +170,9 @@ def triangular(A: Tensor, B: Tensor, upper: bool, left: bool, unit: bool) -> Ten
 
 
 @public(name="linalg_solve_triangular", method=False, out=True)
-def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+def solve_triangular(
+    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
     """X with A X = B (X A = B for left=False) for triangular A; the other triangle of A is not read.
 
     Raises: RuntimeError for shapes or dtypes that do not fit.  A zero on the diagonal gives infinities.
@@ -178,22 +184,30 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
     n = A._a.shape[-1]
     if (B._a.shape[-2] if left else B._a.shape[-1]) != n:
         eq = "AX = B" if left else "XA = B"
-        raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation {eq} ({n}x{n} and {B._a.shape[-2]}x{B._a.shape[-1]})")
+        raise RuntimeError(
+            f"{name}: Incompatible shapes of A and B for the equation {eq} ({n}x{n} and {B._a.shape[-2]}x{B._a.shape[-1]})"
+        )
     a, b = broadcast_batch(A, B, name=name)
     return triangular(a, b, bool(upper), bool(left), bool(unitriangular))
 
 
 @public(name="triangular_solve", out=True)
-def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False) -> Any:
+def triangular_solve(
+    b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Any:
     """(solution, A) of A X = b (A^T X = b with transpose=True) for triangular A."""
     name = "triangular_solve"
     for x, arg in ((b, "b"), (A, "A")):
         if len(x._a.shape) < 2:
-            raise RuntimeError(f"torch.triangular_solve: Expected {arg} to have at least 2 dimensions, but it has {len(x._a.shape)} dimensions instead")
+            raise RuntimeError(
+                f"torch.triangular_solve: Expected {arg} to have at least 2 dimensions, but it has {len(x._a.shape)} dimensions instead"
+            )
     check_square(A, name)
     check_same_dtype(b, A, name, "b and A")
     if A._a.shape[-1] != b._a.shape[-2]:
-        raise RuntimeError(f"Incompatible matrix sizes for {name}: each A matrix is {A._a.shape[-1]} by {A._a.shape[-1]} but each b matrix is {b._a.shape[-2]} by {b._a.shape[-1]}")
+        raise RuntimeError(
+            f"Incompatible matrix sizes for {name}: each A matrix is {A._a.shape[-1]} by {A._a.shape[-1]} but each b matrix is {b._a.shape[-2]} by {b._a.shape[-1]}"
+        )
     a, rhs = broadcast_batch(A, b, name=name)
     m = prim.transpose(a) if transpose else a
     x = prim.solve_triangular_op(m, rhs, upper=bool(upper) != bool(transpose), unit=bool(unitriangular))
@@ -250,11 +264,15 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     name = "cholesky_solve"
     for x, arg in ((B, "b"), (L, "u")):
         if len(x._a.shape) < 2:
-            raise RuntimeError(f"{arg} should have at least 2 dimensions, but has {len(x._a.shape)} dimensions instead")
+            raise RuntimeError(
+                f"{arg} should have at least 2 dimensions, but has {len(x._a.shape)} dimensions instead"
+            )
     check_square(L, name)
     check_same_dtype(B, L, name, "B and L")
     if L._a.shape[-1] != B._a.shape[-2]:
-        raise RuntimeError(f"Incompatible matrix sizes for {name}: each A matrix is {L._a.shape[-1]} by {L._a.shape[-1]} but each b matrix is {B._a.shape[-2]} by {B._a.shape[-1]}")
+        raise RuntimeError(
+            f"Incompatible matrix sizes for {name}: each A matrix is {L._a.shape[-1]} by {L._a.shape[-1]} but each b matrix is {B._a.shape[-2]} by {B._a.shape[-1]}"
+        )
     f, b = broadcast_batch(L, B, name=name)
     low = adjoint(f) if upper else f
     y = prim.solve_triangular_op(low, b, upper=False, unit=False)
@@ -268,13 +286,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     Raises: LinAlgError when the factor has a zero on its diagonal.
     """
     check_square(L, "cholesky_inverse")
-    n = L._a.shape[-1]
-    eye = expand_to(prim.eye_like(L, n), tuple(L._a.shape))
-    if upper:
-        y = prim.solve_triangular_op(L, eye, upper=True, unit=False)
-        return matmul_op(y, adjoint(y))  # type: ignore[no-any-return]
-    y = prim.solve_triangular_op(L, eye, upper=False, unit=False)
-    return matmul_op(adjoint(y), y)  # type: ignore[no-any-return]
+    return prim.cholesky_inverse_op(adjoint(L) if upper else L)  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------------------------- determinants
@@ -328,4 +340,3 @@ def logdet(input: Tensor) -> Tensor:
     check_square(input, "logdet")
     sign, logabs = prim.slogdet_op(input)
     return logabs + log(sign)  # type: ignore[no-any-return]
-

@@ -55,7 +55,9 @@ def linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
     """
     check_matrix(A, "linalg.qr")
     if mode not in ("reduced", "complete", "r"):
-        raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'")
+        raise RuntimeError(
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
+        )
     return _LinalgQR(*dec.qr_op(A, mode=mode))
 
 
@@ -100,17 +102,23 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
         raise RuntimeError("torch.linalg.householder_product: input must have at least 2 dimensions.")
     m, n = A._a.shape[-2:]
     if m < n:
-        raise RuntimeError("torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]")
+        raise RuntimeError(
+            "torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]"
+        )
     k = tau._a.shape[-1] if tau._a.shape else 0
     if n < k:
-        raise RuntimeError("torch.linalg.householder_product: input.shape[-1] must be greater than or equal to tau.shape[-1]")
+        raise RuntimeError(
+            "torch.linalg.householder_product: input.shape[-1] must be greater than or equal to tau.shape[-1]"
+        )
     if len(A._a.shape) - len(tau._a.shape) != 1:
         raise RuntimeError(
             "torch.linalg.householder_product: Expected tau to have one dimension less than input, but got tau.ndim equal to "
             f"{len(tau._a.shape)} and input.ndim is equal to {len(A._a.shape)}"
         )
     if A._a.shape[:-2] != tau._a.shape[:-1]:
-        raise RuntimeError(f"torch.linalg.householder_product: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(tau._a.shape[:-1])}")
+        raise RuntimeError(
+            f"torch.linalg.householder_product: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(tau._a.shape[:-1])}"
+        )
     v, t = _reflectors(A, tau, name, "input")
     head = adjoint(dec.block(v, slice(0, n), slice(None)))
     return from_value(np.eye(m, n, dtype=A._a.dtype)) - matmul_op(v, matmul_op(t, head))  # type: ignore[no-any-return]
@@ -134,11 +142,17 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     if input._a.shape[-1] < k:
         raise RuntimeError("torch.ormqr: tau.shape[-1] must be less than or equal to input.shape[-1]")
     if len(input._a.shape) - len(tau._a.shape) != 1:
-        raise RuntimeError(f"torch.ormqr: Expected tau to have one dimension less than input, but got tau.ndim equal to {len(tau._a.shape)} and input.ndim is equal to {len(input._a.shape)}")
+        raise RuntimeError(
+            f"torch.ormqr: Expected tau to have one dimension less than input, but got tau.ndim equal to {len(tau._a.shape)} and input.ndim is equal to {len(input._a.shape)}"
+        )
     if len(input._a.shape) != len(other._a.shape):
-        raise RuntimeError(f"torch.ormqr: Expected other to have the same number of dimensions as input, but got other.ndim equal to {len(other._a.shape)} and input.ndim is equal to {len(input._a.shape)}")
+        raise RuntimeError(
+            f"torch.ormqr: Expected other to have the same number of dimensions as input, but got other.ndim equal to {len(other._a.shape)} and input.ndim is equal to {len(input._a.shape)}"
+        )
     if not input._a.shape[:-2] == tau._a.shape[:-1] == other._a.shape[:-2]:
-        raise RuntimeError(f"torch.ormqr: Expected batch dimensions of tau and other to be equal to input.shape[:-2], but got {list(tau._a.shape[:-1])} and {list(other._a.shape[:-2])}")
+        raise RuntimeError(
+            f"torch.ormqr: Expected batch dimensions of tau and other to be equal to input.shape[:-2], but got {list(tau._a.shape[:-1])} and {list(other._a.shape[:-2])}"
+        )
     check_same_dtype(input, other, "torch.ormqr", "input and other")
     v, t = _reflectors(input, tau, "torch.ormqr", "input")
     t = adjoint(t) if transpose else t
@@ -212,19 +226,27 @@ def old_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
 
 
 @public(out=True, method=False)
-def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
+def lu_unpack(
+    LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
+) -> Any:
     """(P, L, U) of a packed factorisation; what is not asked for is empty.
 
     Raises: RuntimeError for pivots that are not int32 or not of the right shape.
     """
     if unpack_pivots and LU_pivots._a.dtype != np.int32:
-        raise RuntimeError("torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.\nNote: this function is intended to be used with the output produced by torch.linalg.lu_factor")
+        raise RuntimeError(
+            "torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.\nNote: this function is intended to be used with the output produced by torch.linalg.lu_factor"
+        )
     if len(LU_data._a.shape) < 2:
-        raise RuntimeError(f"lu_unpack: Expected tensor with 2 or more dimensions. Got size: {list(LU_data._a.shape)} instead")
+        raise RuntimeError(
+            f"lu_unpack: Expected tensor with 2 or more dimensions. Got size: {list(LU_data._a.shape)} instead"
+        )
     m, n = LU_data._a.shape[-2:]
     empty = base.full((0,), 0, LU_data._a.dtype)
     if unpack_pivots and tuple(LU_pivots._a.shape) != (*LU_data._a.shape[:-2], min(m, n)):
-        raise RuntimeError(f"lu_unpack: LU_pivots of shape {list(LU_pivots._a.shape)} does not fit LU_data of shape {list(LU_data._a.shape)}")
+        raise RuntimeError(
+            f"lu_unpack: LU_pivots of shape {list(LU_pivots._a.shape)} does not fit LU_data of shape {list(LU_data._a.shape)}"
+        )
     p = dec.permutation_op(LU_pivots, n=m, dtype=LU_data._a.dtype) if unpack_pivots else empty
     if not unpack_data:
         return _LuUnpack(p, empty, empty)
@@ -238,7 +260,9 @@ def _lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, left: bool, adj: bool, name
     check_matrix(B, name, "B")
     check_same_dtype(LU, B, name, "LU and B")
     if pivots._a.dtype != np.int32:
-        raise RuntimeError(f"{name}: pivots should be a Tensor of scalar type torch.int32. Got {dtype_of(pivots)}")
+        raise RuntimeError(
+            f"{name}: pivots should be a Tensor of scalar type torch.int32. Got {dtype_of(pivots)}"
+        )
     n = LU._a.shape[-1]
     if tuple(pivots._a.shape) != tuple(LU._a.shape[:-1]):
         raise RuntimeError(
@@ -247,7 +271,9 @@ def _lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, left: bool, adj: bool, name
         )
     if (B._a.shape[-2] if left else B._a.shape[-1]) != n:
         eq = "AX = B" if left else "XA = B"
-        raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation {eq} ({n}x{n} and {B._a.shape[-2]}x{B._a.shape[-1]})")
+        raise RuntimeError(
+            f"{name}: Incompatible shapes of A and B for the equation {eq} ({n}x{n} and {B._a.shape[-2]}x{B._a.shape[-1]})"
+        )
     p = dec.permutation_op(pivots, n=n, dtype=LU._a.dtype)
     f, p, b = broadcast_batch(LU, p, B, name=name)
     if not left:  # X A = B is A^H X^H = B^H
@@ -263,7 +289,9 @@ def _lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, left: bool, adj: bool, name
 
 
 @public(name="linalg_lu_solve", method=False, out=True)
-def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+def linalg_lu_solve(
+    LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False
+) -> Tensor:
     """X with A X = B (X A = B for left=False; A^H for adjoint=True), given the factors of A from `lu_factor`."""
     return _lu_solve(LU, pivots, B, bool(left), bool(adjoint), "linalg.lu_solve")
 
@@ -301,14 +329,20 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
     name = "torch.linalg.ldl_solve"
     check_square(LD, name, "LD")
     if len(B._a.shape) < 2:
-        raise RuntimeError(f"{name}: Expected B to have at least 2 dimensions, but it has {len(B._a.shape)} dimensions instead")
+        raise RuntimeError(
+            f"{name}: Expected B to have at least 2 dimensions, but it has {len(B._a.shape)} dimensions instead"
+        )
     if pivots._a.dtype.kind not in "iu":
         raise RuntimeError(f"{name}: Expected pivots to be integers. Got {dtype_of(pivots)}")
     check_same_dtype(LD, B, name, "LD and B")
     if tuple(pivots._a.shape) != tuple(LD._a.shape[:-1]):
-        raise RuntimeError(f"{name}: Expected LD.shape[:-1] and pivots.shape to be the same, but got pivots with shape {list(pivots._a.shape)} instead")
+        raise RuntimeError(
+            f"{name}: Expected LD.shape[:-1] and pivots.shape to be the same, but got pivots with shape {list(pivots._a.shape)} instead"
+        )
     if LD._a.shape[-1] != B._a.shape[-2]:
-        raise RuntimeError(f"{name}: Incompatible matrix sizes: LD is {list(LD._a.shape)}, B is {list(B._a.shape)}")
+        raise RuntimeError(
+            f"{name}: Incompatible matrix sizes: LD is {list(LD._a.shape)}, B is {list(B._a.shape)}"
+        )
     f, b = broadcast_batch(LD, B, name=name)
     piv = expand_to(pivots, (*f._a.shape[:-2], pivots._a.shape[-1]))
     return dec.ldl_solve_op(f, piv, b, hermitian=bool(hermitian))  # type: ignore[no-any-return]
@@ -383,7 +417,9 @@ def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = No
 
 def _no_driver(driver: str | None, name: str) -> None:
     if driver is not None:
-        raise RuntimeError(f"torch.{name}: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend.")
+        raise RuntimeError(
+            f"torch.{name}: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend."
+        )
 
 
 @public(name="linalg_svdvals", method=False, out=True)
@@ -416,7 +452,9 @@ def tolerance(x: Any, batch: tuple[int, ...], d: Any, name: str) -> Tensor | Non
         return None
     if isinstance(x, Tensor):
         if x._a.dtype.kind == "c":
-            raise RuntimeError(f"{name}: tolerance tensors of complex type are not supported. Got {dtype_of(x)}")
+            raise RuntimeError(
+                f"{name}: tolerance tensors of complex type are not supported. Got {dtype_of(x)}"
+            )
         x = base.convert_to(x, d)
         shape = tuple(broadcast_shapes(tuple(x._a.shape), batch))
         return expand_to(x, shape)
@@ -440,7 +478,9 @@ def tolerances(A: Tensor, atol: Any, rtol: Any, name: str) -> tuple[Tensor, Tens
 
 
 @public(name="linalg_pinv", method=False, out=True)
-def linalg_pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
+def linalg_pinv(
+    A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+) -> Tensor:
     """The Moore-Penrose inverse (*, n, m) of A (*, m, n).
 
     Singular values up to max(atol, rtol * largest) count as zero; rtol defaults to eps * max(m, n).
@@ -468,7 +508,9 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
 
 
 @public(name="linalg_matrix_rank", method=False, out=True)
-def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
+def matrix_rank(
+    A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+) -> Tensor:
     """How many singular values exceed max(atol, rtol * largest) (int64); rtol defaults to eps * max(m, n)."""
     name = "torch.linalg.matrix_rank"
     if isinstance(tol, bool):
@@ -510,7 +552,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     check_same_dtype(A, B, name, "input and other")
     gap = len(A._a.shape) - len(B._a.shape)
     if not 0 <= gap <= 1:
-        raise RuntimeError(f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1")
+        raise RuntimeError(
+            f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1"
+        )
     driver = "gelsy" if driver is None else driver
     if driver not in DRIVERS:
         raise RuntimeError(f"{name}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
@@ -518,7 +562,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     vector = gap == 1 and tuple(B._a.shape) == tuple(A._a.shape[:-1])
     rhs = B.unsqueeze(-1) if vector else B
     if len(rhs._a.shape) < 2 or rhs._a.shape[-2] != m:
-        raise RuntimeError(f"{name}: input.size(-2) should match other.size(-{1 if vector else 2}): A is {list(A._a.shape)}, B is {list(B._a.shape)}")
+        raise RuntimeError(
+            f"{name}: input.size(-2) should match other.size(-{1 if vector else 2}): A is {list(A._a.shape)}, B is {list(B._a.shape)}"
+        )
     a, b = broadcast_batch(A, rhs, name=name)
     atol, rtol = tolerances(a, None, rcond, name)
     if driver == "gels":
@@ -541,4 +587,3 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     values = s if driver in ("gelsd", "gelss") else none
     solution = x.squeeze(-1) if vector else x
     return _Lstsq(solution, residuals, empty_rank if driver == "gels" else rank, values)
-

@@ -32,9 +32,13 @@ def _check(x: Any, dtype: Any, name: str) -> Tensor:
         raise RuntimeError(f"{name}: dtype should be floating point or complex. Got {d}")
     own = dtype_of(x)
     if own.is_complex != d.is_complex:
-        raise RuntimeError(f"{name}: dtype should be {'complex' if own.is_complex else 'real'} for {'complex' if own.is_complex else 'real'} inputs, but got {d}")
+        raise RuntimeError(
+            f"{name}: dtype should be {'complex' if own.is_complex else 'real'} for {'complex' if own.is_complex else 'real'} inputs, but got {d}"
+        )
     if dtypes.promote_types(own, d) is not d:
-        raise RuntimeError(f"{name}: the dtype of the input ({own}) should be convertible without narrowing to the specified dtype ({d})")
+        raise RuntimeError(
+            f"{name}: the dtype of the input ({own}) should be convertible without narrowing to the specified dtype ({d})"
+        )
     return convert(x, d)
 
 
@@ -45,7 +49,9 @@ def _order(ord: Any, name: str) -> float:
 
 
 @public(name="linalg_vector_norm", method=False, out=True, grad_name="LinalgVectorNormBackward0")
-def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def vector_norm(
+    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     """The p-norm of the elements over `dim` (all by default): (sum |x|^p)^(1/p), max |x| for inf, a count for 0.
 
     Raises: RuntimeError for an integer input, or an empty one whose norm has no identity.
@@ -61,10 +67,14 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
     dims = wrap_dims(dim, nd)
     if (p < 0 or p == math.inf) and 0 in x._a.shape:
         if dim is None or not wrap_dims(dim, nd, empty_means_all=False):
-            raise RuntimeError(f"{name} cannot compute the {ord} norm on an empty tensor because the operation does not have an identity")
+            raise RuntimeError(
+                f"{name} cannot compute the {ord} norm on an empty tensor because the operation does not have an identity"
+            )
         for d in dims:
             if x._a.shape[d] == 0:
-                raise RuntimeError(f"{name} cannot compute the {ord} norm on the dimension {d} because this dimension is empty and the operation does not have an identity")
+                raise RuntimeError(
+                    f"{name} cannot compute the {ord} norm on the dimension {d} because this dimension is empty and the operation does not have an identity"
+                )
     if x._a.dtype.itemsize == 2:  # half types accumulate in float32
         return convert(norm_over(convert(x, dtypes.float32), p, dims, bool(keepdim)), dtype_of(x))
     return norm_over(x, p, dims, bool(keepdim))
@@ -83,7 +93,9 @@ def _put_back(y: Tensor, dims: tuple[int, int], nd: int, keepdim: bool) -> Tenso
 
 
 @public(name="linalg_matrix_norm", method=False, out=True)
-def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     """A norm of the matrices in two dims: "fro", "nuc", inf, -inf, 1, -1, 2 or -2.
 
     Raises: RuntimeError for other orders, or dims that are not two different ones.
@@ -116,7 +128,13 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
     if ord == "nuc" or abs(ord) == 2:
         check_floating(x, name)
         s = dec.svdvals_op(_last_two(x, (row, col)))
-        y = s.sum(-1) if ord == "nuc" or not s._a.shape[-1] and ord > 0 else s.amax(-1) if ord > 0 else s.amin(-1)
+        y = (
+            s.sum(-1)
+            if ord == "nuc" or not s._a.shape[-1] and ord > 0
+            else s.amax(-1)
+            if ord > 0
+            else s.amin(-1)
+        )
         return _put_back(y, (row, col), nd, bool(keepdim))
     first, second = (row, col) if abs(ord) == 1 else (col, row)
     sums = vector_norm(x, 1, (first,), True)
@@ -124,7 +142,9 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
         y = sums.amax(second, True) if sums._a.shape[second] else sums.sum(second, True)
     else:
         y = sums.amin(second, True)
-    return y if keepdim else base.reshape(y, tuple([n for d, n in enumerate(y._a.shape) if d not in (row, col)]))
+    return (
+        y if keepdim else base.reshape(y, tuple([n for d, n in enumerate(y._a.shape) if d not in (row, col)]))
+    )
 
 
 @public(name="linalg_norm", method=False, out=True)
@@ -142,12 +162,18 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
     if dim is not None:
         dim = (dim,) if hasattr(dim, "__index__") else tuple(dim)
         if ord is not None and len(dim) not in (1, 2):
-            raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dim)}")
+            raise RuntimeError(
+                f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dim)}"
+            )
     elif ord is not None and nd not in (1, 2):
-        raise RuntimeError(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {nd}D.")
+        raise RuntimeError(
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {nd}D."
+        )
     if isinstance(ord, str):
         if dim is None and nd != 2 or dim is not None and len(dim) != 2:
-            raise RuntimeError(f"linalg.norm: ord={ord!r} is a norm of matrices and needs two dims, got dim={dim} for a {nd}D tensor")
+            raise RuntimeError(
+                f"linalg.norm: ord={ord!r} is a norm of matrices and needs two dims, got dim={dim} for a {nd}D tensor"
+            )
         return matrix_norm(A, ord, (0, 1) if dim is None else dim, keepdim, dtype=dtype)
     if ord is not None and (dim is None and nd == 2 or dim is not None and len(dim) == 2):
         return matrix_norm(A, ord, (0, 1) if dim is None else dim, keepdim, dtype=dtype)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -62,11 +63,15 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         nd = len(x._a.shape)
         if i in (0, n - 1):
             if nd not in (1, 2):
-                raise RuntimeError(f"multi_dot(): the {'first' if i == 0 else 'last'} tensor must be 1D or 2D but got {nd}D")
+                raise RuntimeError(
+                    f"multi_dot(): the {'first' if i == 0 else 'last'} tensor must be 1D or 2D but got {nd}D"
+                )
         elif nd != 2:
             raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {nd}D")
         if x._a.dtype != xs[0]._a.dtype:
-            raise RuntimeError(f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {dtype_of(xs[0])} and tensor {i} {dtype_of(x)}")
+            raise RuntimeError(
+                f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {dtype_of(xs[0])} and tensor {i} {dtype_of(x)}"
+            )
     row, col = len(xs[0]._a.shape) == 1, len(xs[-1]._a.shape) == 1
     if row:
         xs[0] = base.reshape(xs[0], (1, xs[0]._a.shape[0]))
@@ -74,7 +79,9 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         xs[-1] = base.reshape(xs[-1], (xs[-1]._a.shape[0], 1))
     for i in range(n - 1):
         if xs[i]._a.shape[1] != xs[i + 1]._a.shape[0]:
-            raise RuntimeError(f"multi_dot(): tensors {i} and {i + 1} with shapes {list(xs[i]._a.shape)} and {list(xs[i + 1]._a.shape)} cannot be multiplied")
+            raise RuntimeError(
+                f"multi_dot(): tensors {i} and {i + 1} with shapes {list(xs[i]._a.shape)} and {list(xs[i + 1]._a.shape)} cannot be multiplied"
+            )
     split = _best_splits([xs[0]._a.shape[0], *[x._a.shape[1] for x in xs]])
 
     def chain(i: int, j: int) -> Tensor:
@@ -89,12 +96,14 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 
 
 @public(method=False)
-def chain_matmul(*matrices: Tensor, out: Optional[Tensor] = None) -> Tensor:
+def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     """Alias of :func:`flambeau.linalg.multi_dot` for matrices given one by one."""
     xs = matrices[0] if len(matrices) == 1 and isinstance(matrices[0], (list, tuple)) else matrices
     for i, x in enumerate(xs):
         if len(x._a.shape) != 2:
-            raise RuntimeError(f"chain_matmul: Tensor dimension is {len(x._a.shape)}, expected 2 instead (argument {i})")
+            raise RuntimeError(
+                f"chain_matmul: Tensor dimension is {len(x._a.shape)}, expected 2 instead (argument {i})"
+            )
     if not xs:
         raise RuntimeError("chain_matmul(): Expected one or more matrices")
     if len(xs) == 1:
@@ -117,14 +126,16 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     if len(s) < 2:
         raise RuntimeError("linalg.matrix_power: The input tensor A must have at least 2 dimensions.")
     if s[-1] != s[-2]:
-        raise RuntimeError(f"linalg.matrix_power: A must be batches of square matrices, but they are {s[-2]} by {s[-1]} matrices")
+        raise RuntimeError(
+            f"linalg.matrix_power: A must be batches of square matrices, but they are {s[-2]} by {s[-1]} matrices"
+        )
     n = n.__index__()
     if n == 0:
         one = expand_to(prim.eye_like(input, s[-1]), tuple(s))
         return where_op(from_value(np.array(True)), one, input)  # type: ignore[no-any-return]
     if n < 0:
         return matrix_power(inv(input), -n)
-    result: Optional[Tensor] = None
+    result: Tensor | None = None
     square = input
     while True:
         if n & 1:
@@ -166,7 +177,9 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     s = tuple(A._a.shape)
     rows, cols = math.prod(s[:ind]), math.prod(s[ind:])
     if rows != cols:
-        raise RuntimeError(f"Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got {cols} != {rows}")
+        raise RuntimeError(
+            f"Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got {cols} != {rows}"
+        )
     return base.reshape(inv(base.reshape(A, (rows, cols))), (*s[ind:], *s[:ind]))
 
 
@@ -197,7 +210,9 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The inner products over `dim`, the first vector conjugated; other dims broadcast."""
     check_floating(x, "linalg.vecdot", low_precision=True)
     if x._a.dtype != y._a.dtype:
-        raise RuntimeError(f"linalg.vecdot: Expected x and y to have the same dtype, but found {dtype_of(x)} and {dtype_of(y)} instead")
+        raise RuntimeError(
+            f"linalg.vecdot: Expected x and y to have the same dtype, but found {dtype_of(x)} and {dtype_of(y)} instead"
+        )
     z = conj(x) * y
     return sum_op(z, dims=(wrap_dim(dim, len(z._a.shape)),))  # type: ignore[no-any-return]
 
@@ -218,7 +233,9 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     d = wrap_dim(dim, na)
     sizes = [x._a.shape[d] if x._a.shape else 1 for x in (input, other)]
     if sizes != [3, 3]:
-        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {sizes[0]} and {sizes[1]}")
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {sizes[0]} and {sizes[1]}"
+        )
     a, b = broadcast_tensors(input, other)
 
     def turned(x: Tensor, by: int) -> Tensor:
@@ -228,7 +245,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 
 
 @public(name="linalg_vander", method=False)
-def vander(x: Tensor, *, N: Optional[int] = None) -> Tensor:
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The Vandermonde matrices of vectors (*, n): columns x^0 ... x^(N-1), N = n by default.
 
     Raises: RuntimeError for N < 2.
@@ -279,7 +296,9 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = MODES[0]) 
         if len(x._a.shape) < 2:
             raise RuntimeError(f"cdist only supports at least 2D tensors, {what} got: {len(x._a.shape)}D")
     if x1._a.shape[-1] != x2._a.shape[-1]:
-        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1._a.shape[-1]} X2: {x2._a.shape[-1]}")
+        raise RuntimeError(
+            f"X1 and X2 must have the same number of columns. X1: {x1._a.shape[-1]} X2: {x2._a.shape[-1]}"
+        )
     for x, what in ((x1, "X1"), (x2, "X2")):
         if x._a.dtype.kind not in "fV":
             raise RuntimeError(f"cdist only supports floating-point dtypes, {what} got: {dtype_of(x)}")
@@ -327,7 +346,7 @@ def _low_rank(A: Tensor, q: int, niter: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @public(method=False)
-def svd_lowrank(A: Tensor, q: Optional[int] = 6, niter: Optional[int] = 2, M: Optional[Tensor] = None) -> Any:
+def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> Any:
     """(U, S, V) with A ≈ U diag(S) V^H of rank q, by a randomised method (Halko et al. 2011); M is subtracted from A.
 
     Draws from the default generator as PyTorch does.
@@ -339,7 +358,7 @@ def svd_lowrank(A: Tensor, q: Optional[int] = 6, niter: Optional[int] = 2, M: Op
 
 
 @public(method=False)
-def pca_lowrank(A: Tensor, q: Optional[int] = None, center: bool = True, niter: int = 2) -> Any:
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
     """(U, S, V) of a principal component analysis of rank q (default min(6, m, n)), by `svd_lowrank`.
 
     Raises: ValueError for q or niter out of range.
@@ -353,4 +372,3 @@ def pca_lowrank(A: Tensor, q: Optional[int] = None, center: bool = True, niter: 
     if niter < 0:
         raise ValueError(f"niter(={niter}) must be non-negative integer")
     return _low_rank(A - A.mean(-2, True) if center else A, q, niter)
-

@@ -8,7 +8,8 @@ mode algorithmic differentiation" (2008); Murray, "Differentiation of the Choles
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,10 +65,14 @@ def realness(x: Tensor, dtype: Any) -> Tensor:
     return real(x) if dtype.kind != "c" else x
 
 
+def matrices_of(a: Any) -> Any:
+    """The matrices of a non-empty array, in one leading dim."""
+    return a.reshape(-1, *a.shape[-2:])
+
+
 def matrices(*arrays: Any) -> Any:
     """Iterate over all matrices of equally batched arrays."""
-    flat = [a.reshape(-1, *a.shape[-2:]) for a in arrays]
-    return zip(*flat)
+    return zip(*[matrices_of(a) for a in arrays])
 
 
 def batch_element(index: int, batch: tuple[int, ...]) -> str:
@@ -173,7 +178,9 @@ def _solve_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: Any) -> Any
     return solve_op(xs[0], t, check="")
 
 
-solve_op = opaque_op(_solve, _solve_joint, name="linalg_solve", jvp=_solve_jvp, grad_name="LinalgSolveExBackward0")
+solve_op = opaque_op(
+    _solve, _solve_joint, name="linalg_solve", jvp=_solve_jvp, grad_name="LinalgSolveExBackward0"
+)
 
 
 def _solve_triangular(a: Any, b: Any, *, upper: bool, unit: bool) -> Any:
@@ -273,6 +280,35 @@ cholesky_op = opaque_op(
     _cholesky, (_cholesky_vjp,), name="cholesky", jvp=_cholesky_jvp, grad_name="LinalgCholeskyExBackward0"
 )
 
+
+def _cholesky_inverse(a: Any) -> Any:
+    """(L L^H)^-1 from the lower triangle, in double precision: the conditions of L and L^H multiply."""
+    wide = np.tril(a).astype(np.complex128 if a.dtype.kind == "c" else np.float64)
+    try:
+        y = np.linalg.inv(wide)
+    except np.linalg.LinAlgError:
+        k = int(np.flatnonzero((np.diagonal(wide, axis1=-2, axis2=-1) == 0).any(-1))[0])
+        at = int(np.flatnonzero(np.diagonal(matrices_of(wide)[k]) == 0)[0]) + 1
+        raise LinAlgError(
+            f"cholesky_inverse: {batch_element(k, a.shape[:-2])}The diagonal element {at} is zero, the inversion "
+            "could not be completed because the input matrix is singular."
+        ) from None
+    return np.matmul(np.conj(np.swapaxes(y, -1, -2)), y).astype(a.dtype)
+
+
+def _cholesky_inverse_vjp(g: Tensor, a: Tensor, y: Tensor) -> Tensor:
+    m = matmul_op(y, matmul_op(g, y))
+    return triangle(-matmul_op(m + adjoint(m), triangle(a, False)), False)
+
+
+def _cholesky_inverse_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: Any) -> Any:
+    m = matmul_op(triangle(ts[0], False), adjoint(triangle(xs[0], False)))
+    return -matmul_op(y, matmul_op(m + adjoint(m), y))
+
+
+cholesky_inverse_op = opaque_op(
+    _cholesky_inverse, (_cholesky_inverse_vjp,), name="cholesky_inverse", jvp=_cholesky_inverse_jvp
+)
 lu_info_op = opaque_op(lambda a: lu_info_of(a), None, name="lu_info", differentiable=False)
 cholesky_info_op = opaque_op(lambda a: cholesky_info_of(a), None, name="cholesky_info", differentiable=False)
 
@@ -320,7 +356,9 @@ def _cofactor(a: Any) -> Any:
     with np.errstate(all="ignore"):
         u, s, vh = np.linalg.svd(wide)
         n = s.shape[-1]
-        others = np.where(np.eye(n, dtype=bool), 1.0, s[..., None, :])  # [i, j]: s_j, with s_i replaced by one
+        others = np.where(
+            np.eye(n, dtype=bool), 1.0, s[..., None, :]
+        )  # [i, j]: s_j, with s_i replaced by one
         c = np.prod(others, axis=-1)
         phase = np.linalg.det(u) * np.linalg.det(vh)
         out = np.matmul(np.conj(u) * (phase[..., None] * c)[..., None, :], np.conj(vh))
@@ -412,5 +450,9 @@ def _matrix_exp_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: Any) -
 
 
 matrix_exp_op = opaque_op(
-    _matrix_exp, (_matrix_exp_vjp,), name="matrix_exp", jvp=_matrix_exp_jvp, grad_name="LinalgMatrixExpBackward0"
+    _matrix_exp,
+    (_matrix_exp_vjp,),
+    name="matrix_exp",
+    jvp=_matrix_exp_jvp,
+    grad_name="LinalgMatrixExpBackward0",
 )

@@ -11,7 +11,8 @@ them the gradient is infinite, and where it does not those entries contribute no
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def divided(x: Tensor, differences: Tensor) -> Tensor:
     zero = differences == 0
     inverse = where_op(zero, 0, 1 / where_op(zero, 1, differences))
     clash = zero & (x != 0) & ~eye
-    return where_op(eye, 0, where_op(clash, x * np.inf, x * inverse))  # type: ignore[no-any-return]
+    return where_op(eye, 0, where_op(clash, np.inf, x * inverse))  # type: ignore[no-any-return]
 
 
 def fail(name: str, what: str, batch: tuple[int, ...], a: Any) -> Exception:
@@ -130,7 +131,9 @@ def _permutation(pivots: Any, *, n: int, dtype: Any) -> Any:
     order = np.tile(np.arange(n), (count, 1))
     flat = pivots.reshape(count, pivots.shape[-1])
     if flat.size and (flat.min() < 1 or flat.max() > n):
-        raise RuntimeError(f"lu_unpack: LU_pivots must be in [1, {n}], but got a pivot of {flat.min() if flat.min() < 1 else flat.max()}")
+        raise RuntimeError(
+            f"lu_unpack: LU_pivots must be in [1, {n}], but got a pivot of {flat.min() if flat.min() < 1 else flat.max()}"
+        )
     every = np.arange(order.shape[0])
     for i in range(pivots.shape[-1]):
         j = flat[:, i] - 1
@@ -158,15 +161,21 @@ def _lu_factor_vjp(g: Any, y: Any, y_metas: Any) -> Tensor:
     if m < n:
         inner_l = inner_l - matmul_op(block(g[0], top, slice(k, n)), adjoint(block(packed, top, slice(k, n))))
     elif m > n:
-        inner_u = inner_u - matmul_op(adjoint(block(packed, slice(k, m), left)), block(g[0], slice(k, m), left))
+        inner_u = inner_u - matmul_op(
+            adjoint(block(packed, slice(k, m), left)), block(g[0], slice(k, m), left)
+        )
     inner = triangle(inner_l, False, -1) + triangle(inner_u, True)
     solved = adjoint(solve_triangular_op(up, adjoint(inner), upper=True, unit=False))
     ga = solve_triangular_op(lh, solved, upper=True, unit=True)
     nd = len(packed._a.shape)
     if m < n:
-        ga = cat_op(ga, solve_triangular_op(lh, block(g[0], top, slice(k, n)), upper=True, unit=True), dim=nd - 1)
+        ga = cat_op(
+            ga, solve_triangular_op(lh, block(g[0], top, slice(k, n)), upper=True, unit=True), dim=nd - 1
+        )
     elif m > n:
-        rest = adjoint(solve_triangular_op(up, adjoint(block(g[0], slice(k, m), left)), upper=True, unit=False))
+        rest = adjoint(
+            solve_triangular_op(up, adjoint(block(g[0], slice(k, m), left)), upper=True, unit=False)
+        )
         ga = cat_op(ga, rest, dim=nd - 2)
     return matmul_op(p, ga)  # type: ignore[no-any-return]
 
@@ -207,7 +216,9 @@ def _qr_vjp(g: Any, a: Tensor, y: Any, mode: str) -> Tensor:
             "Please use linalg.qr(A, mode='reduced') if you are going to require its derivatives."
         )
     if mode == "complete" and m > n:
-        raise RuntimeError("The QR decomposition is not differentiable when mode='complete' and nrows > ncols")
+        raise RuntimeError(
+            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols"
+        )
     (gq, gr), (q, r) = g, y
     if m >= n:
         return _qr_square_vjp(gq, gr, q, r)
@@ -393,7 +404,9 @@ def _svdvals_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: Any) -> A
     return real(sum_op(conj(u) * matmul_op(ts[0], adjoint(vh)), dims=(len(u._a.shape) - 2,)))
 
 
-svdvals_op = opaque_op(_svdvals, (_svdvals_vjp,), name="svdvals", jvp=_svdvals_jvp, grad_name="LinalgSvdBackward0")
+svdvals_op = opaque_op(
+    _svdvals, (_svdvals_vjp,), name="svdvals", jvp=_svdvals_jvp, grad_name="LinalgSvdBackward0"
+)
 
 
 def _pinv(a: Any, atol: Any, rtol: Any, *, hermitian: bool) -> Any:
@@ -431,6 +444,7 @@ def _pinv_vjp(g: Tensor, a: Tensor, y: Tensor) -> Tensor:
 
 pinv_op = opaque_op(_pinv, (_pinv_vjp, None, None), name="pinv", grad_name="PinvBackward0")
 
+
 def _if_full_rank(x: Any, rank: Any, *, n: int) -> Any:
     """Residuals of least squares where every matrix has rank n, else nothing."""
     return x if (rank == n).all() else np.empty((0,), x.dtype)
@@ -464,7 +478,9 @@ def _ldl_factor(a: Any, *, hermitian: bool, check: str) -> Any:
     for k, (x,) in enumerate(matrices(a)):
         ldu, piv, i2[k] = sytrf(x, lower=1)
         if check and i2[k] > 0:
-            raise LinAlgError(f"{check}: {batch_element(k, a.shape[:-2])}D[{i2[k]},{i2[k]}] is zero: the matrix is singular.")
+            raise LinAlgError(
+                f"{check}: {batch_element(k, a.shape[:-2])}D[{i2[k]},{i2[k]}] is zero: the matrix is singular."
+            )
         p2[k] = np.tril(ldu)
         v2[k] = piv
     return packed, pivots, info
@@ -479,7 +495,9 @@ def _ldl_solve(packed: Any, pivots: Any, b: Any, *, hermitian: bool) -> Any:
     out = np.empty(b.shape, b.dtype)
     if out.size == 0:
         return out
-    sytrs = lapack.get_lapack_funcs("hetrs" if hermitian and packed.dtype.kind == "c" else "sytrs", (packed, b))
+    sytrs = lapack.get_lapack_funcs(
+        "hetrs" if hermitian and packed.dtype.kind == "c" else "sytrs", (packed, b)
+    )
     flat, piv = out.reshape(-1, *b.shape[-2:]), pivots.reshape(-1, pivots.shape[-1])
     for k, (f, r) in enumerate(matrices(packed, b)):
         flat[k] = sytrs(f, piv[k], r, lower=1)[0]
