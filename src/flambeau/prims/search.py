@@ -1,0 +1,103 @@
+"""Searching sorted sequences, membership, counting into bins: operations on values, without gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core import families as fam
+
+
+def each(fn: Any, *xs: Any) -> Any:
+    """`fn` on every example of a batch."""
+    return np.stack([fn(*example) for example in zip(*xs)])
+
+
+def _searchsorted(sequence: Any, x: Any, *, side: str) -> Any:
+    """Places of `x` (..., m) in `sequence` (..., n), sorted along its last dim.
+
+    Any trailing shape of `x` belongs to the sequence with the same leading positions.
+    """
+    if sequence.dtype.kind == "V":  # bfloat16: float32 holds the same values and NumPy can search it
+        sequence, x = sequence.astype(np.float32), x.astype(np.float32)
+    if sequence.ndim == 1:
+        return np.searchsorted(sequence, x, side=side)  # type: ignore[call-overload]
+    lead = sequence.shape[:-1]
+    rows = sequence.reshape(-1, sequence.shape[-1])
+    count = int(np.prod(x.shape[len(lead) :]))
+    values = x.reshape(rows.shape[0], count)
+    found = np.empty(values.shape, np.int64)
+    for i, row in enumerate(rows):
+        found[i] = row.searchsorted(values[i], side=side)
+    return found.reshape(x.shape)
+
+
+def _isin(x: Any, test: Any, *, invert: bool, ndim: int) -> Any:
+    if x.ndim > ndim:
+        return each(lambda a, b: _isin(a, b, invert=invert, ndim=ndim), x, test)
+    if x.dtype.kind == "V":
+        x, test = x.astype(np.float32), test.astype(np.float32)
+    return np.isin(x, test, invert=invert)
+
+
+def _bincount(x: Any, *, minlength: int) -> Any:
+    return np.bincount(x, minlength=minlength)
+
+
+def _weighted_bincount(x: Any, weights: Any, *, minlength: int) -> Any:
+    counts = np.bincount(x, weights, minlength)
+    return counts.astype(np.float32) if weights.dtype == np.float32 else counts
+
+
+def _nonzero_static(x: Any, *, size: int, fill_value: int, ndim: int) -> Any:
+    if x.ndim > ndim:
+        return np.stack([_nonzero_static(e, size=size, fill_value=fill_value, ndim=ndim) for e in x])
+    out = np.full((size, ndim), fill_value, np.int64)
+    found = np.argwhere(x)[:size] if ndim else np.zeros((0, 0), np.int64)
+    out[: len(found)] = found
+    return out
+
+
+def _histogram(x: Any, weight: Any, *edges: Any, linear: bool) -> Any:
+    """Weights of points (n, d) summed into the bins between d sequences of edges; points outside are left out.
+
+    The last bin includes its right edge.  `linear` finds bins of equal width by division instead of searching.
+    """
+    places = []
+    keep = np.ones(len(x), bool)
+    for column, edge in zip(x.T, edges):
+        bins = len(edge) - 1
+        inside = (column >= edge[0]) & (column <= edge[-1])
+        if linear:
+            scaled = (column - edge[0]) * bins / (edge[-1] - edge[0])
+            place = np.where(inside, scaled, 0).astype(np.int64)
+        else:
+            place = np.searchsorted(edge, column, side="right") - 1
+        places.append(np.minimum(place, bins - 1))
+        keep &= inside
+    shape = tuple([len(edge) - 1 for edge in edges])
+    flat = np.ravel_multi_index(tuple([p[keep] for p in places]), shape)
+    return np.bincount(flat, weight[keep], minlength=int(np.prod(shape))).reshape(shape).astype(x.dtype)
+
+
+searchsorted_op = fam.opaque_op(_searchsorted, None, name="searchsorted", differentiable=False)
+isin_op = fam.opaque_op(_isin, None, name="isin", differentiable=False)
+nonzero_static_op = fam.opaque_op(_nonzero_static, None, name="nonzero_static", differentiable=False)
+bincount_op = fam.opaque_op(_bincount, None, name="bincount", differentiable=False)
+weighted_bincount_op = fam.opaque_op(_weighted_bincount, None, name="weighted_bincount", differentiable=False)
+histogram_op = fam.opaque_op(_histogram, None, name="histogram", differentiable=False)
+
+
+def _one_at_a_time(name: str) -> Any:
+    def batch(*_: Any) -> Any:
+        raise RuntimeError(
+            f"vmap: {name} chooses the shape or range of its result from the data, so there is no dense batched answer; "
+            "call it outside of vmap, or in a loop over the examples"
+        )
+
+    return batch
+
+
+for _op in (bincount_op, weighted_bincount_op, histogram_op):
+    _op.batch = _one_at_a_time(_op.name)
