@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Sizes = tuple[int, ...]
-SMALL_IMAGE = 160  # outputs of an image below which all images are done at once
+SMALL_IMAGE = 200  # outputs of an image below which all images are done at once
+SMALL_ADJOINT = 15_000  # the same for the adjoint in the input, times channels: it goes through every tap
 
 
 class Geometry(NamedTuple):
@@ -110,6 +111,18 @@ def _small(x: Any, w: Any, q: Geometry) -> Any:
     taps_first = np.moveaxis(w, (0, 1), (-1, -2)).reshape(-1, o)
     y = np.matmul(_columns_last(x, q), taps_first).reshape(n, -1, o)
     return np.ascontiguousarray(y.transpose(0, 2, 1)).reshape(n, o, *q.out)
+
+
+def _small_input(g: Any, w: Any, q: Geometry) -> Any:
+    n, c = g.shape[0], w.shape[1]
+    taps_first = np.moveaxis(w, 1, -1).reshape(w.shape[0], -1)
+    columns = np.matmul(_rows_last(g), taps_first).reshape(n, *q.out, *q.kernel, c)
+    padded = np.zeros((n, *q.padded, c), g.dtype)
+    lead = (slice(None),) * (1 + len(q.out))
+    for at, where in q.taps():
+        padded[(slice(None), *where)] += columns[lead + at]
+    inner = padded[(slice(None), *q.inner)]
+    return np.ascontiguousarray(np.moveaxis(inner, -1, 1))
 
 
 def _small_weight(x: Any, g: Any, q: Geometry) -> Any:
@@ -261,6 +274,8 @@ def convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
         spatial = tuple(range(2, w.ndim))  # itself a convolution, with the kernel turned around
         turned = np.flip(w.swapaxes(0, 1), spatial)
         return convolve(g, turned, Geometry(q.out, q.kernel, q.size, q.stride, tuple(reach), q.dilation), 1)
+    if groups == 1 and math.prod(q.out) * w.shape[1] < SMALL_ADJOINT and not _is_matmul(q):
+        return _small_input(g, w, q)
     return _images_input(g, w, q, groups)
 
 
