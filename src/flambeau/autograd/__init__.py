@@ -1,7 +1,7 @@
 """Automatic differentiation: `backward`, `grad`, gradient modes, user-defined functions, hooks, checks."""
 
 from ..core.tensor import Tensor as Variable
-from . import graph
+from . import forward_ad, graph
 from .anomaly_mode import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .differentiate import backward, grad
 from .function import Function, FunctionCtx, once_differentiable
@@ -23,6 +23,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "grad",
     "gradcheck",
     "gradgradcheck",

@@ -1,6 +1,31 @@
 """Function transforms: vmap, grad, vjp, jvp, Jacobians and Hessians, nested in any order."""
 
+from typing import Any
+
 from .transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, vjp
 from .vectorize import vmap
 
-__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp", "vmap"]
+__all__ = [
+    "functional_call",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "stack_module_state",
+    "vjp",
+    "vmap",
+]
+
+# PyTorch offers these here; they are about modules, so they live with them and are looked up when asked for.
+_OF_MODULES = ("functional_call", "stack_module_state")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_MODULES:
+        import importlib
+
+        return getattr(importlib.import_module("flambeau.nn.utils.stateless"), name)
+    raise AttributeError(f"module 'flambeau.func' has no attribute {name!r}")
