@@ -1,12 +1,14 @@
 """Neural networks: modules, parameters, initialisation, functional forms, utilities."""
 
 from . import functional, init, modules, parameter, utils
+from .functional.linear_cross_entropy import LinearCrossEntropyOptions
 from .modules import *  # noqa: F403
 from .modules import __all__ as _modules
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 __all__ = [
     "Buffer",
+    "LinearCrossEntropyOptions",
     "Parameter",
     "UninitializedBuffer",
     "UninitializedParameter",

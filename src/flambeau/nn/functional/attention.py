@@ -58,7 +58,7 @@ def scaled_dot_product_attention(
     n, s = query._a.shape[-2], key._a.shape[-2]
     factor = 1 / math.sqrt(query._a.shape[-1]) if scale is None else scale
     d = dtype_of(query)
-    logits = FUNCTIONS["matmul"](query * factor, key.transpose(-2, -1))
+    logits = FUNCTIONS["matmul"](query, key.transpose(-2, -1)) * factor  # rounded once
     mask: Tensor | None = None
     if is_causal:
         mask = from_value(np.tril(np.ones((n, s), bool)))
@@ -69,7 +69,7 @@ def scaled_dot_product_attention(
     if mask is not None:
         logits = where_op(mask, logits, -math.inf)
     weights = softmax(logits, -1)
-    if mask is not None:  # rows without any place give zeros instead of NaN
+    if mask is not None and not is_causal:  # rows without any place give zeros instead of NaN
         weights = where_op(mask.any(-1, keepdim=True), weights, 0)
     if dropout_p > 0:
         weights = dropout(weights, dropout_p)

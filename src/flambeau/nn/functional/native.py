@@ -144,7 +144,8 @@ def native_batch_norm(
         return y, base.full((0,), 0, x._a.dtype), base.full((0,), 0, x._a.dtype)
     channels = (input._a.shape[1],)
     var, mean = moments(x, (0, *range(2, len(x._a.shape))), 0)
-    return y, base.reshape(mean, channels), base.reshape(rsqrt(var + eps), channels)
+    # the statistics carry no derivatives, as in PyTorch
+    return y, base.reshape(mean, channels).detach(), base.reshape(rsqrt(var + eps), channels).detach()
 
 
 @public(method=False, out=True)

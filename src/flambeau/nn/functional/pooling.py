@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS
+from ...core.public import FUNCTIONS, store_out
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
@@ -147,9 +147,12 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
     """The mean of each window of the last 2 dims."""
-    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    y = _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return y if out is None else store_out(out, y, "avg_pool2d")  # type: ignore[no-any-return]
 
 
 def avg_pool3d(
@@ -160,9 +163,12 @@ def avg_pool3d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
     """The mean of each window of the last 3 dims."""
-    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    y = _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return y if out is None else store_out(out, y, "avg_pool3d")  # type: ignore[no-any-return]
 
 
 def targets(n: int, x: Tensor, output_size: Any, name: str) -> list[int]:
