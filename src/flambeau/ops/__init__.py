@@ -5,6 +5,7 @@ from typing import Any
 from ..core.public import FUNCTIONS
 from . import (
     activation,
+    calculus,
     contraction,
     conversion,
     copies,
@@ -22,6 +23,7 @@ from . import (
     random,
     rearrange,
     reduce,
+    reduce_at,
     search,
     shape,
     special,
@@ -32,6 +34,7 @@ from . import (
 
 _modules = (
     activation,
+    calculus,
     contraction,
     conversion,
     copies,
@@ -49,6 +52,7 @@ _modules = (
     random,
     rearrange,
     reduce,
+    reduce_at,
     search,
     shape,
     special,

@@ -12,10 +12,10 @@ from ..core.eager import raw
 from ..core.public import FUNCTIONS, convert, public, result_type
 from ..core.tensor import Tensor
 from ..prims import base
-from ..prims.base import from_value, reshape
+from ..prims.base import reshape
 from ..prims.indexing import gather_op
 from ..prims.pointwise import isnan, sqrt, where_op
-from ..prims.search import bincount_op, histogram_op, weighted_bincount_op
+from ..prims.search import bincount_op, histc_op, histogram_op, weighted_bincount_op
 from ..runtime import dtypes
 from .args import dtype_of, numel, wrap_dim
 from .creation import linspace
@@ -220,20 +220,6 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return weighted_bincount_op(x, weights.detach(), minlength=int(minlength))  # type: ignore[no-any-return]
 
 
-def _limits(a: Any, low: float, high: float, widen: float, name: str) -> tuple[float, float]:
-    """The range of a histogram: as given, else that of the data; never empty.
-
-    Raises: RuntimeError when it is not finite or reversed.
-    """
-    if low == high == 0 and a.size:
-        low, high = float(a.min()), float(a.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise RuntimeError(f"torch.{name}: range of [{low}, {high}] is not finite")
-    if low > high:
-        raise RuntimeError(f"torch.{name}: max must be larger than min (got {low}, {high})")
-    return (low - widen, high + widen) if low == high else (low, high)
-
-
 @public(out=True)
 def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements lie in each of `bins` bins of equal width from min to max (0, 0: the range of the data).
@@ -245,13 +231,9 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
         raise RuntimeError(f'"histogram_cpu" not implemented for {dtype_of(input)}')
     if bins <= 0:
         raise RuntimeError(f"torch.histc(): bins must be > 0, but got {bins} for dimension 0")
-    a = raw(input.detach()).reshape(-1)
-    half = a.dtype.itemsize == 2
-    x = a.astype(np.float32) if half else a
-    low, high = _limits(x, float(min), float(max), 1.0, "histc")
-    edges = from_value(np.array([low, *[0] * (int(bins) - 1), high], x.dtype))
-    counts = histogram_op(from_value(x[:, None]), from_value(np.ones(x.shape, x.dtype)), edges, linear=True)
-    return convert(counts, dtype_of(input))
+    if min > max:
+        raise RuntimeError(f"torch.histc: max must be larger than min (got {min}, {max})")
+    return histc_op(input, bins=int(bins), low=float(min), high=float(max), ndim=len(input._a.shape))  # type: ignore[no-any-return]
 
 
 def _histogram(x: Tensor, bins: Any, range: Any, weight: Any, density: bool, name: str) -> tuple[Tensor, list[Tensor]]:
@@ -299,7 +281,7 @@ def _histogram(x: Tensor, bins: Any, range: Any, weight: Any, density: bool, nam
                 low, high = low - 0.5, high + 0.5
             edges.append(linspace(low, high, int(count) + 1, dtype=dtype_of(x)))
     w = base.full((n,), 1, x._a.dtype) if weight is None else reshape(weight.detach(), (n,))
-    hist = histogram_op(x.detach(), w, *[e.detach() for e in edges], linear=False)
+    hist = histogram_op(x.detach(), w, *[e.detach() for e in edges])
     if density:
         hist = hist / hist.sum()
         for k, e in enumerate(edges):

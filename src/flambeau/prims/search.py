@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def _searchsorted(sequence: Any, x: Any, *, side: str) -> Any:
     if sequence.ndim == 1:
         return np.searchsorted(sequence, x, side=side)  # type: ignore[call-overload]
     lead = sequence.shape[:-1]
-    rows = sequence.reshape(-1, sequence.shape[-1])
+    rows = sequence.reshape(int(np.prod(lead)), sequence.shape[-1])
     count = int(np.prod(x.shape[len(lead) :]))
     values = x.reshape(rows.shape[0], count)
     found = np.empty(values.shape, np.int64)
@@ -59,26 +60,38 @@ def _nonzero_static(x: Any, *, size: int, fill_value: int, ndim: int) -> Any:
     return out
 
 
-def _histogram(x: Any, weight: Any, *edges: Any, linear: bool) -> Any:
+def _histogram(x: Any, weight: Any, *edges: Any) -> Any:
     """Weights of points (n, d) summed into the bins between d sequences of edges; points outside are left out.
 
-    The last bin includes its right edge.  `linear` finds bins of equal width by division instead of searching.
+    The last bin includes its right edge.
     """
     places = []
     keep = np.ones(len(x), bool)
     for column, edge in zip(x.T, edges):
         bins = len(edge) - 1
-        inside = (column >= edge[0]) & (column <= edge[-1])
-        if linear:
-            scaled = (column - edge[0]) * bins / (edge[-1] - edge[0])
-            place = np.where(inside, scaled, 0).astype(np.int64)
-        else:
-            place = np.searchsorted(edge, column, side="right") - 1
-        places.append(np.minimum(place, bins - 1))
-        keep &= inside
+        places.append(np.minimum(np.searchsorted(edge, column, side="right") - 1, bins - 1))
+        keep &= (column >= edge[0]) & (column <= edge[-1])
     shape = tuple([len(edge) - 1 for edge in edges])
     flat = np.ravel_multi_index(tuple([p[keep] for p in places]), shape)
     return np.bincount(flat, weight[keep], minlength=int(np.prod(shape))).reshape(shape).astype(x.dtype)
+
+
+def _histc(x: Any, *, bins: int, low: float, high: float, ndim: int) -> Any:
+    """Counts in `bins` bins of equal width between low and high (both 0: the range of the data)."""
+    if x.ndim > ndim:
+        return np.stack([_histc(e, bins=bins, low=low, high=high, ndim=ndim) for e in x])
+    a = x.reshape(-1)
+    a = a.astype(np.float32) if a.dtype.itemsize == 2 else a
+    if low == high == 0 and a.size:
+        low, high = float(a.min()), float(a.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise RuntimeError(f"torch.histc: range of [{low}, {high}] is not finite")
+    if low == high:
+        low, high = low - 1, high + 1
+    first, last = a.dtype.type(low), a.dtype.type(high)
+    inside = a[(a >= first) & (a <= last)]
+    place = np.minimum(((inside - first) * bins / (last - first)).astype(np.int64), bins - 1)
+    return np.bincount(place, minlength=bins).astype(x.dtype)
 
 
 searchsorted_op = fam.opaque_op(_searchsorted, None, name="searchsorted", differentiable=False)
@@ -86,6 +99,7 @@ isin_op = fam.opaque_op(_isin, None, name="isin", differentiable=False)
 nonzero_static_op = fam.opaque_op(_nonzero_static, None, name="nonzero_static", differentiable=False)
 bincount_op = fam.opaque_op(_bincount, None, name="bincount", differentiable=False)
 weighted_bincount_op = fam.opaque_op(_weighted_bincount, None, name="weighted_bincount", differentiable=False)
+histc_op = fam.opaque_op(_histc, None, name="histc", differentiable=False)
 histogram_op = fam.opaque_op(_histogram, None, name="histogram", differentiable=False)
 
 
