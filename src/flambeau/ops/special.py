@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.public import FLOAT, FUNCTIONS, binary, convert, public
+from ..core.public import FLOAT, FUNCTIONS, binary, convert, inplace_form, public
 from ..core.state import defaults
 from ..core.tensor import Tensor
 from ..prims import special_functions as sf
@@ -50,7 +50,7 @@ def _polygamma_method(self: Tensor, n: int) -> Tensor:
 
 
 setattr(Tensor, "polygamma", _polygamma_method)
-setattr(Tensor, "polygamma_", lambda self, n: self.copy_(polygamma(n, self)))
+setattr(Tensor, "polygamma_", inplace_form(_polygamma_method, "polygamma_"))
 
 
 @public(out=True, inplace=True, aliases=("special_multigammaln",), half=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import ops
 from ...core.families import random_op
-from ...core.public import SAME, public, store_out, unary
+from ...core.public import SAME, inplace_form, public, store_out, unary
 from ...core.tensor import Tensor
 from ...ops.activation import log_softmax as _log_softmax
 from ...ops.activation import relu as _relu
@@ -212,13 +212,21 @@ def _silu_slope(x: Tensor) -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * sigmoid(x)``."""
-    return in_place(input, _silu(input), inplace, "silu_")
+    return _silu_in_place(input) if inplace else _silu(input)  # type: ignore[no-any-return]
+
+
+_silu_in_place = inplace_form(_silu, "silu_")  # keeps a copy of the old values when gradients need them
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * tanh(softplus(x))`` (Misra, 2019)."""
     _floating(input, "mish")
-    return in_place(input, input * pw.tanh(softplus(input)), inplace, "mish_")
+    if inplace:
+        return _mish_in_place(input)  # type: ignore[no-any-return]
+    return input * pw.tanh(softplus(input))  # type: ignore[no-any-return]
+
+
+_mish_in_place = inplace_form(mish, "mish_")
 
 
 def softplus(
