@@ -34,10 +34,11 @@ Coefficients = NamedTuple
 class Work:
     """The update of one parameter: the tensors that the rule gets, and what its coefficients depend on."""
 
-    __slots__ = ("tensors", "state", "key")
+    __slots__ = ("tensors", "arrays", "state", "key")
 
-    def __init__(self, tensors: list[Tensor], state: dict[str, Any]) -> None:
+    def __init__(self, tensors: list[Tensor], arrays: list[Any], state: dict[str, Any]) -> None:
         self.tensors = tensors  # parameter, gradient, then the state that is updated with it
+        self.arrays = arrays  # their payloads
         self.state = state
         self.key: Hashable = None
 
@@ -109,8 +110,9 @@ class ElementwiseOptimizer(Optimizer):
     def _advance(self, group: dict[str, Any], work: Work) -> Hashable:
         """Count the step; returns what the coefficients depend on besides the group."""
         step = work.state["step"]._a
-        np.add(step, 1, out=step)
-        return float(step)
+        count = step.item() + 1.0
+        step.fill(count)
+        return count  # type: ignore[no-any-return]
 
     def _coefficients(self, group: dict[str, Any], key: Any, live: bool) -> Coefficients:
         """The numbers of this step. Floats may change from step to step; bools select the form of the rule.
@@ -168,61 +170,55 @@ class ElementwiseOptimizer(Optimizer):
     def _collect(self, group: dict[str, Any]) -> list[Work]:
         """The parameters that have gradients, with their state, after every check."""
         works = []
-        name = type(self).__name__
+        name = f"{type(self).__name__}.step"
         slots = self._slots(group)
+        fused, differentiable = group.get("fused"), group.get("differentiable")
+        if group.get("capturable") and not tls.stack and any(p.grad is not None for p in group["params"]):
+            raise AssertionError(
+                "If capturable=True, params and state_steps must be on supported devices: "
+                f"{_CAPTURABLE_DEVICES}."
+            )
+        states = self.state
         for p in group["params"]:
             grad = getattr(p, "_grad", None)
             if grad is None:
                 continue
-            if group.get("fused") and not p.is_floating_point():
+            if fused and not p.is_floating_point():
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors of supported devices: "
                     f"['cpu'] but {p.dtype} and {p.device.type}"
                 )
-            if group.get("capturable") and not tls.stack:
-                raise AssertionError(
-                    "If capturable=True, params and state_steps must be on supported devices: "
-                    f"{_CAPTURABLE_DEVICES}."
-                )
-            state = self.state[p]
+            state = states[p]
             if not state:
                 self._init_state(p, grad, group, state)
             tensors = [p, grad, *[state[s] for s in slots]]
-            a = p._a
-            shape, dtype = a.shape, a.dtype
-            for t in tensors:
-                if t._a.shape != shape or t._a.dtype != dtype:
-                    what = ["gradient", *slots][next(i for i, x in enumerate(tensors[1:]) if x is t)]
+            arrays = [t._a for t in tensors]
+            shape, dtype = arrays[0].shape, arrays[0].dtype
+            for i, other in enumerate(arrays):
+                if other.shape != shape or other.dtype != dtype:
                     raise RuntimeError(
-                        f"{name}: a parameter has shape {list(shape)} and dtype {p.dtype}, but its {what} "
-                        f"has shape {list(t._a.shape)} and dtype {t.dtype}"
+                        f"{name}: a parameter has shape {list(shape)} and dtype {p.dtype}, but its "
+                        f"{['gradient', *slots][i - 1]} has shape {list(other.shape)} and dtype "
+                        f"{tensors[i].dtype}"
                     )
-            if not group.get("differentiable"):
-                check_writable(p, f"{name}.step")
-            works.append(Work(tensors, state))
+            if not differentiable:
+                check_writable(p, name)
+            works.append(Work(tensors, arrays, state))
         return works
 
     def _update(self, group: dict[str, Any], works: list[Work], place: Place) -> None:
         for work in works:
             work.key = self._advance(group, work)
-        if (
-            group.get("differentiable")
-            or tls.stack
-            or any(type(w.tensors[0]._a) is not np.ndarray for w in works)
-        ):
+        if group.get("differentiable") or any(type(w.arrays[0]) is not np.ndarray for w in works):
             self._update_tensors(group, works)
             return
         writer = f"{type(self).__name__}.step"
-        for key, same in _grouped(works, lambda w: (w.key, w.tensors[0]._a.dtype)):
+        for key, same in _grouped(works):
             c = _floats(self._coefficients(group, key[0], live=False))
-            columns = [
-                list(column) for column in zip(*[[t._a for t in w.tensors] for w in same], strict=True)
-            ]
+            columns = [list(column) for column in zip(*[w.arrays for w in same], strict=True)]
             _update_arrays(type(self).rule, c, columns)
             for w in same:
-                for i, t in enumerate(w.tensors):
-                    if i != 1:  # all but the gradient were written
-                        _note_write(t, writer, place)
+                _note_writes(w.tensors, writer, place)
 
     def _update_tensors(self, group: dict[str, Any], works: list[Work]) -> None:
         k = Tensors()
@@ -231,19 +227,24 @@ class ElementwiseOptimizer(Optimizer):
             self.rule(k, c, *work.tensors)
 
 
-def _note_write(t: Tensor, writer: str, place: Place) -> None:
-    st = t._st
-    if st is None:
-        st = t._st = Storage()
-    st.version += 1
-    st.writer = writer
-    st.place = place
+def _note_writes(tensors: list[Tensor], writer: str, place: Place) -> None:
+    """Count a write to all but the gradient. Tensors without a Storage were never saved for a backward pass."""
+    p = tensors[0]
+    if p._st is None:
+        p._st = Storage()
+    for i, t in enumerate(tensors):
+        st = t._st
+        if st is not None and i != 1:
+            st.version += 1
+            st.writer = writer
+            st.place = place
 
 
-def _grouped(works: list[Work], key: Callable[[Work], Any]) -> Iterable[tuple[Any, list[Work]]]:
+def _grouped(works: list[Work]) -> Iterable[tuple[Any, list[Work]]]:
+    """Updates with the same coefficients and the same dtype."""
     groups: dict[Any, list[Work]] = {}
     for work in works:
-        groups.setdefault(key(work), []).append(work)
+        groups.setdefault((work.key, work.arrays[0].dtype.num), []).append(work)
     return groups.items()
 
 
@@ -253,21 +254,21 @@ def _grouped(works: list[Work], key: Callable[[Work], Any]) -> Iterable[tuple[An
 def _update_arrays(rule: Rule, c: Coefficients, columns: list[list[Array]]) -> None:
     """Run a rule over many parameters: `columns` are the lists of parameters, gradients, and each state."""
     params = columns[0]
-    if params[0].dtype.name in ("float32", "float64"):
-        if sum([p.size for p in params]) >= KERNEL_MIN and _apart(params):
-            dense = [all(a.flags.c_contiguous for a in row) for row in zip(*columns, strict=True)]
-            if all(dense):
-                if _launch(rule, c, columns):
-                    return
-            elif any(dense):
-                chosen = [[a for a, yes in zip(column, dense, strict=True) if yes] for column in columns]
-                if _launch(rule, c, chosen):
-                    columns = [
-                        [a for a, yes in zip(column, dense, strict=True) if not yes] for column in columns
-                    ]
+    if params[0].dtype.char in "fd" and sum([p.size for p in params]) >= KERNEL_MIN and _apart(params):
+        dense = [all([a.flags.c_contiguous for a in row]) for row in zip(*columns, strict=True)]
+        if all(dense):
+            if _launch(rule, c, columns):
+                return
+        elif any(dense) and _launch(rule, c, [_chosen(column, dense) for column in columns]):
+            rest = [not yes for yes in dense]
+            columns = [_chosen(column, rest) for column in columns]
     k: dict[Any, Arrays] = {}
     for row in zip(*columns, strict=True):
         _update_row(k, rule, c, row)
+
+
+def _chosen(column: list[Array], wanted: list[bool]) -> list[Array]:
+    return [a for a, yes in zip(column, wanted, strict=True) if yes]
 
 
 def _update_row(k: dict[Any, Arrays], rule: Rule, c: Coefficients, row: Sequence[Array]) -> None:
