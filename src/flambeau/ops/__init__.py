@@ -5,6 +5,7 @@ from typing import Any
 from ..core.public import FUNCTIONS
 from . import (
     activation,
+    bits,
     calculus,
     contraction,
     conversion,
@@ -13,6 +14,7 @@ from . import (
     elementwise,
     fft,
     gather,
+    geometry,
     linalg,
     linalg_decompositions,
     linalg_norms,
@@ -27,13 +29,15 @@ from . import (
     search,
     shape,
     special,
-    stft,
-    windows,
     statistics,
+    stft,
+    view_in_place,
+    windows,
 )
 
 _modules = (
     activation,
+    bits,
     calculus,
     contraction,
     conversion,
@@ -42,6 +46,7 @@ _modules = (
     elementwise,
     fft,
     gather,
+    geometry,
     linalg,
     linalg_decompositions,
     linalg_norms,
@@ -56,9 +61,10 @@ _modules = (
     search,
     shape,
     special,
-    stft,
-    windows,
     statistics,
+    stft,
+    view_in_place,
+    windows,
 )
 
 

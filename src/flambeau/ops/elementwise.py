@@ -11,6 +11,7 @@ from ..core.public import FLOAT, FUNCTIONS, adapt, check_broadcast, convert, pro
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw
+from ..prims.base import full
 from ..prims.pointwise import where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, is_number
@@ -353,6 +354,14 @@ def isclose(
         close = close | ((input != input) & (other != other))
     error = (input - other).abs()
     return close | (FUNCTIONS["isfinite"](error) & (error <= atol + (rtol * other).abs()))  # type: ignore[no-any-return]
+
+
+@public()
+def isreal(input: Tensor) -> Tensor:
+    """Whether the imaginary part is zero; true for real tensors."""
+    if input._a.dtype.kind != "c":
+        return full(tuple(input._a.shape), True, np.dtype(bool))
+    return input.imag == 0  # type: ignore[no-any-return]
 
 
 @public()

@@ -1,0 +1,54 @@
+"""Views taken in place: ``t_``, ``transpose_``, ``squeeze_`` and others change how this tensor sees its own memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core import inplace
+from ..core.public import FUNCTIONS, METHODS
+from ..core.state import tls
+from ..core.tensor import Tensor, snapshot
+
+
+def _become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
+    """Re-bind the handle to a view of what it was.
+
+    The former tensor lives on as the hidden base, so that its other views keep their meaning.
+    """
+    if not tls.stack:
+        inplace.check_writable(self, name)
+    if self._base is None:
+        root = snapshot(self)
+        v = view(root)
+        if v is root or v._base is None:  # nothing to change
+            return self
+        for ref in list(root._st.views or ()):  # type: ignore[union-attr]
+            other = ref()
+            if other is not None and other._base is self:
+                other._base = root
+    else:
+        v = view(self)
+        if v is self or v._base is None:
+            return self
+    self._a, self._node, self._base, self._how, self._st = v._a, v._node, v._base, v._how, v._st
+    assert self._st is not None
+    self._st.add_view(self)
+    return self
+
+
+def _define(name: str, of: str) -> None:
+    fn = FUNCTIONS[of]
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return _become(self, lambda x: fn(x, *args, **kwargs), name)
+
+    method.__name__, method.__qualname__ = name, f"Tensor.{name}"
+    method.__doc__ = f"In-place version of :func:`flambeau.{of}`; returns the tensor itself."
+    METHODS[name] = method
+    setattr(Tensor, name, method)
+
+
+for _name in ("t", "transpose", "swapaxes", "swapdims", "squeeze", "unsqueeze", "as_strided"):
+    _define(_name + "_", _name)
+FUNCTIONS["as_strided_"] = METHODS["as_strided_"]
