@@ -16,7 +16,7 @@ from ..core.tape import BaseNode, LeafNode
 from ..core.tensor import Tensor, node_of, wrap
 from ..prims.base import convert_to, full
 
-ndarray, ones_like = np.ndarray, np.ones_like
+ndarray = np.ndarray
 
 TensorOrTensors = Tensor | Sequence[Tensor]
 
@@ -44,7 +44,7 @@ def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
                 f"grad can be implicitly created only for real scalar outputs but got {dtype_of(t)}; give gradient="
             )
         a = t._a
-        return wrap(ones_like(a)) if type(a) is ndarray else full(shape, 1, a.dtype)
+        return full(shape, 1, a.dtype)
     if not isinstance(g, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
     have = tuple(g._a.shape)
@@ -107,6 +107,23 @@ def _run(
             tls.refresh()
 
 
+def _plain_scalar(t: Tensor, keep_graph: bool) -> bool:
+    """``loss.backward()`` and nothing else: most calls, without the bookkeeping of the others."""
+    a, node = t._a, t._node
+    if node is None or type(a) is not ndarray or a.size != 1 or a.dtype.kind != "f":
+        return False
+    seed = np.empty(a.shape, a.dtype)
+    seed.fill(1)
+    tls.grad = False
+    try:
+        tape.run_backward(((node, wrap(seed)),), keep_graph=keep_graph)
+    finally:
+        tls.grad = True
+        if tls.mode != RECORD:
+            tls.refresh()
+    return True
+
+
 def backward(
     tensors: TensorOrTensors,
     grad_tensors: Any = None,
@@ -129,6 +146,9 @@ def backward(
     >>> x.grad
     tensor([2., 4.])
     """
+    if grad_tensors is None and inputs is None and not create_graph and tls.mode == RECORD:
+        if isinstance(tensors, Tensor) and _plain_scalar(tensors, bool(retain_graph)):
+            return
     outputs = _as_tuple(tensors, "tensors")
     if grad_variables is not None:
         if grad_tensors is not None:
