@@ -1,7 +1,11 @@
-"""Softmax and log-softmax over a dim, each as one primitive: few passes forward, a short rule backward."""
+"""Softmax, log-softmax and cross entropy, each with its gradient, as primitives: few passes over memory.
+
+The gradients are operations too, with rules of their own, so derivatives of every order stay short.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,49 +13,183 @@ import numpy as np
 from ..core import families as fam
 from ..core.families import Axis
 from ..core.tensor import Tensor
-from .base import sum_op
+from .base import reshape, sum_op
 from .pointwise import exp
+from .row_kernels import kernels
 
 
-def _stable(x: Any, dim: int) -> tuple[Any, Any]:
-    top = x.max(axis=dim, keepdims=True) if x.shape and x.shape[dim] else np.zeros((), x.dtype)
-    return x - np.where(np.isfinite(top), top, 0), top
+def _centered(x: Any, dim: int) -> Any:
+    """`x` minus its maximum along a dim: a new array."""
+    top = np.maximum.reduce(x, axis=dim, keepdims=True)
+    if not np.isfinite(top).all():
+        top = np.where(np.isfinite(top), top, 0)
+    return x - top
+
+
+def _last(x: Any, dim: int) -> bool:
+    return dim == x.ndim - 1
+
+
+def _wide(x: Any) -> Any:
+    return x.astype(np.float32) if fam.is_half(x) else x
 
 
 def _softmax(x: Any, *, dim: Axis) -> Any:
-    dtype = x.dtype
-    wide = x.astype(np.float32) if fam.is_half(x) else x
-    if not wide.size:
+    if not x.size:
         return x.copy()
-    e, _ = _stable(wide, dim)
+    k = kernels(x) if _last(x, dim) else None
+    if k is not None:
+        return k.softmax(x)
+    e = _centered(_wide(x), dim)
     np.exp(e, out=e)
-    e /= e.sum(axis=dim, keepdims=True)
-    return e.astype(dtype, copy=False)
+    e /= np.add.reduce(e, axis=dim, keepdims=True)
+    return e.astype(x.dtype, copy=False)
 
 
 def _log_softmax(x: Any, *, dim: Axis) -> Any:
-    dtype = x.dtype
-    wide = x.astype(np.float32) if fam.is_half(x) else x
-    if not wide.size:
+    if not x.size:
         return x.copy()
-    z, _ = _stable(wide, dim)
-    z -= np.log(np.exp(z).sum(axis=dim, keepdims=True))
-    return z.astype(dtype, copy=False)
+    k = kernels(x) if _last(x, dim) else None
+    if k is not None:
+        return k.log_softmax(x)
+    z = _centered(_wide(x), dim)
+    z -= np.log(np.add.reduce(np.exp(z), axis=dim, keepdims=True))
+    return z.astype(x.dtype, copy=False)
+
+
+def _softmax_grad(g: Any, y: Any, *, dim: Axis) -> Any:
+    k = kernels(g) if _last(g, dim) and y.dtype == g.dtype and y.flags.c_contiguous else None
+    if k is not None:
+        return k.softmax_backward(g, y)
+    wg, wy = _wide(g), _wide(y)
+    out = wg - np.add.reduce(wg * wy, axis=dim, keepdims=True)
+    out *= wy
+    return out.astype(g.dtype, copy=False)
+
+
+def _log_softmax_grad(g: Any, y: Any, *, dim: Axis) -> Any:
+    k = kernels(g) if _last(g, dim) and y.dtype == g.dtype and y.flags.c_contiguous else None
+    if k is not None:
+        return k.log_softmax_backward(g, y)
+    wg = _wide(g)
+    out = np.exp(_wide(y))
+    out *= np.add.reduce(wg, axis=dim, keepdims=True)
+    np.subtract(wg, out, out=out)
+    return out.astype(g.dtype, copy=False)
 
 
 def _sum(x: Tensor, dim: int) -> Tensor:
     return fam.keepdims(sum_op(x, dims=(dim,)), len(x._a.shape), (dim,))
 
 
-softmax_op = fam.opaque_op(
-    _softmax,
-    (lambda g, y, dim: y * (g - _sum(g * y, dim)),),
-    name="softmax",
-    jvp=lambda ts, xs, y, p: y * (ts[0] - _sum(y * ts[0], p["dim"])),
+# The Jacobian of softmax is symmetric, so the gradient's adjoint in g is itself.
+softmax_grad_op: Any = fam.opaque_op(
+    _softmax_grad,
+    (
+        lambda h, y, dim: softmax_grad_op(h, y, dim=dim),
+        lambda h, g, y, dim: h * (g - _sum(g * y, dim)) - g * _sum(h * y, dim),
+    ),
+    name="softmax_grad",
+    grad_name="SoftmaxBackwardDataBackward0",
 )
-log_softmax_op = fam.opaque_op(
+log_softmax_grad_op: Any = fam.opaque_op(
+    _log_softmax_grad,
+    (
+        lambda h, y, dim: h - _sum(h * exp(y), dim),
+        lambda h, g, y, dim: -h * exp(y) * _sum(g, dim),
+    ),
+    name="log_softmax_grad",
+    grad_name="LogSoftmaxBackwardDataBackward0",
+)
+softmax_op: Any = fam.opaque_op(
+    _softmax,
+    (lambda g, y, dim: softmax_grad_op(g, y, dim=dim),),
+    name="softmax",
+    jvp=lambda ts, xs, y, p: softmax_grad_op(ts[0], y, dim=p["dim"]),
+)
+log_softmax_op: Any = fam.opaque_op(
     _log_softmax,
-    (lambda g, y, dim: g - exp(y) * _sum(g, dim),),
+    (lambda g, y, dim: log_softmax_grad_op(g, y, dim=dim),),
     name="log_softmax",
     jvp=lambda ts, xs, y, p: ts[0] - _sum(exp(y) * ts[0], p["dim"]),
+)
+
+# ---------------------------------------------------------------------------------------------------- cross entropy
+
+
+def _check_classes(target: Any, counts: Any, classes: int) -> None:
+    wrong = counts & ((target < 0) | (target >= classes))
+    if wrong.any():
+        raise IndexError(f"Target {int(target[wrong][0])} is out of bounds: there are {classes} classes.")
+
+
+def _cross_entropy(x: Any, target: Any, *, ignore: int) -> Any:
+    """Rows (..., C) of logits and their classes (...) to the rows' losses; zero for ignored rows."""
+    k = kernels(x)
+    if k is not None and x.shape[-1]:
+        return k.cross_entropy(x, target, ignore)[0]
+    counts = target != ignore
+    _check_classes(target, counts, x.shape[-1])
+    z = _centered(_wide(x), -1)
+    safe = np.where(counts, target, 0)
+    own = np.take_along_axis(z, safe[..., None], -1)[..., 0]
+    loss = np.log(np.add.reduce(np.exp(z, out=z), axis=-1)) - own
+    loss[~counts] = 0
+    return loss.astype(x.dtype, copy=False)
+
+
+def _cross_entropy_grad(g: Any, x: Any, target: Any, *, ignore: int) -> Any:
+    """``g * (softmax(x) - one_hot(target))``; zero for ignored rows."""
+    counts = target != ignore
+    e = _centered(_wide(x), -1)
+    np.exp(e, out=e)
+    e *= (np.where(counts, _wide(g), 0) / np.add.reduce(e, axis=-1))[..., None]
+    safe = np.where(counts, target, 0)[..., None]
+    own = np.take_along_axis(e, safe, -1) - np.where(counts, g, 0)[..., None]
+    np.put_along_axis(e, safe, own, -1)
+    return e.astype(x.dtype, copy=False)
+
+
+def _one_hot_part(h: Tensor, target: Tensor, ignore: int, y: Tensor) -> Tensor:
+    """``sum(h * (y - one_hot(target)))`` over classes; zero for ignored rows."""
+    from .indexing import gather_op
+    from .pointwise import where_op
+
+    ignored = target == ignore
+    rows = tuple(target._a.shape)
+    safe = reshape(where_op(ignored, 0, target), (*rows, 1))
+    own = reshape(gather_op(h, safe, dim=len(rows)), rows)
+    return where_op(ignored, 0, sum_op(h * y, dims=(len(rows),)) - own)  # type: ignore[no-any-return]
+
+
+def _grad_vjp_g(h: Tensor, x: Tensor, target: Tensor, ignore: int) -> Tensor:
+    return _one_hot_part(h, target, ignore, softmax_op(x, dim=len(x._a.shape) - 1))
+
+
+def _grad_vjp_x(h: Tensor, g: Tensor, x: Tensor, target: Tensor, ignore: int) -> Tensor:
+    from .pointwise import where_op
+
+    rows = tuple(target._a.shape)
+    factor = reshape(where_op(target == ignore, 0, g), (*rows, 1))
+    d = len(rows)
+    return softmax_grad_op(h, softmax_op(x, dim=d), dim=d) * factor  # type: ignore[no-any-return]
+
+
+def _cross_entropy_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+    x, target = xs
+    return _grad_vjp_g(ts[0], x, target, params["ignore"])
+
+
+cross_entropy_grad_op: Any = fam.opaque_op(
+    _cross_entropy_grad,
+    (_grad_vjp_g, _grad_vjp_x, None),
+    name="cross_entropy_grad",
+    grad_name="CrossEntropyBackwardBackward0",
+)
+cross_entropy_op: Any = fam.opaque_op(
+    _cross_entropy,
+    (lambda g, x, target, ignore: cross_entropy_grad_op(g, x, target, ignore=ignore), None),
+    name="cross_entropy",
+    jvp=_cross_entropy_jvp,
+    grad_name="NllLossBackward0",
 )

@@ -12,19 +12,18 @@ from ...ops.args import dtype_of, numel
 from ...prims import base
 from ...prims.indexing import gather_op, index_get_op
 from ...prims.pointwise import log, log1p, where_op
-from ...prims.softmax import log_softmax_op
+from ...prims.softmax import cross_entropy_op, log_softmax_op
 from ...runtime import dtypes
 from .activation import logsigmoid
 from .loss import Reduce, apply_reduction, reduction_of
 
 
-def _channels_last(x: Tensor) -> tuple[Tensor, int]:
-    """Classes moved to the last dim of (N, C, ...), flattened to rows."""
-    nd = len(x._a.shape)
-    if nd <= 2:
-        return x, nd
-    moved = x.movedim(1, -1)
-    return base.reshape(moved, (numel(x) // x._a.shape[1] if x._a.shape[1] else 0, x._a.shape[1])), nd
+def _channels_last(x: Tensor) -> Tensor:
+    """(N, C, ...) as rows of classes."""
+    if len(x._a.shape) == 2:
+        return x
+    classes = x._a.shape[1]
+    return base.reshape(x.movedim(1, -1), (numel(x) // classes if classes else 0, classes))
 
 
 def nll_loss(
@@ -41,81 +40,81 @@ def nll_loss(
     Raises: IndexError for classes out of range, RuntimeError or ValueError for shapes and dtypes that do not fit.
     """
     reduction = reduction_of(size_average, reduce, reduction)
-    s = tuple(input._a.shape)
+    rows, flat = _rows(input, target, weight, reduction)
+    ignored = _ignored(flat, ignore_index, rows._a.shape[1])
+    n = numel(flat)
+    safe = flat if ignored is None else where_op(ignored, 0, flat)
+    loss = -base.reshape(gather_op(rows, base.reshape(safe, (n, 1)), dim=1), (n,))
+    if ignored is not None:
+        loss = where_op(ignored, 0, loss)
+    return _reduced(loss, safe, ignored, weight, reduction, tuple(target._a.shape))
+
+
+def _rows(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> tuple[Tensor, Tensor]:
+    """Scores as rows (M, C) and their classes (M), checked."""
+    s, t = tuple(input._a.shape), tuple(target._a.shape)
     if not s:
         raise ValueError("nll_loss: expected input of at least 1 dimension")
     if target._a.dtype not in (np.int64, np.uint8):
         raise RuntimeError(f"expected scalar type Long but found {dtype_of(target)}")
     classes = s[0] if len(s) == 1 else s[1]
     want = () if len(s) == 1 else (s[0], *s[2:])
-    if tuple(target._a.shape) != want and not (len(s) == 1 and tuple(target._a.shape) == (1,)):
-        if len(s) > 1 and len(target._a.shape) and s[0] != target._a.shape[0]:
-            raise ValueError(
-                f"Expected input batch_size ({s[0]}) to match target batch_size ({target._a.shape[0]})."
-            )
+    if t != want and not (len(s) == 1 and t == (1,)):
+        if len(s) > 1 and t and s[0] != t[0]:
+            raise ValueError(f"Expected input batch_size ({s[0]}) to match target batch_size ({t[0]}).")
         raise RuntimeError(
-            f"nll_loss: expected target of shape {list(want)} for input of shape {list(s)}, got {list(target._a.shape)}"
+            f"nll_loss: expected target of shape {list(want)} for input of shape {list(s)}, got {list(t)}"
         )
     if weight is not None and tuple(weight._a.shape) != (classes,):
         raise RuntimeError(
-            f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: {list(weight._a.shape)}"
+            f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor "
+            f"of shape: {list(weight._a.shape)}"
         )
-    target = convert(target, dtypes.int64)
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
-    rows, _ = _channels_last(input)
-    if len(s) == 1:
-        rows = base.reshape(rows, (1, classes))
-    flat = base.reshape(target, (numel(target),))
-    return _nll(
-        rows,
-        flat,
-        weight,
-        ignore_index,
-        reduction,
-        tuple(target._a.shape) if len(s) > 1 else tuple(target._a.shape),
-        classes,
-    )
+    rows = base.reshape(input, (1, classes)) if len(s) == 1 else _channels_last(input)
+    return rows, base.reshape(convert(target, dtypes.int64), (numel(target),))
 
 
-def _nll(
-    rows: Tensor,
-    flat: Tensor,
+def _ignored(flat: Tensor, ignore_index: int, classes: int) -> Tensor | None:
+    """Which targets do not count; None where all do.
+
+    Raises: IndexError for targets that are no class.
+    """
+    a = base.innermost(flat)
+    skip = a == ignore_index
+    wrong = ~skip & ((a < 0) | (a >= classes))
+    if wrong.any():
+        raise IndexError(f"Target {int(a[wrong][0])} is out of bounds: there are {classes} classes.")
+    return flat == ignore_index if skip.any() else None  # type: ignore[return-value]
+
+
+def _reduced(
+    loss: Tensor,
+    safe: Tensor,
+    ignored: Tensor | None,
     weight: Tensor | None,
-    ignore_index: int,
     reduction: str,
     shape: tuple[int, ...],
-    classes: int,
 ) -> Tensor:
-    if type(flat._a) is np.ndarray:
-        a = flat._a
-        bad = (a != ignore_index) & ((a < 0) | (a >= classes))
-        if bad.any():
-            raise IndexError(f"Target {int(a[bad][0])} is out of bounds.")
-        ignoring = bool((a == ignore_index).any())
-    else:
-        ignoring = True
-    ignored = flat == ignore_index if ignoring else None
-    safe = where_op(ignored, 0, flat) if ignored is not None else flat
-    picked = -base.reshape(gather_op(rows, base.reshape(safe, (numel(flat), 1)), dim=1), (numel(flat),))
+    """Losses of rows (zero where ignored) weighted by their classes and reduced."""
     w = None
     if weight is not None:
         w = index_get_op(weight, safe, spec=(True,))
         if ignored is not None:
             w = where_op(ignored, 0, w)
-        picked = picked * w
-    if ignored is not None:
-        picked = where_op(ignored, 0, picked)
+        loss = loss * w
     if reduction == "none":
-        return base.reshape(picked, shape)
-    total = picked.sum()
+        return base.reshape(loss, shape)
+    total: Tensor = loss.sum()
     if reduction == "sum":
-        return total  # type: ignore[no-any-return]
+        return total
     if w is not None:
         return total / w.sum()  # type: ignore[no-any-return]
     if ignored is not None:
-        return total / convert(~ignored, dtype_of(rows)).sum()  # type: ignore[no-any-return]
-    return total / numel(flat) if numel(flat) else total * math.nan  # type: ignore[no-any-return]
+        return total / convert(~ignored, dtype_of(loss)).sum()  # type: ignore[no-any-return]
+    n = numel(safe)
+    return total / n if n else total * math.nan  # type: ignore[no-any-return]
 
 
 def cross_entropy(
@@ -143,28 +142,49 @@ def cross_entropy(
     if not s:
         raise RuntimeError("cross_entropy: expected input of at least 1 dimension")
     d = 0 if len(s) == 1 else 1
-    logp = log_softmax_op(input, dim=d)
-    if tuple(target._a.shape) == s and target._a.dtype.kind in "fV":
-        return _soft_targets(logp, target, weight, reduction, label_smoothing, d)
     if target._a.dtype.kind in "fV":
-        raise RuntimeError(
-            f"Expected floating point type for target with class probabilities of input's shape {list(s)}, got {dtype_of(target)} of shape {list(target._a.shape)}"
-        )
-    loss = nll_loss(logp, target, weight, None, ignore_index, None, reduction)
+        if tuple(target._a.shape) != s:
+            raise RuntimeError(
+                f"cross_entropy: targets of dtype {dtype_of(target)} are class probabilities and need the input's shape "
+                f"{list(s)}, got {list(target._a.shape)}"
+            )
+        logp = log_softmax_op(input, dim=d)
+        return _soft_targets(logp, target, weight, reduction, label_smoothing, d)
+    if input._a.dtype.kind not in "fV":
+        raise NotImplementedError(f'"log_softmax_lastdim_kernel_impl" not implemented for {dtype_of(input)}')
+    rows, flat = _rows(input, target, weight, reduction)
+    ignored = _ignored(flat, ignore_index, s[d])
+    safe = flat if ignored is None else where_op(ignored, 0, flat)
+    shape = tuple(target._a.shape)
+    if not s[d]:  # then all targets are ignored
+        rows = base.full((numel(flat), 1), 0, input._a.dtype)
+    loss = _reduced(
+        cross_entropy_op(rows, flat, ignore=int(ignore_index)), safe, ignored, weight, reduction, shape
+    )
     if label_smoothing == 0:
         return loss
-    smooth = -(logp if weight is None else logp * _class_weights(weight, len(s), d)).sum(d)
-    ignored = target == ignore_index
-    smooth = where_op(ignored, 0, smooth)
-    if reduction == "mean":
-        if weight is not None:
-            w = where_op(ignored, 0, index_get_op(weight, where_op(ignored, 0, target), spec=(True,)))
-            smooth = smooth.sum() / w.sum()
-        else:
-            smooth = smooth.sum() / convert(~ignored, dtype_of(logp)).sum()
-    else:
-        smooth = apply_reduction(smooth, reduction)
-    return loss * (1 - label_smoothing) + smooth * (label_smoothing / s[d])  # type: ignore[no-any-return]
+    return loss * (1 - label_smoothing) + _spread_loss(rows, safe, ignored, weight, reduction, shape) * (
+        label_smoothing / s[d]
+    )
+
+
+def _spread_loss(
+    rows: Tensor,
+    safe: Tensor,
+    ignored: Tensor | None,
+    weight: Tensor | None,
+    reduction: str,
+    shape: tuple[int, ...],
+) -> Tensor:
+    """The sum of the (weighted) losses for all classes: what label smoothing adds."""
+    logp = log_softmax_op(rows, dim=1)
+    loss = -(logp if weight is None else logp * weight).sum(1)
+    if ignored is not None:
+        loss = where_op(ignored, 0, loss)
+    if weight is None or reduction != "mean":
+        return _reduced(loss, safe, ignored, None, reduction, shape)
+    w = index_get_op(weight, safe, spec=(True,))
+    return loss.sum() / (w if ignored is None else where_op(ignored, 0, w)).sum()  # type: ignore[no-any-return]
 
 
 def _class_weights(weight: Tensor, nd: int, d: int) -> Tensor:

@@ -12,9 +12,9 @@ from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel, wrap_dims
 from ...ops.contraction import vector_norm
-from ...ops.reduce import moments
 from ...ops.shape import expand_to
 from ...prims import base
+from ...prims.norm import standardize_op
 from ...prims.pointwise import rsqrt
 from ...runtime import dtypes
 from .padding import constant_pad_nd
@@ -27,6 +27,11 @@ def _per_channel(t: Tensor, nd: int) -> Tensor:
 
 def _wide(x: Tensor) -> Tensor:
     return convert(x, dtypes.float32) if x._a.dtype.itemsize == 2 else x
+
+
+def _check_floating(x: Tensor, name: str) -> None:
+    if x._a.dtype.kind not in "fV":
+        raise NotImplementedError(f'"{name}" not implemented for {dtype_of(x)}')
 
 
 def _check_running(t: Tensor | None, channels: int, name: str) -> None:
@@ -73,10 +78,11 @@ def batch_norm(
         )
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
+    _check_floating(input, "batch_norm")
     dims = (0, *range(2, nd))
     x = _wide(input)
     if training:
-        var, mean = moments(x, dims, 0)
+        y, mean, var = standardize_op(x, dims=dims, eps=float(eps))
         if running_mean is not None:
             _update(running_mean, base.reshape(mean.detach(), (channels,)), momentum)
         if running_var is not None:
@@ -85,14 +91,17 @@ def batch_norm(
     else:
         assert running_mean is not None and running_var is not None
         mean = _per_channel(convert(running_mean, dtype_of(x)), nd)
-        var = _per_channel(convert(running_var, dtype_of(x)), nd)
-    scale = rsqrt(var + eps)
+        y = (x - mean) * rsqrt(_per_channel(convert(running_var, dtype_of(x)), nd) + eps)
+    return _affine(y, weight, bias, lambda t: _per_channel(t, nd), dtype_of(input))
+
+
+def _affine(y: Tensor, weight: Tensor | None, bias: Tensor | None, fit: Any, d: Any) -> Tensor:
+    """``y * weight + bias`` in dtype `d`; `fit` gives the two a shape that broadcasts."""
     if weight is not None:
-        scale = scale * _per_channel(convert(weight, dtype_of(x)), nd)
-    y = (x - mean) * scale
+        y = y * fit(convert(weight, dtype_of(y)))
     if bias is not None:
-        y = y + _per_channel(convert(bias, dtype_of(x)), nd)
-    return convert(y, dtype_of(input))
+        y = y + fit(convert(bias, dtype_of(y)))
+    return convert(y, d)
 
 
 def _update(running: Tensor, value: Tensor, momentum: float) -> None:
@@ -149,15 +158,10 @@ def layer_norm(
             raise RuntimeError(
                 f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape {list(t._a.shape)} and normalized_shape = {list(shape)}"
             )
-    x = _wide(input)
+    _check_floating(input, "LayerNormKernelImpl")
     dims = tuple(range(len(s) - len(shape), len(s)))
-    var, mean = moments(x, dims, 0)
-    y = (x - mean) * rsqrt(var + eps)
-    if weight is not None:
-        y = y * convert(weight, dtype_of(x))
-    if bias is not None:
-        y = y + convert(bias, dtype_of(x))
-    return convert(y, dtype_of(input))
+    y = standardize_op(_wide(input), dims=dims, eps=float(eps))[0]
+    return _affine(y, weight, bias, lambda t: t, dtype_of(input))
 
 
 def rms_norm(
@@ -181,11 +185,8 @@ def rms_norm(
     x = _wide(input)
     e = dtypes.finfo(dtype_of(x)).eps if eps is None else eps
     dims = tuple(range(len(s) - len(shape), len(s)))
-    square = x * x if x._a.dtype.kind != "c" else x * x
-    y = x * rsqrt(square.mean(dims, True) + e)
-    if weight is not None:
-        y = y * convert(weight, dtype_of(x))
-    return convert(y, dtype_of(input))
+    y = x * rsqrt((x * x).mean(dims, True) + e)
+    return _affine(y, weight, None, lambda t: t, dtype_of(input))
 
 
 def group_norm(
@@ -217,13 +218,8 @@ def group_norm(
     if not numel(input):
         return input.clone()  # type: ignore[no-any-return]
     x = base.reshape(_wide(input), (s[0], num_groups, numel(input) // (s[0] * num_groups)))
-    var, mean = moments(x, (2,), 0)
-    y = base.reshape((x - mean) * rsqrt(var + eps), s)
-    if weight is not None:
-        y = y * _per_channel(convert(weight, dtype_of(y)), len(s))
-    if bias is not None:
-        y = y + _per_channel(convert(bias, dtype_of(y)), len(s))
-    return convert(y, dtype_of(input))
+    y = base.reshape(standardize_op(x, dims=(2,), eps=float(eps))[0], s)
+    return _affine(y, weight, bias, lambda t: _per_channel(t, len(s)), dtype_of(input))
 
 
 def instance_norm(

@@ -1,0 +1,120 @@
+"""Standardisation, ``(x - mean) / sqrt(var + eps)`` over some dims: the core of batch, layer, group and instance norm.
+
+Three results, so that nothing is computed twice: the values, the mean and the variance.  Only the values carry a
+derivative; the other two are for running statistics and for the gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core import families as fam
+from ..core.families import Axes
+from ..core.tensor import Tensor
+from .base import sum_op
+from .pointwise import rsqrt
+from .row_kernels import kernels
+
+
+def _rows(x: Any, dims: Any) -> Any:
+    """`x` as a matrix whose rows are reduced, where the dims are the last ones; None elsewhere."""
+    n = len(dims)
+    if not n or tuple(dims) != tuple(range(x.ndim - n, x.ndim)) or not x.flags.c_contiguous:
+        return None
+    return x.reshape(-1, math.prod(x.shape[-n:]))
+
+
+def _kept(x: Any, dims: Any) -> tuple[int, ...]:
+    return tuple([1 if d in dims else n for d, n in enumerate(x.shape)])
+
+
+def _standardize(x: Any, *, dims: Axes, eps: float) -> Any:
+    rows = _rows(x, dims) if x.size else None
+    k = kernels(rows) if rows is not None else None
+    if k is not None:
+        y, mean, scale = k.layer_norm(rows, eps=eps)
+        kept = _kept(x, dims)
+        var = np.maximum(1 / np.square(scale) - scale.dtype.type(eps), 0)
+        return y.reshape(x.shape), mean.reshape(kept), var.reshape(kept)
+    n = math.prod([x.shape[d] for d in dims])
+    mean = np.add.reduce(x, axis=dims, keepdims=True) / x.dtype.type(n)
+    y = x - mean
+    var = np.add.reduce(np.square(y), axis=dims, keepdims=True) / x.dtype.type(n)
+    y *= _scale(var, eps)
+    return y, mean, var
+
+
+def _scale(var: Any, eps: float) -> Any:
+    return 1 / np.sqrt(var + var.dtype.type(eps))
+
+
+def _standardize_grad(g: Any, x: Any, mean: Any, var: Any, *, dims: Axes, eps: float) -> Any:
+    scale = _scale(var, eps)
+    rows = _rows(x, dims) if g.flags.c_contiguous and g.dtype == x.dtype else None
+    k = kernels(rows) if rows is not None else None
+    if k is not None:
+        columns = rows.shape[1]
+        states = mean.reshape(-1), scale.reshape(-1)
+        out = k.layer_norm_backward(g.reshape(-1, columns), rows, *states, None, False)
+        return out[0].reshape(x.shape)
+    n = x.dtype.type(math.prod([x.shape[d] for d in dims]))
+    y = x - mean
+    y *= scale
+    part = g * y
+    share = np.add.reduce(part, axis=dims, keepdims=True) / n
+    y *= share
+    np.subtract(g, y, out=part)
+    part -= np.add.reduce(g, axis=dims, keepdims=True) / n
+    part *= scale
+    return part
+
+
+def _total(x: Tensor, dims: Any) -> Tensor:
+    return fam.keepdims(sum_op(x, dims=dims), len(x._a.shape), dims)
+
+
+def _scale_of(x: Tensor, dims: Any, eps: float, n: int) -> Tensor:
+    """1 / sqrt(var + eps) with its derivatives."""
+    c = x - _total(x, dims) / n
+    return rsqrt(_total(c * c, dims) / n + eps)  # type: ignore[no-any-return]
+
+
+def _vjp(g: Any, x: Tensor, y: Any, dims: Any, eps: float) -> Tensor:
+    values = g[0] if isinstance(g, (tuple, list)) else g
+    return standardize_grad_op(values, x, y[1].detach(), y[2].detach(), dims=dims, eps=eps)  # type: ignore[no-any-return]
+
+
+def _jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+    dims, eps = params["dims"], params["eps"]
+    t = standardize_grad_op(ts[0], xs[0], y[1].detach(), y[2].detach(), dims=dims, eps=eps)
+    return t, fam.zeros_like(y[1]), fam.zeros_like(y[2])
+
+
+def _grad_vjp_g(h: Tensor, x: Tensor, mean: Tensor, var: Tensor, dims: Any, eps: float) -> Tensor:
+    """The Jacobian J(x) of standardisation is symmetric."""
+    return standardize_grad_op(h, x, mean, var, dims=dims, eps=eps)  # type: ignore[no-any-return]
+
+
+def _grad_vjp_x(h: Tensor, g: Tensor, x: Tensor, dims: Any, eps: float) -> Tensor:
+    """The gradient in x of <h, J(x) g> = r (<h, g> - <h><g>/n - <h, y><g, y>/n), with r and y functions of x."""
+    n = math.prod([x._a.shape[d] for d in dims])
+    y, mean, var = standardize_op(x, dims=dims, eps=eps)
+    r = _scale_of(x, dims, eps, n)
+    hy, gy = _total(h * y, dims), _total(g * y, dims)
+    inner = _total(h * g, dims) - (_total(h, dims) * _total(g, dims) + hy * gy) / n
+    through_y = (h * gy + g * hy) * (-r / n)
+    part = standardize_grad_op(through_y, x, mean.detach(), var.detach(), dims=dims, eps=eps)
+    return part - inner * r * r * y / n  # type: ignore[no-any-return]
+
+
+standardize_grad_op: Any = fam.opaque_op(
+    _standardize_grad,
+    (_grad_vjp_g, _grad_vjp_x, None, None),
+    name="standardize_grad",
+    grad_name="NativeLayerNormBackwardBackward0",
+)
+standardize_op: Any = fam.opaque_op(_standardize, (_vjp,), name="standardize", jvp=_jvp, n_out=3)
