@@ -100,9 +100,10 @@ def _select(c: Any, a: Any, b: Any) -> Any:
     """`np.where` with Python scalars taking the arrays' dtype."""
     if not isinstance(b, np.ndarray) and isinstance(a, np.ndarray) and a.shape == c.shape and a.shape:
         bits = _BITS.get(a.dtype)
-        if bits is not None and type(b) is int and b == 0 and a.flags.c_contiguous and c.flags.c_contiguous:
+        if bits is not None and type(b) is int and b == 0 and c.flags.c_contiguous:
             # and-ing with all ones or none selects without a branch: many times faster than np.where on mixed masks
             mask = np.negative(c.view(np.int8).astype(bits))
+            a = np.ascontiguousarray(a)  # an expanded cotangent, as a sum sends back, has no steps
             return np.bitwise_and(a.view(bits), mask, out=mask).view(a.dtype)
     dtype = a.dtype if isinstance(a, (np.ndarray, np.generic)) else b.dtype
     return np.where(c, np.asarray(a, dtype), np.asarray(b, dtype))
