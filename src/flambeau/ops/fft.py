@@ -9,9 +9,8 @@ import numpy as np
 from ..core.public import convert, public
 from ..core.state import defaults
 from ..core.tensor import Tensor
-from ..prims.base import from_value, full
+from ..prims.base import from_value, full, index_view_op
 from ..prims.fft import OPPOSITE, fft_op, irfft_op, rfft_op
-from ..prims.indexing import index_view_op
 from ..prims.pointwise import complex_op, conj
 from .args import as_dtype, dtype_of, wrap_dim
 from .creation import finish
@@ -74,9 +73,9 @@ def _resized(x: Tensor, dims: tuple[int, ...], sizes: tuple[int, ...]) -> Tensor
     part = index_view_op(x, index=tuple(key))
     if part._a.shape == tuple(shape):
         return part  # type: ignore[no-any-return]
-    return index_view_op.put(
-        full(tuple(shape), 0, x._a.dtype), part, index=tuple([slice(0, s) for s in part._a.shape])
-    )  # type: ignore[no-any-return]
+    whole = full(tuple(shape), 0, x._a.dtype)
+    key = [slice(0, n) for n in part._a.shape]
+    return index_view_op.put(whole, part, index=tuple(key))  # type: ignore[no-any-return]
 
 
 def _shape_dims(
@@ -168,7 +167,7 @@ def _r2cn(input: Tensor, s: Any, dim: Any, norm: Any, forward: bool, name: str) 
     y = rfft_op(x, dim=dims[-1], norm=scale)
     if len(dims) > 1:
         y = fft_op(y, dims=dims[:-1], forward=True, norm=scale)
-    return y if forward else conj(y)  # type: ignore[no-any-return]
+    return y if forward else conj(y)
 
 
 def _c2rn(input: Tensor, s: Any, dim: Any, norm: Any, forward: bool, name: str) -> Tensor:

@@ -89,7 +89,7 @@ def _reflectors(v: Tensor, tau: Tensor, name: str, first: str) -> tuple[Tensor, 
     return unit, t
 
 
-@public(name="linalg_householder_product", method=False, out=True, aliases=("orgqr",))
+@public(name="linalg_householder_product", method=False, out=True)
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first n columns of the product H_1 ... H_k of Householder reflectors H_i = I - tau_i v_i v_i^H.
 
@@ -122,6 +122,12 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     v, t = _reflectors(A, tau, name, "input")
     head = adjoint(dec.block(v, slice(0, n), slice(None)))
     return from_value(np.eye(m, n, dtype=A._a.dtype)) - matmul_op(v, matmul_op(t, head))  # type: ignore[no-any-return]
+
+
+@public(out=True)
+def orgqr(input: Tensor, input2: Tensor) -> Tensor:
+    """Alias of :func:`flambeau.linalg.householder_product`."""
+    return householder_product(input, input2)
 
 
 @public(out=True)

@@ -202,7 +202,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     check_square(A, name)
     if 0 in A._a.shape:
         return base.full(tuple(A._a.shape[:-2]), 0, real_dtype(A._a.dtype))
-    inverse = prim.inv_op(A, check="")
     singular = prim.lu_info_op(A) != 0
+    inverse = where_op(singular.unsqueeze(-1).unsqueeze(-1), 0, prim.inv_op(A, check=""))
     product = matrix_norm(A, p) * matrix_norm(inverse, p)
     return where_op(singular, math.inf, product)  # type: ignore[no-any-return]

@@ -241,7 +241,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     def turned(x: Tensor, by: int) -> Tensor:
         return roll_op(x, shifts=(by,), dims=(d,))  # type: ignore[no-any-return]
 
-    return turned(a, -1) * turned(b, 1) - turned(a, 1) * turned(b, -1)
+    return turned(a, -1) * turned(b, 1) - turned(a, 1) * turned(b, -1)  # type: ignore[no-any-return]
 
 
 @public(name="linalg_vander", method=False)

@@ -9,9 +9,9 @@ import numpy as np
 from ..core.families import linear_op
 from ..core.public import FUNCTIONS, public
 from ..core.tensor import Tensor
-from ..prims.base import from_value, full, reshape
+from ..prims.base import from_value, full, index_view_op, reshape
 from ..prims.fft import fft_op, irfft_op, rfft_op
-from ..prims.indexing import index_view_op, window_adjoint_op, window_op
+from ..prims.indexing import window_adjoint_op, window_op
 from ..prims.pointwise import complex_op, imag, real
 from .args import dtype_of
 from .shape import cat, expand_to, stack

@@ -43,7 +43,7 @@ def weights(x: Tensor, dim: int, n: int, inner: float) -> Tensor:
     shape = [1] * len(x._a.shape)
     shape[dim] = k
     d = np.float32 if x._a.dtype.itemsize == 8 else np.float64
-    return x * from_value(w.reshape(shape).astype(d))
+    return x * from_value(w.reshape(shape).astype(d))  # type: ignore[no-any-return]
 
 
 def _rfft(x: Any, *, dim: Axis, norm: str) -> Any:

@@ -431,7 +431,8 @@ def _matrix_exp(a: Any) -> Any:
 
 def _block_derivative(a: Tensor, direction: Tensor) -> Tensor:
     """The Fréchet derivative: the upper right block of exp([[A, E], [0, A]]) (Mathias 1996, theorem 2.1)."""
-    from .indexing import cat_op, index_view_op
+    from .base import index_view_op
+    from .indexing import cat_op
 
     n, nd = a._a.shape[-1], len(a._a.shape)
     top = cat_op(a, direction, dim=nd - 1)

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..core.families import linear_op, opaque_op
+from ..core.op import Op
 from ..core.tensor import Tensor
-from .base import from_value, full, sum_op
+from .base import from_value, full, index_view_op, sum_op
 from .contract import adjoint, matmul_op
-from .indexing import cat_op, diagonal_op, index_view_op
+from .indexing import cat_op, diagonal_op
 from .linalg import (
     LinAlgError,
     batch_element,
@@ -89,10 +90,14 @@ def divided(x: Tensor, differences: Tensor) -> Tensor:
     return where_op(eye, 0, where_op(clash, np.inf, x * inverse))  # type: ignore[no-any-return]
 
 
-def fail(name: str, what: str, batch: tuple[int, ...], a: Any) -> Exception:
+def fail(name: str, a: Any) -> Exception:
+    """The error for an iteration that did not converge."""
     bad = [k for k, (m,) in enumerate(matrices(a)) if not np.isfinite(m).all()]
-    where = batch_element(bad[0] if bad else 0, batch)
-    return LinAlgError(f"{name}: {where}{what}")
+    if bad and name in ("linalg.eig", "linalg.eigvals"):
+        return LinAlgError(f"torch.{name}: input tensor should not contain infs or NaNs.")
+    cause = "contained non-finite values" if bad else "is ill-conditioned or has too many repeated values"
+    where = batch_element(bad[0] if bad else 0, a.shape[:-2])
+    return LinAlgError(f"{name}: {where}The algorithm failed to converge because the input matrix {cause}.")
 
 
 # ---------------------------------------------------------------------------------------------------- LU
@@ -250,14 +255,12 @@ geqrf_op = opaque_op(_geqrf, None, name="geqrf", n_out=2, differentiable=False)
 
 # ---------------------------------------------------------------------------------------------------- eigenvalues
 
-NO_CONVERGENCE = "The algorithm failed to converge because the input matrix contained non-finite values or is ill-conditioned."
 
-
-def _eigh(a: Any, *, uplo: str) -> Any:
+def _eigh(a: Any, *, uplo: Any) -> Any:
     try:
         w, v = np.linalg.eigh(a, UPLO=uplo)
     except np.linalg.LinAlgError:
-        raise fail("linalg.eigh", NO_CONVERGENCE, a.shape[:-2], a) from None
+        raise fail("linalg.eigh", a) from None
     return w, v
 
 
@@ -277,11 +280,11 @@ def _eigh_vjp(g: Any, y: Any) -> Tensor:
 eigh_op = opaque_op(_eigh, (_eigh_vjp,), name="eigh", n_out=2, grad_name="LinalgEighBackward0")
 
 
-def _eigvalsh(a: Any, *, uplo: str) -> Any:
+def _eigvalsh(a: Any, *, uplo: Any) -> Any:
     try:
         return np.linalg.eigvalsh(a, UPLO=uplo)
     except np.linalg.LinAlgError:
-        raise fail("linalg.eigvalsh", NO_CONVERGENCE, a.shape[:-2], a) from None
+        raise fail("linalg.eigvalsh", a) from None
 
 
 def _eigvalsh_vjp(g: Tensor, a: Tensor, uplo: str) -> Tensor:
@@ -307,7 +310,7 @@ def _eig(a: Any) -> Any:
     try:
         w, v = np.linalg.eig(a)
     except np.linalg.LinAlgError:
-        raise fail("linalg.eig", NO_CONVERGENCE, a.shape[:-2], a) from None
+        raise fail("linalg.eig", a) from None
     d = _complex_of(a.dtype)
     return w.astype(d, copy=False), v.astype(d, copy=False)
 
@@ -333,7 +336,7 @@ def _eigvals(a: Any) -> Any:
     try:
         w = np.linalg.eigvals(a)
     except np.linalg.LinAlgError:
-        raise fail("linalg.eigvals", NO_CONVERGENCE, a.shape[:-2], a) from None
+        raise fail("linalg.eigvals", a) from None
     return w.astype(_complex_of(a.dtype), copy=False)
 
 
@@ -351,7 +354,7 @@ def _svd(a: Any, *, full: bool) -> Any:
     try:
         u, s, vh = np.linalg.svd(a, full_matrices=full)
     except np.linalg.LinAlgError:
-        raise fail("linalg.svd", NO_CONVERGENCE, a.shape[:-2], a) from None
+        raise fail("linalg.svd", a) from None
     return u, s, vh
 
 
@@ -391,7 +394,7 @@ def _svdvals(a: Any) -> Any:
     try:
         return np.linalg.svd(a, compute_uv=False)
     except np.linalg.LinAlgError:
-        raise fail("linalg.svd", NO_CONVERGENCE, a.shape[:-2], a) from None
+        raise fail("linalg.svd", a) from None
 
 
 def _svdvals_vjp(g: Tensor, a: Tensor) -> Tensor:
@@ -454,7 +457,7 @@ def _if_full_rank_vjp(g: Tensor, x_meta: Any) -> Tensor:
     return g if g._a.shape == x_meta.shape else full(tuple(x_meta.shape), 0, x_meta.dtype)
 
 
-if_full_rank_op = opaque_op(
+if_full_rank_op: Op = opaque_op(
     _if_full_rank,
     (_if_full_rank_vjp, None),
     name="if_full_rank",
