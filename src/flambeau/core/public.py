@@ -427,7 +427,7 @@ def unary(
     plan = op.plan((True,)) if op.differentiable else None
 
     def fn(input: Any, *, out: Any = None) -> Any:
-        if out is None and ufunc is not None:
+        if out is None and ufunc is not None and not OVERRIDES:
             try:
                 a = input._a
                 dt = a.dtype
@@ -550,6 +550,10 @@ def binary(
     method_fn, reflected, slow = _binary_fast(op, name, ufunc, kind, reject, numbers)
 
     def fn(input: Any, other: Any, *, out: Any = None) -> Any:
+        if OVERRIDES:
+            found = overridden(fn, (input, other), {} if out is None else {"out": out})
+            if found is not None:
+                return found[0]
         if out is None:
             result = method_fn(input, other)
             if result is NotImplemented:
@@ -557,10 +561,6 @@ def binary(
                     f"{name}(): argument 'other' must be Tensor or Number, not {type(other).__name__}"
                 )
             return result
-        if OVERRIDES:
-            found = overridden(fn, (input, other), {"out": out})
-            if found is not None:
-                return found[0]
         return store_out(out, slow(input, other), name)
 
     _describe(fn, op, name, doc, "input, other")
@@ -717,6 +717,7 @@ def _binary_fast(
             return NotImplemented
         return slow(other, self)
 
+    method.__name__, reflected.__name__ = name, f"r{name}"
     return method, reflected, slow
 
 

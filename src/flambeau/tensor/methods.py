@@ -16,7 +16,7 @@ from ..core.interpreters import Value
 from ..core.public import METHODS, OVERRIDES, overridden
 from ..core.state import tls
 from ..core.tape import BaseNode, LeafNode, OutNode, RemovableHandle
-from ..core.tensor import Tensor, new_object, node_of, snapshot, storage, wrap
+from ..core.tensor import Tensor, new_object, subclass_hooks, node_of, snapshot, storage, wrap
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
@@ -768,3 +768,42 @@ def __torch_function__(cls: type, func: Any, types: Any, args: Any = (), kwargs:
 
 
 setattr(Tensor, "__torch_function__", classmethod(__torch_function__))
+
+
+# ---------------------------------------------------------------------------------------------- subclasses of Tensor
+
+_DUNDERS = [
+    *[f"__{p}{n}__" for n in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split() for p in ("", "r", "i")],
+    *[f"__{n}__" for n in "lt le gt ge eq ne neg pos abs invert getitem setitem".split()],
+]
+
+
+def _disabled(cls: type, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """``__torch_function__ = torch._C._disabled_torch_function_impl``: results are plain tensors."""
+    return func(*args, **(kwargs or {}))
+
+
+def _dispatching(base: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that asks ``__torch_function__`` first; only subclasses have these, so plain tensors pay nothing."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        found = overridden(base, (self, *args), kwargs)
+        return found[0] if found is not None else base(self, *args, **kwargs)
+
+    method.__name__ = getattr(base, "__name__", "method")
+    method.__doc__ = base.__doc__
+    return method
+
+
+def _prepare_subclass(cls: type) -> None:
+    if getattr(cls, "_plain_results", False) or getattr(cls.__torch_function__, "__func__", None) is _disabled:  # type: ignore[attr-defined]
+        return
+    OVERRIDES.append(cls)
+    for name in {*_DUNDERS, *METHODS}:
+        base = getattr(Tensor, name, None)
+        own = next((k for k in cls.__mro__ if name in k.__dict__), None)
+        if base is not None and own is Tensor:
+            setattr(cls, name, _dispatching(base))
+
+
+subclass_hooks.append(_prepare_subclass)

@@ -1,0 +1,190 @@
+"""Methods of Tensor for single purposes: Python functions over elements, diagonals, comparison of shapes, loading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..core import inplace
+from ..core.eager import raw
+from ..core.families import unbroadcast
+from ..core.public import FUNCTIONS, METHODS, convert
+from ..core.state import tls
+from ..core.tensor import Tensor
+from ..ops.args import dtype_of, int_tuple, numel, sizes
+from ..prims import base
+from ..prims.pointwise import where_op
+from .storage import storage, untyped_storage
+
+
+def method(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Attach a function to Tensor under its own name."""
+    METHODS[fn.__name__] = fn
+    setattr(Tensor, fn.__name__, fn)
+    return fn
+
+
+method(storage)
+method(untyped_storage)
+
+
+# ------------------------------------------------------------------------------------------ Python functions
+
+
+def _elementwise(name: str, self: Tensor, others: tuple[Tensor, ...], fn: Callable[..., Any]) -> Tensor:
+    """Write ``fn(element, ...)`` into every element.
+
+    Raises: RuntimeError for tensors that require grad or live inside a transform, and for shapes that differ.
+    """
+    if tls.stack:
+        raise RuntimeError(f"{name} calls Python for each element: it is not possible inside a transform")
+    if self.requires_grad:
+        raise RuntimeError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")
+    inplace.check_writable(self, name)
+    for other in others:
+        if not isinstance(other, Tensor):
+            raise TypeError(f"{name}(): argument 'tensor' must be Tensor, not {type(other).__name__}")
+        if other._a.dtype != self._a.dtype:
+            raise TypeError(f"{name}(): expected {dtype_of(self)} for the other tensor, got {dtype_of(other)}")
+    arrays = [np.broadcast_to(raw(x), self._a.shape) for x in (self, *others)]
+    rows = zip(*[a.reshape(-1).tolist() for a in arrays])
+    values = np.array([fn(*row) for row in rows], self._a.dtype).reshape(self._a.shape)
+    return inplace.write(self, base.from_value(values), name)
+
+
+@method
+def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
+    """Replace each element by ``callable(element)``, in place (slow: Python runs for every element).
+
+    Raises: TypeError or RuntimeError for tensors that require grad.
+    """
+    return _elementwise("apply_", self, (), callable)
+
+
+@method
+def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
+    """Replace each element by ``callable(element, element of the other tensor)``, in place."""
+    return _elementwise("map_", self, (tensor,), callable)
+
+
+@method
+def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Callable[[Any, Any, Any], Any]) -> Tensor:
+    """`map_` with two other tensors."""
+    return _elementwise("map2_", self, (x, y), callable)
+
+
+# ------------------------------------------------------------------------------------------------ shapes and values
+
+
+@method
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """Sum over the dims that broadcasting from `size` to this shape would expand.
+
+    Raises: RuntimeError when `size` does not broadcast to this shape.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2, 3).sum_to_size(1, 3)
+    tensor([[2., 2., 2.]])
+    """
+    shape, own = sizes(size, "sum_to_size"), tuple(self._a.shape)
+    tail = own[len(own) - len(shape) :]
+    if len(shape) > len(own) or any(n not in (1, m) for n, m in zip(shape, tail)):
+        raise RuntimeError(f"size {list(shape)} is not expandable to size {list(own)}.")
+    return unbroadcast(self, shape)
+
+
+@method
+def is_same_size(self: Tensor, other: Tensor) -> bool:
+    """Whether both tensors have the same shape."""
+    return tuple(self._a.shape) == tuple(other._a.shape)
+
+
+@method
+def is_nonzero(self: Tensor) -> bool:
+    """Whether the only element is not zero.
+
+    Raises: RuntimeError when there is not exactly one.
+    """
+    if numel(self) != 1:
+        many = "no values" if numel(self) == 0 else "more than one value"
+        raise RuntimeError(f"Boolean value of Tensor with {many} is ambiguous")
+    return bool(self)
+
+
+@method
+def dim_order(self: Tensor) -> tuple[int, ...]:
+    """The dims from the outermost in memory to the innermost."""
+    strides = self.stride()
+    return tuple(sorted(range(len(strides)), key=lambda d: -strides[d]))
+
+
+@method
+def const_data_ptr(self: Tensor) -> int:
+    """``data_ptr()``."""
+    return self.data_ptr()  # type: ignore[no-any-return]
+
+
+@method
+def to_dense(self: Tensor, dtype: Any = None, *, masked_grad: bool | None = None) -> Tensor:
+    """The tensor itself (every tensor is dense), converted to `dtype` if one is given."""
+    return self if dtype is None else convert(self, dtype)
+
+
+@method
+def __reversed__(self: Tensor) -> Tensor:
+    """The tensor flipped along its first dim."""
+    return self.flip(0) if self._a.shape else self  # type: ignore[no-any-return]
+
+
+@method
+def is_distributed(self: Tensor) -> bool:
+    """False."""
+    return False
+
+
+@method
+def new(self: Tensor, *args: Any) -> Tensor:
+    """A tensor of this dtype: uninitialised with the sizes given, or with the data given."""
+    if len(args) == 1 and not hasattr(args[0], "__index__") and not isinstance(args[0], (tuple, type(self.shape))):
+        return self.new_tensor(args[0])  # type: ignore[no-any-return]
+    return self.new_empty(int_tuple(args[0] if len(args) == 1 else args, "new"))  # type: ignore[no-any-return]
+
+
+@method
+def module_load(self: Tensor, other: Tensor, assign: bool = False) -> Tensor:
+    """What ``load_state_dict`` puts in the place of this tensor: itself with the values of `other`, or a detached `other`."""
+    if assign:
+        return other.detach()  # type: ignore[no-any-return]
+    return self.copy_(other).detach()  # type: ignore[no-any-return]
+
+
+@method
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Write a number on the main diagonal, in place; with `wrap` a tall matrix starts anew after each square block.
+
+    Raises: RuntimeError below two dims, or for more than two dims of different sizes.
+    """
+    s = tuple(self._a.shape)
+    if len(s) < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if len(s) > 2 and len(set(s)) != 1:
+        raise RuntimeError(f"all dimensions of input must be of equal length (got {list(s)})")
+    inplace.check_writable(self, "fill_diagonal_")
+    at = np.indices(s, sparse=True)
+    mask = np.ones(s, bool)
+    rows = at[0]
+    if wrap and len(s) == 2 and s[0] > s[1]:
+        rows = rows % (s[1] + 1)
+    for other in at[1:]:
+        mask &= rows == other
+    value = FUNCTIONS["scalar_tensor"](fill_value, dtype=dtype_of(self))
+    from ..core.tensor import snapshot
+
+    return inplace.write(self, where_op(base.from_value(mask), value, snapshot(self)), "fill_diagonal_")
+
+
+for _name in ("is_ipu", "is_maia", "is_mtia", "is_vulkan"):
+    setattr(Tensor, _name, property(lambda self: False, doc="False: tensors live on the CPU."))
+setattr(Tensor, "name", property(lambda self: None, doc="None."))
