@@ -17,13 +17,17 @@ BIG = 1 << 20  # bytes of a result from which a kernel (and recycled memory) is 
 HEAVY = 1 << 16  # the same for operations that NumPy is slow at
 LOADING = 0.12  # seconds to load LLVM and make the first kernels
 SECONDS_PER_BYTE = 1.5e-10  # what a kernel saves against NumPy, a cautious figure
+HEAVY_SECONDS_PER_BYTE = 8e-10  # the same where NumPy is slow
 
 # Operations whose scalar body means the same under the compiler's dialect, to the last two places.
 NAMES = frozenset(
     "add sub mul div neg exp expm1 log log1p sin cos tanh sigmoid sqrt rsqrt reciprocal square abs maximum minimum erf "
-    "lt le gt ge eq ne where relu silu gelu".split()
+    "lt le gt ge eq ne where relu silu silu_slope gelu_erf gelu_erf_slope gelu_tanh gelu_tanh_slope".split()
 )
-SLOW_IN_NUMPY = frozenset("where exp expm1 log log1p sin cos tanh sigmoid erf gelu silu".split())
+SLOW_IN_NUMPY = frozenset(
+    "where exp expm1 log log1p sin cos tanh sigmoid erf silu silu_slope gelu_erf gelu_erf_slope gelu_tanh "
+    "gelu_tanh_slope".split()
+)
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 BOOL = np.dtype(np.bool_)
 
@@ -74,7 +78,7 @@ def run(op: Any, xs: tuple[Any, ...]) -> Any:
     if _State.make is None:
         if _State.factory is None:
             return None
-        _State.saving += size * SECONDS_PER_BYTE
+        _State.saving += size * (HEAVY_SECONDS_PER_BYTE if op.name in SLOW_IN_NUMPY else SECONDS_PER_BYTE)
         if _State.saving < LOADING:
             return None
         _State.make = _State.factory()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import ops
 from ...core.families import random_op
-from ...core.public import SAME, inplace_form, public, store_out, unary
+from ...core.public import SAME, half_in_single, public, store_out, unary
 from ...core.tensor import Tensor
 from ...ops.activation import log_softmax as _log_softmax
 from ...ops.activation import relu as _relu
@@ -16,7 +16,6 @@ from ...ops.args import dtype_of, wrap_dim
 from ...ops.random import default_generator, draw
 from ...prims import pointwise as pw
 from ...prims.pointwise import exp, log1p, where_op
-from ...prims.special_functions import erf
 from ...runtime import distributions
 
 
@@ -90,10 +89,23 @@ def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     return leaky_relu(input, negative_slope, True)
 
 
+# exp(x) - 1 with a derivative from x: that from the result, 1 + y, loses all digits where y is near -1
+_expm1 = unary(
+    "elu_expm1",
+    lambda k, x: k.expm1(x),
+    (lambda t, x: t * exp(x),),
+    method=False,
+    inplace=False,
+    function=False,
+    grad_name="EluBackward0",
+)
+
+
+@half_in_single
 def _elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
     negative = x <= 0
     z = where_op(negative, x * input_scale, 0) if input_scale != 1 else where_op(negative, x, 0)
-    low = pw.expm1(z) * (alpha * scale)
+    low = _expm1(z) * (alpha * scale)
     return where_op(negative, low, x * scale if scale != 1 else x)  # type: ignore[no-any-return]
 
 
@@ -149,31 +161,88 @@ def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 
 SQRT_HALF, SQRT_2_OVER_PI = math.sqrt(0.5), math.sqrt(2 / math.pi)
 
-_gelu_erf = unary(
-    "gelu_erf",
-    lambda k, x: 0.5 * x * (1 + k.erf(x * SQRT_HALF)),
-    (lambda t, x: t * (0.5 * (1 + erf(x * SQRT_HALF)) + x * (exp(-0.5 * x * x) * (SQRT_2_OVER_PI / 2))),),
-    method=False,
-    inplace=False,
-    function=False,
-    reject="cbui",
-    grad_name="GeluBackward0",
-)
-_gelu_tanh = unary(
-    "gelu_tanh",
-    lambda k, x: 0.5 * x * (1 + k.tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x))),
-    (lambda t, x: t * _gelu_tanh_slope(x),),
-    method=False,
-    inplace=False,
-    function=False,
-    reject="cbui",
-    grad_name="GeluBackward0",
-)
+PHI_0 = 1 / math.sqrt(2 * math.pi)  # the normal density at 0
+CUBIC = 0.044715
 
 
-def _gelu_tanh_slope(x: Tensor) -> Tensor:
-    u = pw.tanh((x + 0.044715 * x * x * x) * SQRT_2_OVER_PI)
-    return 0.5 * (1 + u) + 0.5 * x * ((1 - u * u) * (SQRT_2_OVER_PI * (1 + 0.134145 * x * x)))  # type: ignore[no-any-return]
+def _gelu_slope_body(k: Any, x: Any) -> Any:
+    return 0.5 * (1 + k.erf(x * SQRT_HALF)) + x * (k.exp(-0.5 * x * x) * PHI_0)
+
+
+def _gelu_tanh_slope_body(k: Any, x: Any) -> Any:
+    u = k.tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x))
+    return 0.5 * (1 + u) + 0.5 * x * ((1 - u * u) * (SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x)))
+
+
+def _gelu_tanh_bend(x: Tensor) -> Tensor:
+    """The second derivative."""
+    u = pw.tanh((x + CUBIC * x * x * x) * SQRT_2_OVER_PI)
+    d = SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x)
+    return (1 - u * u) * (d + 0.5 * x * (6 * CUBIC * SQRT_2_OVER_PI * x - 2 * u * d * d))  # type: ignore[no-any-return]
+
+
+def _silu_slope_body(k: Any, x: Any) -> Any:
+    s = 1 / (1 + k.exp(-x))
+    return s * (1 + x * (1 - s))
+
+
+def _silu_bend(x: Tensor) -> Tensor:
+    """The second derivative."""
+    s = pw.sigmoid(x)
+    return s * (1 - s) * (2 + x * (1 - 2 * s))  # type: ignore[no-any-return]
+
+
+def _slope(name: str, body: Any, tangent: Any, grad_name: str) -> Any:
+    """A derivative as an elementwise operation: one pass where the formula has many."""
+    return unary(
+        name,
+        body,
+        (tangent,),
+        kind=SAME,
+        method=False,
+        inplace=False,
+        function=False,
+        grad_name=grad_name,
+    )
+
+
+_gelu_slope = _slope(
+    "gelu_erf_slope",
+    _gelu_slope_body,
+    lambda t, x: t * (exp(-0.5 * x * x) * (2 - x * x) * PHI_0),
+    "GeluBackwardBackward0",
+)
+_gelu_tanh_slope = _slope(
+    "gelu_tanh_slope",
+    _gelu_tanh_slope_body,
+    lambda t, x: t * _gelu_tanh_bend(x),
+    "GeluBackwardBackward0",
+)
+_silu_slope = _slope("silu_slope", _silu_slope_body, lambda t, x: t * _silu_bend(x), "SiluBackwardBackward0")
+_gelu_erf = half_in_single(
+    unary(
+        "gelu_erf",
+        lambda k, x: 0.5 * x * (1 + k.erf(x * SQRT_HALF)),
+        (lambda t, x: t * _gelu_slope(x),),
+        method=False,
+        inplace=False,
+        function=False,
+        reject="cbui",
+        grad_name="GeluBackward0",
+    )
+)
+_gelu_tanh = half_in_single(
+    unary(
+        "gelu_tanh",
+        lambda k, x: 0.5 * x * (1 + k.tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x))),
+        (lambda t, x: t * _gelu_tanh_slope(x),),
+        method=False,
+        inplace=False,
+        function=False,
+        reject="cbui",
+        grad_name="GeluBackward0",
+    )
+)
 
 
 def _out(y: Tensor, out: Tensor | None, name: str) -> Tensor:
@@ -193,21 +262,18 @@ def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None)
     raise RuntimeError("approximate argument must be either none or tanh.")
 
 
-_silu = unary(
-    "silu",
-    lambda k, x: x / (1 + k.exp(-x)),
-    (lambda t, x: t * _silu_slope(x),),
-    kind=SAME,
-    method=False,
-    inplace=False,
-    function=False,
-    reject="bui",
+_silu = half_in_single(
+    unary(
+        "silu",
+        lambda k, x: x / (1 + k.exp(-x)),
+        (lambda t, x: t * _silu_slope(x),),
+        kind=SAME,
+        method=False,
+        inplace=False,
+        function=False,
+        reject="bui",
+    )
 )
-
-
-def _silu_slope(x: Tensor) -> Tensor:
-    s = pw.sigmoid(x)
-    return s * (1 + x * (1 - s))  # type: ignore[no-any-return]
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -218,15 +284,27 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 _silu_in_place = inplace_form(_silu, "silu_")  # keeps a copy of the old values when gradients need them
 
 
+@half_in_single
+def _mish(x: Tensor) -> Tensor:
+    return x * pw.tanh(_softplus(x, 1.0, 20.0))  # type: ignore[no-any-return]
+
+
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * tanh(softplus(x))`` (Misra, 2019)."""
     _floating(input, "mish")
     if inplace:
         return _mish_in_place(input)  # type: ignore[no-any-return]
-    return input * pw.tanh(softplus(input))  # type: ignore[no-any-return]
+    return _mish(input)  # type: ignore[no-any-return]
 
 
 _mish_in_place = inplace_form(mish, "mish_")
+
+
+@half_in_single
+def _softplus(x: Tensor, beta: float, threshold: float) -> Tensor:
+    z = x * beta
+    linear = z > threshold
+    return where_op(linear, x, log1p(exp(where_op(linear, 0, z))) / beta)  # type: ignore[no-any-return]
 
 
 def softplus(
@@ -234,30 +312,40 @@ def softplus(
 ) -> Tensor:
     """``log(1 + exp(beta * x)) / beta``, and x itself where beta * x > threshold."""
     _floating(input, "softplus")
-    z = input * beta
-    linear = z > threshold
-    return _out(where_op(linear, input, log1p(exp(where_op(linear, 0, z))) / beta), out, "softplus")
+    return _out(_softplus(input, beta, threshold), out, "softplus")
+
+
+@half_in_single
+def _logsigmoid(x: Tensor) -> Tensor:
+    return where_op(x < 0, x, 0) - log1p(exp(-x.abs()))  # type: ignore[no-any-return]
 
 
 def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     _floating(input, "logsigmoid")
-    low = where_op(input < 0, input, 0)
-    return _out(low - log1p(exp(-input.abs())), out, "log_sigmoid")
+    return _out(_logsigmoid(input), out, "log_sigmoid")
+
+
+@half_in_single
+def _hardsigmoid(x: Tensor) -> Tensor:
+    return where_op(x <= -3, 0, where_op(x >= 3, 1, (x + 3) / 6))  # type: ignore[no-any-return]
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """``min(max(x + 3, 0), 6) / 6``."""
     _floating(input, "hardsigmoid")
-    y = where_op(input <= -3, 0, where_op(input >= 3, 1, (input + 3) / 6))
-    return in_place(input, y, inplace, "hardsigmoid_")
+    return in_place(input, _hardsigmoid(input), inplace, "hardsigmoid_")
+
+
+@half_in_single
+def _hardswish(x: Tensor) -> Tensor:
+    return where_op(x <= -3, 0, where_op(x >= 3, x, x * (x + 3) / 6))  # type: ignore[no-any-return]
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * hardsigmoid(x)``."""
     _floating(input, "hardswish")
-    y = where_op(input <= -3, 0, where_op(input >= 3, input, input * (input + 3) / 6))
-    return in_place(input, y, inplace, "hardswish_")
+    return in_place(input, _hardswish(input), inplace, "hardswish_")
 
 
 @public(out=True)
@@ -335,6 +423,7 @@ def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, traini
     return rrelu(input, lower, upper, training, True)
 
 
+@half_in_single
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half of a dim times the sigmoid of the second.
 
