@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math as _math
 import warnings as _warnings
 from typing import Any
 
@@ -42,10 +43,13 @@ from .runtime.types import (  # noqa: E402
 )
 from .tensor import indexing as _indexing  # noqa: E402
 from .tensor import methods as _methods  # noqa: E402
+from .tensor import more_methods as _more_methods  # noqa: E402
 from .tensor import representation as _representation  # noqa: E402
 from .tensor.printing import set_printoptions  # noqa: E402
 
 __version__ = "0.1.0"
+
+e, pi, inf, nan, newaxis = _math.e, _math.pi, _math.inf, _math.nan, None
 
 for _d in _dtypes.ALL:
     globals()[_d.name] = _d
@@ -119,9 +123,29 @@ _LAZY = {
         n: f"flambeau.{n}"
         for n in ("nn", "optim", "utils", "serialization", "compiler", "linalg", "fft", "signal")
     },
-    **{n: f"flambeau.{n}" for n in ("cuda", "cpu", "backends", "version")},
+    **{n: f"flambeau.{n}" for n in ("accelerator", "cuda", "cpu", "backends", "return_types", "version")},
+    "storage": "flambeau.tensor.storage",
 }
-_LAZY_NAMES = {"save": "serialization", "load": "serialization"}
+_LAZY_NAMES = {
+    **{"save": "serialization", "load": "serialization"},
+    **{"TypedStorage": "tensor.storage", "UntypedStorage": "tensor.storage"},
+    **{
+        f"{n}Tensor": "tensor.typed"
+        for n in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+    },
+    **{
+        n: "settings"
+        for n in (
+            *("are_deterministic_algorithms_enabled", "compiled_with_cxx11_abi", "get_default_device"),
+            *("get_deterministic_debug_mode", "get_float32_matmul_precision", "get_num_interop_threads"),
+            *("get_num_threads", "is_deterministic_algorithms_warn_only_enabled", "is_storage"),
+            *("is_warn_always_enabled", "set_default_device", "set_default_tensor_type"),
+            *("set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal"),
+            *("set_num_interop_threads", "set_num_threads", "set_warn_always", "typename"),
+            "use_deterministic_algorithms",
+        )
+    },
+}
 
 
 def __getattr__(name: str) -> object:

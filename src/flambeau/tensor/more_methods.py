@@ -188,3 +188,10 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
 for _name in ("is_ipu", "is_maia", "is_mtia", "is_vulkan"):
     setattr(Tensor, _name, property(lambda self: False, doc="False: tensors live on the CPU."))
 setattr(Tensor, "name", property(lambda self: None, doc="None."))
+
+# Methods that are also functions.
+for _name in (
+    *("detach", "detach_", "get_device", "is_complex", "is_conj", "is_distributed", "is_floating_point"),
+    *("is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed", "numel", "resize_as_"),
+):
+    FUNCTIONS[_name] = METHODS[_name]

@@ -1,0 +1,8 @@
+"""What PyTorch programs ask and set about numeric back ends: `flambeau.backends`.
+
+Flags are remembered and change no numbers; `is_available` tells the truth.
+"""
+
+from . import cpu, cuda, cudnn, mkl, mkldnn, mps, openmp, opt_einsum
+
+__all__ = ["cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum"]

@@ -1,0 +1,9 @@
+"""oneDNN: it is not used."""
+
+
+def is_available() -> bool:
+    """False."""
+    return False
+
+
+enabled = False

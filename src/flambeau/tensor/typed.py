@@ -1,0 +1,41 @@
+"""Tensor types of one dtype from PyTorch's early days: ``FloatTensor(2, 3)``, ``LongTensor([1, 2])``, ``isinstance(x, DoubleTensor)``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.tensor import Tensor, constructors
+from ..ops.args import dtype_of
+from ..runtime import dtypes
+
+NAMES = {
+    **{"float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor"},
+    **{"int64": "LongTensor", "int32": "IntTensor", "int16": "ShortTensor", "int8": "CharTensor"},
+    **{"uint8": "ByteTensor", "bool": "BoolTensor"},
+}
+__all__ = list(NAMES.values())  # noqa: PLE0605
+
+
+class TensorType(type):
+    """Calls make plain tensors of the dtype; instances are all tensors of it."""
+
+    _legacy_dtype: dtypes.dtype
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        return constructors["legacy"](cls, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def __instancecheck__(cls, x: object) -> bool:
+        return isinstance(x, Tensor) and dtype_of(x) is cls._legacy_dtype
+
+    def __repr__(cls) -> str:
+        return f"<class 'torch.{cls.__name__}'>"
+
+
+def _define(dtype_name: str, name: str) -> type:
+    d = dtypes.BY_NAME[dtype_name]
+    doc = f"Tensors of dtype {d}; new code says ``tensor(..., dtype={d})``."
+    return TensorType(name, (), {"_legacy_dtype": d, "dtype": d, "__doc__": doc})
+
+
+for _dtype, _name in NAMES.items():
+    globals()[_name] = _define(_dtype, _name)
