@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import ops
 from ...core.families import random_op
-from ...core.public import SAME, half_in_single, public, store_out, unary
+from ...core.public import SAME, half_in_single, inplace_form, public, store_out, unary
 from ...core.tensor import Tensor
 from ...ops.activation import log_softmax as _log_softmax
 from ...ops.activation import relu as _relu
