@@ -69,10 +69,11 @@ def _windows(x: Any, at: int, q: Geometry, kernel_first: bool) -> Any:
     """Patches of a padded array as a view: its spatial dims, from dim `at`, become (*kernel, *out) or the reverse."""
     n = len(q.kernel)
     s = x.strides[at : at + n]
-    steps = [a * d for a, d in zip(s, q.dilation)], [a * t for a, t in zip(s, q.stride)]
-    sizes = q.kernel, q.out
+    steps = [[a * d for a, d in zip(s, q.dilation)], [a * t for a, t in zip(s, q.stride)]]
+    sizes = [q.kernel, q.out]
     if not kernel_first:
-        steps, sizes = steps[::-1], sizes[::-1]  # type: ignore[assignment]
+        steps.reverse()
+        sizes.reverse()
     shape = (*x.shape[:at], *sizes[0], *sizes[1], *x.shape[at + n :])
     strides = (*x.strides[:at], *steps[0], *steps[1], *x.strides[at + n :])
     return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
@@ -232,7 +233,7 @@ def _depthwise_input(g: Any, w: Any, q: Geometry) -> Any:
 
 def _depthwise_weight(x: Any, g: Any, q: Geometry) -> Any:
     n, c = g.shape[:2]
-    w = np.zeros((c, *q.kernel), x.dtype)
+    w: Any = np.zeros((c, *q.kernel), x.dtype)
     padded = np.zeros((c, *q.padded), x.dtype)
     part = np.empty((c, *q.out), x.dtype)
     flat = part.reshape(c, -1)

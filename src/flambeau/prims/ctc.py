@@ -117,7 +117,7 @@ def _ctc_grad(lp: Any, targets: Any, lengths: Any, ends: Any, *, blank: int, zer
     return grad
 
 
-def _batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict[str, Any], op: Any) -> Any:
+def _batch(op: Any, size: int, batched: Sequence[bool], args: Sequence[Any], params: dict[str, Any]) -> Any:
     """Examples of all batches side by side."""
     lp, targets, lengths, ends = fam.batch_to_front(args, batched, size)
     _, steps, n, c = lp._a.shape
@@ -130,21 +130,25 @@ def _batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict
 
 
 def _no_second(g: Tensor) -> NoReturn:
-    raise RuntimeError("derivative for ctc_loss's backward is not implemented: ctc_loss can be differentiated once")
+    raise RuntimeError(
+        "derivative for ctc_loss's backward is not implemented: ctc_loss can be differentiated once"
+    )
 
 
 ctc_grad_op: Any = fam.opaque_op(
-    _ctc_grad, (_no_second, None, None, None), name="ctc_loss_grad", batch=lambda *a: _batch(*a, ctc_grad_op)
+    _ctc_grad, (_no_second, None, None, None), name="ctc_loss_grad", batch=lambda *a: _batch(ctc_grad_op, *a)
 )
 ctc_op: Any = fam.opaque_op(
     _ctc,
     (
-        lambda g, lp, targets, lengths, ends, blank, zero_infinity: reshape(g, (1, g._a.shape[0], 1))
-        * ctc_grad_op(lp, targets, lengths, ends, blank=blank, zero_infinity=zero_infinity),
+        lambda g, lp, targets, lengths, ends, blank, zero_infinity: (
+            reshape(g, (1, g._a.shape[0], 1))
+            * ctc_grad_op(lp, targets, lengths, ends, blank=blank, zero_infinity=zero_infinity)
+        ),
         None,
         None,
         None,
     ),
     name="ctc_loss",
-    batch=lambda *a: _batch(*a, ctc_op),
+    batch=lambda *a: _batch(ctc_op, *a),
 )

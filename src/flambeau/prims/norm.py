@@ -56,7 +56,7 @@ def _standardize_grad(g: Any, x: Any, mean: Any, var: Any, *, dims: Axes, eps: f
     scale = _scale(var, eps)
     rows = _rows(x, dims) if g.flags.c_contiguous and g.dtype == x.dtype else None
     k = kernels(rows) if rows is not None else None
-    if k is not None:
+    if rows is not None and k is not None:
         columns = rows.shape[1]
         states = mean.reshape(-1), scale.reshape(-1)
         out = k.layer_norm_backward(g.reshape(-1, columns), rows, *states, None, False)

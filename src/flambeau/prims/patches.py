@@ -13,7 +13,10 @@ from ..core import families as fam
 
 def _grid(size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> tuple[int, ...]:
     return tuple(
-        [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in zip(size, kernel, dilation, padding, stride)]
+        [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, d, p, s in zip(size, kernel, dilation, padding, stride)
+        ]
     )
 
 
@@ -30,9 +33,9 @@ def _im2col(x: Any, *, kernel: Any, dilation: Any, padding: Any, stride: Any) ->
     n = len(kernel)
     lead, size = x.shape[:-n], x.shape[-n:]
     out = _grid(size, kernel, dilation, padding, stride)
-    full = np.zeros((*lead, *[m + 2 * p for m, p in zip(size, padding)]), x.dtype)
+    full: Any = np.zeros((*lead, *[m + 2 * p for m, p in zip(size, padding)]), x.dtype)
     full[(..., *_inner(size, padding))] = x
-    columns = np.empty((*lead, math.prod(kernel), *out), x.dtype)
+    columns: Any = np.empty((*lead, math.prod(kernel), *out), x.dtype)
     for i, at in enumerate(itertools.product(*[range(k) for k in kernel])):
         columns[(*(slice(None),) * len(lead), i)] = full[(..., *_padded_slice(at, out, dilation, stride))]
     return columns.reshape(*lead[:-1], lead[-1] * math.prod(kernel), math.prod(out))
@@ -44,7 +47,7 @@ def _col2im(x: Any, *, size: Any, kernel: Any, dilation: Any, padding: Any, stri
     lead = (*x.shape[:-2], x.shape[-2] // taps)
     out = _grid(size, kernel, dilation, padding, stride)
     columns = x.reshape(*lead, taps, *out)
-    full = np.zeros((*lead, *[m + 2 * p for m, p in zip(size, padding)]), x.dtype)
+    full: Any = np.zeros((*lead, *[m + 2 * p for m, p in zip(size, padding)]), x.dtype)
     for i, at in enumerate(itertools.product(*[range(k) for k in kernel])):
         full[(..., *_padded_slice(at, out, dilation, stride))] += columns[(*(slice(None),) * len(lead), i)]
     return np.ascontiguousarray(full[(..., *_inner(size, padding))])
@@ -53,7 +56,12 @@ def _col2im(x: Any, *, size: Any, kernel: Any, dilation: Any, padding: Any, stri
 im2col_op = fam.linear_op(
     _im2col,
     lambda g, x_meta, kernel, dilation, padding, stride: col2im_op(
-        g, size=tuple(x_meta.shape[-len(kernel) :]), kernel=kernel, dilation=dilation, padding=padding, stride=stride
+        g,
+        size=tuple(x_meta.shape[-len(kernel) :]),
+        kernel=kernel,
+        dilation=dilation,
+        padding=padding,
+        stride=stride,
     ),
     name="im2col",
     grad_name="Im2ColBackward0",

@@ -111,28 +111,29 @@ def _tap_positions(taps: Any, *, w: Any) -> Any:
 
 
 def _taps_jvp(op: Any) -> Any:
+    """Linear in the first input; `op()` is the operation, which does not exist yet."""
+
     def jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
-        return None if ts[0] is None else op(ts[0], xs[1], **params)
+        return None if ts[0] is None else op()(ts[0], xs[1], **params)
 
     return jvp
 
 
-taps_op = fam.opaque_op(_max_pool_taps, None, name="max_pool_taps", differentiable=False)
+taps_op: Any = fam.opaque_op(_max_pool_taps, None, name="max_pool_taps", differentiable=False)
 positions_op = fam.opaque_op(_tap_positions, None, name="max_pool_positions", differentiable=False)
-pick_op = fam.opaque_op(
+pick_op: Any = fam.opaque_op(
     _pick_taps,
     (lambda g, taps, w: spread_op(g, taps, w=w), None),
     name="max_pool_pick",
-    jvp=lambda *a: _pick_jvp(*a),
+    jvp=_taps_jvp(lambda: pick_op),
 )
-spread_op = fam.opaque_op(
+spread_op: Any = fam.opaque_op(
     _spread_taps,
     (lambda g, taps, w: pick_op(g, taps, w=w), None),
     name="max_pool_spread",
-    jvp=lambda *a: _spread_jvp(*a),
+    jvp=_taps_jvp(lambda: spread_op),
     grad_name="MaxPoolBackwardBackward0",
 )
-_pick_jvp, _spread_jvp = _taps_jvp(pick_op), _taps_jvp(spread_op)
 
 
 def _max_pool_vjp(g: Tensor, x: Tensor, y: Tensor, w: Windows) -> Tensor:
@@ -169,10 +170,10 @@ def _sum_pool_adjoint(g: Any, *, w: Any) -> Any:
     return x.astype(g.dtype, copy=False)
 
 
-sum_pool_op = fam.linear_op(
+sum_pool_op: Any = fam.linear_op(
     _sum_pool, lambda g, w: sum_pool_adjoint_op(g, w=w), name="sum_pool", grad_name="AvgPoolBackward0"
 )
-sum_pool_adjoint_op = fam.linear_op(
+sum_pool_adjoint_op: Any = fam.linear_op(
     _sum_pool_adjoint,
     lambda g, w: sum_pool_op(g, w=w),
     name="sum_pool_adjoint",

@@ -30,7 +30,7 @@ def _segment_argmax(x: Any, bag: Any, keep: Any, *, bags: int) -> Any:
     rows = rows[np.argsort(bag[rows], kind="stable")]
     ends = np.flatnonzero(np.diff(bag[rows], append=-1)) + 1
     start = 0
-    for end in ends:
+    for end in ends.tolist():
         mine = rows[start:end]
         out[bag[mine[0]]] = mine[x[mine].argmax(0)]
         start = end

@@ -27,7 +27,7 @@ def _centered(x: Any, dim: int) -> Any:
 
 
 def _last(x: Any, dim: int) -> bool:
-    return dim == x.ndim - 1
+    return bool(dim == x.ndim - 1)
 
 
 def _wide(x: Any) -> Any:

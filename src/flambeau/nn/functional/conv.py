@@ -8,7 +8,8 @@ from typing import Any
 from ...core.public import FUNCTIONS
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
-from ...prims.conv import conv_input_op, conv_op, output_size
+from ...prims.conv import conv_input_op, conv_op
+from ...prims.conv_arrays import output_size
 from .padding import pad
 
 IntOrTuple = int | tuple[int, ...]

@@ -9,8 +9,9 @@ from ...core.public import public
 from ...core.tensor import Tensor
 from ...prims import base
 from ...prims.base import permute_op
+from ...prims.conv_arrays import output_size
 from ...prims.patches import col2im_op, im2col_op
-from .conv import output_size, spread
+from .conv import spread
 
 
 def _settings(

@@ -152,7 +152,7 @@ def avg_pool2d(
 ) -> Tensor:
     """The mean of each window of the last 2 dims."""
     y = _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    return y if out is None else store_out(out, y, "avg_pool2d")  # type: ignore[no-any-return]
+    return y if out is None else store_out(out, y, "avg_pool2d")
 
 
 def avg_pool3d(
@@ -168,7 +168,7 @@ def avg_pool3d(
 ) -> Tensor:
     """The mean of each window of the last 3 dims."""
     y = _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    return y if out is None else store_out(out, y, "avg_pool3d")  # type: ignore[no-any-return]
+    return y if out is None else store_out(out, y, "avg_pool3d")
 
 
 def targets(n: int, x: Tensor, output_size: Any, name: str) -> list[int]:
