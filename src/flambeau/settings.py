@@ -15,8 +15,18 @@ from .runtime.types import CPU, check_device, device
 
 __all__ = [
     *("are_deterministic_algorithms_enabled", "compiled_with_cxx11_abi", "get_default_device"),
-    *("get_deterministic_debug_mode", "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads"),
-    *("is_deterministic_algorithms_warn_only_enabled", "is_storage", "is_warn_always_enabled", "set_default_device"),
+    *(
+        "get_deterministic_debug_mode",
+        "get_float32_matmul_precision",
+        "get_num_interop_threads",
+        "get_num_threads",
+    ),
+    *(
+        "is_deterministic_algorithms_warn_only_enabled",
+        "is_storage",
+        "is_warn_always_enabled",
+        "set_default_device",
+    ),
     *("set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision"),
     *("set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always", "typename"),
     *("use_deterministic_algorithms",),
@@ -39,7 +49,9 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
     Raises: TypeError unless `mode` is a bool.
     """
     if not isinstance(mode, bool):
-        raise TypeError(f"use_deterministic_algorithms(): argument 'mode' must be bool, not {type(mode).__name__}")
+        raise TypeError(
+            f"use_deterministic_algorithms(): argument 'mode' must be bool, not {type(mode).__name__}"
+        )
     _State.deterministic, _State.warn_only = mode, bool(warn_only)
 
 
@@ -63,7 +75,9 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
     names = {"default": 0, "warn": 1, "error": 2}
     mode = names.get(debug_mode, -1) if isinstance(debug_mode, str) else debug_mode
     if mode not in (0, 1, 2):
-        raise RuntimeError(f"invalid value of debug_mode, expected 'default', 'warn', 'error', 0, 1 or 2, but got {debug_mode}")
+        raise RuntimeError(
+            f"invalid value of debug_mode, expected 'default', 'warn', 'error', 0, 1 or 2, but got {debug_mode}"
+        )
     use_deterministic_algorithms(mode > 0, warn_only=mode == 1)
 
 
@@ -78,7 +92,9 @@ def set_float32_matmul_precision(precision: str) -> None:
     Raises: RuntimeError for other values than "highest", "high" and "medium".
     """
     if precision not in ("highest", "high", "medium"):
-        raise RuntimeError(f"float32_matmul_precision must be one of 'highest', 'high' or 'medium', got {precision!r}")
+        raise RuntimeError(
+            f"float32_matmul_precision must be one of 'highest', 'high' or 'medium', got {precision!r}"
+        )
     _State.precision = precision
 
 
@@ -165,5 +181,3 @@ def typename(obj: Any) -> str:
 def compiled_with_cxx11_abi() -> bool:
     """False: there is no C++."""
     return False
-
-

@@ -111,7 +111,9 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
     found = [wrap_dim(d, nd) for d in dims]
     if len(set(found)) != len(found):
-        raise RuntimeError(f"dim {next(d for d in found if found.count(d) > 1)} appears multiple times in the list of dims")
+        raise RuntimeError(
+            f"dim {next(d for d in found if found.count(d) > 1)} appears multiple times in the list of dims"
+        )
     if isinstance(spacing, Tensor):
         raise TypeError("gradient(): argument 'spacing' must be a number, or a list of numbers or of Tensors")
     if spacing is None or is_number(spacing):
@@ -154,7 +156,9 @@ def _steps(y: Tensor, x: Any, dx: Any, d: int, name: str) -> Any:
     if len(x._a.shape) == 1:
         if x._a.shape[0] != y._a.shape[d]:
             raise RuntimeError("There must be one `x` value for each sample point")
-        return reshape(diff(x), tuple([max(int(x._a.shape[0]) - 1, 0) if k == d else 1 for k in range(len(y._a.shape))]))
+        return reshape(
+            diff(x), tuple([max(int(x._a.shape[0]) - 1, 0) if k == d else 1 for k in range(len(y._a.shape))])
+        )
     lead = len(y._a.shape) - len(x._a.shape)
     wide = reshape(x, (*[1] * max(lead, 0), *x._a.shape))
     at = d if lead >= 0 else d - lead
@@ -197,5 +201,3 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, 
     if not isinstance(step, Tensor):
         return step / 2.0 * _pairs(y, d).cumsum(d)  # type: ignore[no-any-return]
     return (step * _pairs(y, d)).cumsum(d - len(y._a.shape)) / 2.0  # type: ignore[no-any-return]
-
-

@@ -187,10 +187,11 @@ def _unsafe(name: str, of: Callable[..., Any]) -> None:
     def fn(input: Tensor, *args: Any, **kwargs: Any) -> Any:
         return of(input, *args, **kwargs)
 
-    fn.__doc__ = f"``{name[7:]}``; PyTorch leaves the aliasing of the parts unchecked, here it is always tracked."
+    fn.__doc__ = (
+        f"``{name[7:]}``; PyTorch leaves the aliasing of the parts unchecked, here it is always tracked."
+    )
     public(name=name)(fn)
 
 
 for _view in ("chunk", "split", "split_with_sizes"):
     _unsafe(f"unsafe_{_view}", FUNCTIONS[_view])
-

@@ -96,7 +96,9 @@ def index_reduce(
     _check_reduce(reduce, REDUCTIONS[1:], "index_reduce")
     check_index(index, "index_reduce", ("int64", "int32"))
     if len(index._a.shape) > 1:
-        raise IndexError(f"index_reduce(): Index is supposed to be a vector, but got dim: {len(index._a.shape)}")
+        raise IndexError(
+            f"index_reduce(): Index is supposed to be a vector, but got dim: {len(index._a.shape)}"
+        )
     d = wrap_dim(dim, len(input._a.shape))
     if source._a.dtype != input._a.dtype:
         raise RuntimeError(
@@ -130,7 +132,9 @@ def _segments(data: Tensor, lengths: Any, offsets: Any, axis: int, unsafe: bool)
     else:
         sizes = raw(lengths)
     if sizes.dtype.kind not in "ui":
-        raise RuntimeError(f"segment_reduce(): lengths and offsets must be integer tensors, got {sizes.dtype}")
+        raise RuntimeError(
+            f"segment_reduce(): lengths and offsets must be integer tensors, got {sizes.dtype}"
+        )
     n = int(data._a.shape[axis])
     if sizes.shape[:-1] != tuple(data._a.shape[:axis]):
         raise RuntimeError(
@@ -141,7 +145,9 @@ def _segments(data: Tensor, lengths: Any, offsets: Any, axis: int, unsafe: bool)
         if (sizes < 0).any():
             raise RuntimeError("lengths contains negative value!")
         if lengths is not None and (sizes.sum(-1) != n).any():
-            raise RuntimeError("segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1)")
+            raise RuntimeError(
+                "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1)"
+            )
     flat = sizes.reshape(-1, sizes.shape[-1])
     first = np.zeros(flat.shape[0], np.int64) if offsets is None else starts[..., 0].reshape(-1)
     bags = np.full((flat.shape[0], n), flat.shape[1])
@@ -182,7 +188,11 @@ def segment_reduce(
     d = wrap_dim(axis, len(data._a.shape))
     bags, sizes = _segments(data, None if offsets is not None else lengths, offsets, d, unsafe)
     count = int(sizes.shape[-1])
-    shape = (*data._a.shape[:d], count + 1, *data._a.shape[d + 1 :])  # the last one takes what is in no segment
+    shape = (
+        *data._a.shape[:d],
+        count + 1,
+        *data._a.shape[d + 1 :],
+    )  # the last one takes what is in no segment
     first = _IDENTITY[reduce] if initial is None else float(initial)
     how = {"max": "amax", "min": "amin", "mean": "sum"}.get(reduce, reduce)
     tail = (1,) * (len(shape) - d - 1)

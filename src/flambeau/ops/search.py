@@ -30,7 +30,9 @@ def _search(name: str, sequence: Tensor, x: Any, side: str, out_int32: bool) -> 
     x = _as_operand(x, sequence, name)
     for t in (sequence, x):
         if t._a.dtype.kind == "c":
-            raise RuntimeError(f'"{name}" not implemented for complex dtypes: they have no order ({dtype_of(t)})')
+            raise RuntimeError(
+                f'"{name}" not implemented for complex dtypes: they have no order ({dtype_of(t)})'
+            )
     if sequence._a.dtype != x._a.dtype:
         if not scalar:
             raise RuntimeError(
@@ -96,7 +98,9 @@ def searchsorted(
         if type(a) is np.ndarray and a.size and not 0 <= a.min() <= a.max() < s[-1]:
             raise RuntimeError("torch.searchsorted(): sorter index out of range")
         sorted_sequence = gather(sorted_sequence, -1, sorter)
-    return _search("searchsorted", sorted_sequence, input, "right" if right or side == "right" else "left", out_int32)
+    return _search(
+        "searchsorted", sorted_sequence, input, "right" if right or side == "right" else "left", out_int32
+    )
 
 
 @public(method=False, out=True)
@@ -122,7 +126,10 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     for x in (elements, test_elements):
         if isinstance(x, Tensor) and x._a.dtype.kind in "cb":
             raise RuntimeError(f"Unsupported input type encountered for isin(): {dtype_of(x)}")
-    a, b = [convert(x, d) if isinstance(x, Tensor) else base.full((), x, d.numpy) for x in (elements, test_elements)]
+    a, b = [
+        convert(x, d) if isinstance(x, Tensor) else base.full((), x, d.numpy)
+        for x in (elements, test_elements)
+    ]
     return isin_op(a, b, invert=bool(invert), ndim=len(a._a.shape))  # type: ignore[no-any-return]
 
 

@@ -31,7 +31,9 @@ _Histogramdd = named("histogramdd", "hist", "bin_edges")
 INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-def _quantile(x: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool, name: str) -> Tensor:
+def _quantile(
+    x: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool, name: str
+) -> Tensor:
     if numel(x) == 0:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     if dtype_of(x) not in (dtypes.float32, dtypes.float64):
@@ -47,7 +49,9 @@ def _quantile(x: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str, sk
     elif len(q._a.shape) > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor, got shape {list(q._a.shape)}")
     elif q._a.dtype != x._a.dtype:
-        raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor: {dtype_of(q)}, {dtype_of(x)}")
+        raise RuntimeError(
+            f"{name}() q tensor must be same dtype as the input tensor: {dtype_of(q)}, {dtype_of(x)}"
+        )
     elif type(q._a) is np.ndarray and not ((q._a >= 0) & (q._a <= 1)).all():
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     nd = len(x._a.shape)
@@ -74,7 +78,9 @@ def _quantile(x: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str, sk
     below = ranks.detach().floor()
     y = gather_op(ordered, convert(below, dtypes.int64), dim=len(lead))
     if interpolation in ("linear", "midpoint"):
-        weight = ranks - below if interpolation == "linear" else base.full(tuple(ranks._a.shape), 0.5, x._a.dtype)
+        weight = (
+            ranks - below if interpolation == "linear" else base.full(tuple(ranks._a.shape), 0.5, x._a.dtype)
+        )
         y = y.lerp(gather_op(ordered, convert(ranks.detach().ceil(), dtypes.int64), dim=len(lead)), weight)
     tail = kept if keepdim else lead
     if not q._a.shape:
@@ -113,12 +119,18 @@ def _weights(w: Any, n: int, name: str, x: Tensor) -> Tensor | None:
     if w is None:
         return None
     if len(w._a.shape) > 1:
-        raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions but got {name} with {w.ndim} dimensions")
+        raise RuntimeError(
+            f"cov(): expected {name} to have one or fewer dimensions but got {name} with {w.ndim} dimensions"
+        )
     floating = w._a.dtype.kind in "fV"
     if name == "fweights" and w._a.dtype.kind not in "ui":
-        raise RuntimeError(f"cov(): expected fweights to have integral dtype but got fweights with {dtype_of(w)} dtype")
+        raise RuntimeError(
+            f"cov(): expected fweights to have integral dtype but got fweights with {dtype_of(w)} dtype"
+        )
     if name == "aweights" and not floating:
-        raise RuntimeError(f"cov(): expected aweights to have floating point dtype but got aweights with {dtype_of(w)} dtype")
+        raise RuntimeError(
+            f"cov(): expected aweights to have floating point dtype but got aweights with {dtype_of(w)} dtype"
+        )
     if numel(w) != n:
         raise RuntimeError(
             f"cov(): expected {name} to have the same numel as there are observations in the input but got {numel(w)} != {n}"
@@ -138,7 +150,9 @@ def cov(
     from the number of observations.  Raises: RuntimeError for bool tensors, more than two dims, or unfit weights.
     """
     if len(input._a.shape) > 2:
-        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions")
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
+        )
     if input._a.dtype.kind == "b":
         raise RuntimeError("cov(): bool dtype is not supported for input")
     x = input if len(input._a.shape) == 2 else reshape(input, (1, numel(input)))
@@ -164,7 +178,11 @@ def cov(
         negative = type(norm._a) is np.ndarray and bool(norm._a <= 0)
         norm = norm.clamp(min=0)
     if negative:
-        warnings.warn("cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.", UserWarning, stacklevel=3)
+        warnings.warn(
+            "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.",
+            UserWarning,
+            stacklevel=3,
+        )
     centred = x - mean
     weighted = centred if w is None else centred * w
     wide = result_type(centred, weighted)
@@ -177,7 +195,9 @@ def cov(
 def corrcoef(input: Tensor) -> Tensor:
     """Correlation coefficients of the variables in the rows of `input`."""
     if len(input._a.shape) > 2:
-        raise RuntimeError(f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions")
+        raise RuntimeError(
+            f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
+        )
     c = cov(input)
     if not c._a.shape:
         return c / c  # type: ignore[no-any-return]
@@ -236,7 +256,9 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     return histc_op(input, bins=int(bins), low=float(min), high=float(max), ndim=len(input._a.shape))  # type: ignore[no-any-return]
 
 
-def _histogram(x: Tensor, bins: Any, range: Any, weight: Any, density: bool, name: str) -> tuple[Tensor, list[Tensor]]:
+def _histogram(
+    x: Tensor, bins: Any, range: Any, weight: Any, density: bool, name: str
+) -> tuple[Tensor, list[Tensor]]:
     """Histogram of points (n, d) and the edges of its bins."""
     if x._a.dtype.kind != "f" or x._a.dtype.itemsize < 4:
         raise RuntimeError(f'"histogramdd" not implemented for {dtype_of(x)}')
@@ -248,13 +270,17 @@ def _histogram(x: Tensor, bins: Any, range: Any, weight: Any, density: bool, nam
                 f"input(c10::{dtype_of(x)}), and weight(c10::{dtype_of(weight)})"
             )
         if numel(weight) != n:
-            raise RuntimeError(f"torch.{name}: the weight tensor should have {n} elements, got {numel(weight)}")
+            raise RuntimeError(
+                f"torch.{name}: the weight tensor should have {n} elements, got {numel(weight)}"
+            )
     a = raw(x.detach())
     if isinstance(bins[0], Tensor):
         edges = list(bins)
         for e in edges:
             if len(e._a.shape) != 1 or not numel(e):
-                raise RuntimeError(f"torch.{name}: bins tensor should have one dimension and at least one element")
+                raise RuntimeError(
+                    f"torch.{name}: bins tensor should have one dimension and at least one element"
+                )
             if e._a.dtype != x._a.dtype:
                 raise RuntimeError(
                     f"torch.{name}: input tensor and bins tensors should have the same dtype, but got input with dtype "
@@ -262,7 +288,9 @@ def _histogram(x: Tensor, bins: Any, range: Any, weight: Any, density: bool, nam
                 )
     else:
         if range is not None and len(range) != 2 * dims:
-            raise RuntimeError(f"torch.{name}: for a {dims}-dimensional histogram range should have {2 * dims} elements, but got {len(range)}")
+            raise RuntimeError(
+                f"torch.{name}: for a {dims}-dimensional histogram range should have {2 * dims} elements, but got {len(range)}"
+            )
         edges = []
         for k, count in enumerate(bins):
             if int(count) <= 0:
@@ -276,7 +304,9 @@ def _histogram(x: Tensor, bins: Any, range: Any, weight: Any, density: bool, nam
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise RuntimeError(f"torch.{name}: dimension {k}'s range [{low}, {high}] is not finite")
             if low > high:
-                raise RuntimeError(f"torch.{name}: min should not exceed max, but got min {low} max {high} for dimension {k}")
+                raise RuntimeError(
+                    f"torch.{name}: min should not exceed max, but got min {low} max {high} for dimension {k}"
+                )
             if low == high:
                 low, high = low - 0.5, high + 0.5
             edges.append(linspace(low, high, int(count) + 1, dtype=dtype_of(x)))
@@ -304,7 +334,9 @@ def histogram(
     """
     n = numel(input)
     if weight is not None and tuple(weight._a.shape) != tuple(input._a.shape):
-        raise RuntimeError("torch.histogram: if weight tensor is provided it should have the same shape as the input tensor")
+        raise RuntimeError(
+            "torch.histogram: if weight tensor is provided it should have the same shape as the input tensor"
+        )
     if isinstance(bins, Tensor) and range is not None:
         raise TypeError("histogram(): range cannot be given together with a tensor of bin edges")
     hist, edges = _histogram(reshape(input, (n, 1)), [bins], range, weight, density, "histogram")
@@ -317,7 +349,9 @@ def histogramdd(
 ) -> Any:
     """(hist, bin_edges): a histogram of points (..., d) in d dims; `bins` is a count, or counts or edges for each dim."""
     if len(input._a.shape) < 2:
-        raise RuntimeError(f"torch.histogramdd: input tensor should have at least 2 dimensions, but got {input.ndim}")
+        raise RuntimeError(
+            f"torch.histogramdd: input tensor should have at least 2 dimensions, but got {input.ndim}"
+        )
     dims = int(input._a.shape[-1])
     each = [bins] * dims if isinstance(bins, int) else list(bins)
     if len(each) != dims:
@@ -327,5 +361,3 @@ def histogramdd(
     points = reshape(input, (math.prod(input._a.shape[:-1]), dims))
     hist, edges = _histogram(points, each, range, weight, density, "histogramdd")
     return _Histogramdd(hist, tuple(edges))
-
-

@@ -23,7 +23,9 @@ def _view_as_complex(x: Any) -> Any:
 def pairs_possible(x: Any) -> bool:
     """Whether the last dim (of size 2) of an array lies in memory as complex numbers do."""
     pair = 2 * x.itemsize
-    return x.strides[-1] == x.itemsize and all(s % pair == 0 for s, n in zip(x.strides[:-1], x.shape) if n > 1)
+    return x.strides[-1] == x.itemsize and all(
+        s % pair == 0 for s, n in zip(x.strides[:-1], x.shape) if n > 1
+    )
 
 
 def _to_complex(g: Tensor, x_meta: Any) -> Tensor:

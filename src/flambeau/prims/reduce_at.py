@@ -54,7 +54,9 @@ def _forget(g: Tensor, index: Tensor, dim: int, include_self: bool) -> Tensor:
     return scatter_op(g, zero, index, dim=dim, reduce="set")  # type: ignore[no-any-return]
 
 
-def _share(x: Tensor, src: Tensor, index: Tensor, y: Tensor, g: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+def _share(
+    x: Tensor, src: Tensor, index: Tensor, y: Tensor, g: Tensor, dim: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Who attained the extreme (in x, in src), and the gradient divided evenly among them."""
     own = convert_to(x == y, g._a.dtype)
     theirs = convert_to(_like(src, index) == gather_op(y, index, dim=dim), g._a.dtype)

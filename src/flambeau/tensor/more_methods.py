@@ -41,13 +41,17 @@ def _elementwise(name: str, self: Tensor, others: tuple[Tensor, ...], fn: Callab
     if tls.stack:
         raise RuntimeError(f"{name} calls Python for each element: it is not possible inside a transform")
     if self.requires_grad:
-        raise RuntimeError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")
+        raise RuntimeError(
+            f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead."
+        )
     inplace.check_writable(self, name)
     for other in others:
         if not isinstance(other, Tensor):
             raise TypeError(f"{name}(): argument 'tensor' must be Tensor, not {type(other).__name__}")
         if other._a.dtype != self._a.dtype:
-            raise TypeError(f"{name}(): expected {dtype_of(self)} for the other tensor, got {dtype_of(other)}")
+            raise TypeError(
+                f"{name}(): expected {dtype_of(self)} for the other tensor, got {dtype_of(other)}"
+            )
     arrays = [np.broadcast_to(raw(x), self._a.shape) for x in (self, *others)]
     rows = zip(*[a.reshape(-1).tolist() for a in arrays])
     values = np.array([fn(*row) for row in rows], self._a.dtype).reshape(self._a.shape)
@@ -147,7 +151,11 @@ def is_distributed(self: Tensor) -> bool:
 @method
 def new(self: Tensor, *args: Any) -> Tensor:
     """A tensor of this dtype: uninitialised with the sizes given, or with the data given."""
-    if len(args) == 1 and not hasattr(args[0], "__index__") and not isinstance(args[0], (tuple, type(self.shape))):
+    if (
+        len(args) == 1
+        and not hasattr(args[0], "__index__")
+        and not isinstance(args[0], (tuple, type(self.shape)))
+    ):
         return self.new_tensor(args[0])  # type: ignore[no-any-return]
     return self.new_empty(int_tuple(args[0] if len(args) == 1 else args, "new"))  # type: ignore[no-any-return]
 

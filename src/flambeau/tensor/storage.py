@@ -163,7 +163,10 @@ class UntypedStorage:
         return iter(self.tolist())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, UntypedStorage) and (self.data_ptr(), len(self)) == (other.data_ptr(), len(other))
+        return isinstance(other, UntypedStorage) and (self.data_ptr(), len(self)) == (
+            other.data_ptr(),
+            len(other),
+        )
 
     def __hash__(self) -> int:
         return hash((self.data_ptr(), len(self)))
@@ -197,7 +200,9 @@ class TypedStorage:
 
     def _tensor(self, dtype: Any) -> Tensor:
         if dtype != self.dtype.numpy:
-            raise RuntimeError(f"Could not set a tensor of dtype {dtypes.OF_NUMPY[dtype]} to a storage of {self.dtype}")
+            raise RuntimeError(
+                f"Could not set a tensor of dtype {dtypes.OF_NUMPY[dtype]} to a storage of {self.dtype}"
+            )
         return self._untyped._tensor(dtype)
 
     def size(self) -> int:

@@ -9,7 +9,12 @@ from ..ops.args import dtype_of
 from ..runtime import dtypes
 
 NAMES = {
-    **{"float32": "FloatTensor", "float64": "DoubleTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor"},
+    **{
+        "float32": "FloatTensor",
+        "float64": "DoubleTensor",
+        "float16": "HalfTensor",
+        "bfloat16": "BFloat16Tensor",
+    },
     **{"int64": "LongTensor", "int32": "IntTensor", "int16": "ShortTensor", "int8": "CharTensor"},
     **{"uint8": "ByteTensor", "bool": "BoolTensor"},
 }
