@@ -43,7 +43,9 @@ def _resample(x: Any, *, dim: Axis, taps: Taps) -> Any:
     dtype = x.dtype
     wide = x.astype(np.float32) if fam.is_half(x) else x
     after = (1,) * (x.ndim - 1 - dim)
-    weights = taps.weights.astype(np.float64 if wide.dtype.itemsize == 8 and wide.dtype.kind == "f" else np.float32)
+    weights = taps.weights.astype(
+        np.float64 if wide.dtype.itemsize == 8 and wide.dtype.kind == "f" else np.float32
+    )
     shape = (*x.shape[:dim], taps.n_rows, *x.shape[dim + 1 :])
     if taps.regular:
         k = taps.regular

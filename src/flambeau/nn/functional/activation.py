@@ -219,29 +219,25 @@ _gelu_tanh_slope = _slope(
     "GeluBackwardBackward0",
 )
 _silu_slope = _slope("silu_slope", _silu_slope_body, lambda t, x: t * _silu_bend(x), "SiluBackwardBackward0")
-_gelu_erf = half_in_single(
-    unary(
-        "gelu_erf",
-        lambda k, x: 0.5 * x * (1 + k.erf(x * SQRT_HALF)),
-        (lambda t, x: t * _gelu_slope(x),),
-        method=False,
-        inplace=False,
-        function=False,
-        reject="cbui",
-        grad_name="GeluBackward0",
-    )
+_gelu_erf = unary(
+    "gelu_erf",
+    lambda k, x: 0.5 * x * (1 + k.erf(x * SQRT_HALF)),
+    (lambda t, x: t * _gelu_slope(x),),
+    method=False,
+    inplace=False,
+    function=False,
+    reject="cbui",
+    grad_name="GeluBackward0",
 )
-_gelu_tanh = half_in_single(
-    unary(
-        "gelu_tanh",
-        lambda k, x: 0.5 * x * (1 + k.tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x))),
-        (lambda t, x: t * _gelu_tanh_slope(x),),
-        method=False,
-        inplace=False,
-        function=False,
-        reject="cbui",
-        grad_name="GeluBackward0",
-    )
+_gelu_tanh = unary(
+    "gelu_tanh",
+    lambda k, x: 0.5 * x * (1 + k.tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x))),
+    (lambda t, x: t * _gelu_tanh_slope(x),),
+    method=False,
+    inplace=False,
+    function=False,
+    reject="cbui",
+    grad_name="GeluBackward0",
 )
 
 
@@ -262,17 +258,15 @@ def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None)
     raise RuntimeError("approximate argument must be either none or tanh.")
 
 
-_silu = half_in_single(
-    unary(
-        "silu",
-        lambda k, x: x / (1 + k.exp(-x)),
-        (lambda t, x: t * _silu_slope(x),),
-        kind=SAME,
-        method=False,
-        inplace=False,
-        function=False,
-        reject="bui",
-    )
+_silu = unary(
+    "silu",
+    lambda k, x: x / (1 + k.exp(-x)),
+    (lambda t, x: t * _silu_slope(x),),
+    kind=SAME,
+    method=False,
+    inplace=False,
+    function=False,
+    reject="bui",
 )
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, convert
+from ...core.public import FUNCTIONS, convert, half_in_single
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base
@@ -209,6 +209,7 @@ def _soft_targets(
     return apply_reduction(loss, reduction)
 
 
+@half_in_single
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -236,6 +237,7 @@ def binary_cross_entropy(
     return apply_reduction(loss, reduction)
 
 
+@half_in_single
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS
+from ...core.public import FUNCTIONS, half_in_single
 from ...core.tensor import Tensor
 from ...ops.shape import broadcast_shapes, expand_to
 from ...prims.pointwise import exp, log, where_op
@@ -100,6 +100,7 @@ def l1_loss(
     return _weighted((a - b).abs(), weight, reduction_of(size_average, reduce, reduction), "l1_loss")
 
 
+@half_in_single
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -120,6 +121,7 @@ def smooth_l1_loss(
     return apply_reduction(loss, reduction_of(size_average, reduce, reduction))
 
 
+@half_in_single
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
