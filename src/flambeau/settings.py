@@ -14,22 +14,26 @@ from .runtime.threads import get_num_threads, set_num_threads
 from .runtime.types import CPU, check_device, device
 
 __all__ = [
-    *("are_deterministic_algorithms_enabled", "compiled_with_cxx11_abi", "get_default_device"),
-    *(
-        "get_deterministic_debug_mode",
-        "get_float32_matmul_precision",
-        "get_num_interop_threads",
-        "get_num_threads",
-    ),
-    *(
-        "is_deterministic_algorithms_warn_only_enabled",
-        "is_storage",
-        "is_warn_always_enabled",
-        "set_default_device",
-    ),
-    *("set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision"),
-    *("set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always", "typename"),
-    *("use_deterministic_algorithms",),
+    "are_deterministic_algorithms_enabled",
+    "compiled_with_cxx11_abi",
+    "get_default_device",
+    "get_deterministic_debug_mode",
+    "get_float32_matmul_precision",
+    "get_num_interop_threads",
+    "get_num_threads",
+    "is_deterministic_algorithms_warn_only_enabled",
+    "is_storage",
+    "is_warn_always_enabled",
+    "set_default_device",
+    "set_default_tensor_type",
+    "set_deterministic_debug_mode",
+    "set_float32_matmul_precision",
+    "set_flush_denormal",
+    "set_num_interop_threads",
+    "set_num_threads",
+    "set_warn_always",
+    "typename",
+    "use_deterministic_algorithms",
 ]
 
 
@@ -172,7 +176,7 @@ def is_storage(obj: object) -> bool:
 def typename(obj: Any) -> str:
     """The name of an object's type: ``torch.FloatTensor`` and the like for tensors."""
     if isinstance(obj, Tensor):
-        return obj.type()  # type: ignore[no-any-return, attr-defined]
+        return obj.type()  # type: ignore[no-any-return]
     cls = obj if hasattr(obj, "__qualname__") else type(obj)
     module = getattr(cls, "__module__", "") or ""
     return cls.__qualname__ if module in ("", "builtins") else f"{module}.{cls.__qualname__}"

@@ -10,8 +10,8 @@ from ..core import families as fam
 from ..core.families import Axes
 from ..core.public import public
 from ..core.tensor import Tensor
-from ..prims.pointwise import exp2
 from ..prims.base import convert_to
+from ..prims.pointwise import exp2
 from .args import dtype_of, wrap_dims
 from .reduce import keep, named
 

@@ -30,4 +30,4 @@ def cross(input: Tensor, other: Tensor, dim: Any = None) -> Tensor:
         if 3 not in shape:
             raise RuntimeError(f"no dimension of size 3 in input (cross got {list(shape)})")
         dim = list(shape).index(3)
-    return _cross(input, other, dim=wrap_dim(dim, len(input._a.shape)))  # type: ignore[no-any-return]
+    return _cross(input, other, dim=wrap_dim(dim, len(input._a.shape)))

@@ -40,9 +40,9 @@ def _reduce_at(x: Any, src: Any, index: Any, *, dim: Axis, reduce: str, include_
     ufunc = UFUNCS[reduce]
     if x.dtype.kind == "V" or x.dtype == np.float16:  # half types: NumPy's scattered loops know float32
         wide = out.astype(np.float32)
-        ufunc.at(wide, key, src.astype(np.float32))  # type: ignore[attr-defined]
+        ufunc.at(wide, key, src.astype(np.float32))
         return wide.astype(x.dtype)
-    ufunc.at(out, key, src)  # type: ignore[attr-defined]
+    ufunc.at(out, key, src)
     return out
 
 

@@ -139,7 +139,7 @@ def to_dense(self: Tensor, dtype: Any = None, *, masked_grad: bool | None = None
 @method
 def __reversed__(self: Tensor) -> Tensor:
     """The tensor flipped along its first dim."""
-    return self.flip(0) if self._a.shape else self  # type: ignore[no-any-return]
+    return self.flip(0) if self._a.shape else self
 
 
 @method

@@ -210,7 +210,7 @@ class TypedStorage:
         return len(self)
 
     def __len__(self) -> int:
-        return len(self._untyped) // self.dtype.itemsize
+        return len(self._untyped) // self.dtype.itemsize  # type: ignore[no-any-return]
 
     def nbytes(self) -> int:
         """The number of bytes."""
@@ -222,7 +222,7 @@ class TypedStorage:
 
     def element_size(self) -> int:
         """Bytes of one element."""
-        return self.dtype.itemsize
+        return self.dtype.itemsize  # type: ignore[no-any-return]
 
     def tolist(self) -> list[Any]:
         """The elements as Python numbers."""
