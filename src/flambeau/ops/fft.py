@@ -117,7 +117,7 @@ def _shape_dims(
 
 
 def _c2c(input: Tensor, n: Any, dim: Any, norm: Any, forward: bool, name: str) -> Tensor:
-    x = _floating(input, name, "complex")
+    x = _floating(input, name)
     d = _dim(x, dim)
     n = _check_n(x._a.shape[d] if n is None else n.__index__())
     return fft_op(_resized(x, (d,), (n,)), dims=(d,), forward=forward, norm=_norm(norm))  # type: ignore[no-any-return]
@@ -144,10 +144,10 @@ def _c2r(input: Tensor, n: Any, dim: Any, norm: Any, forward: bool, name: str) -
 
 
 def _c2cn(input: Tensor, s: Any, dim: Any, norm: Any, forward: bool, name: str) -> Tensor:
-    x = _floating(input, name, "complex")
+    x = _floating(input, name)
     dims, sizes = _shape_dims(x, s, dim, name)
     if not dims:
-        return x.clone()  # type: ignore[no-any-return]
+        return _floating(x, name, "complex").clone()  # type: ignore[no-any-return]
     return fft_op(_resized(x, dims, sizes), dims=dims, forward=forward, norm=_norm(norm))  # type: ignore[no-any-return]
 
 

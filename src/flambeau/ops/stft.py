@@ -12,7 +12,7 @@ from ..core.tensor import Tensor
 from ..prims.base import from_value, full, index_view_op, reshape
 from ..prims.fft import fft_op, irfft_op, rfft_op
 from ..prims.indexing import window_adjoint_op, window_op
-from ..prims.pointwise import complex_op, imag, real
+from ..prims.pointwise import imag, real
 from .args import dtype_of
 from .shape import cat, expand_to, stack
 
@@ -130,12 +130,7 @@ def stft(
     elif onesided:
         y = rfft_op(frames, dim=2, norm=norm)
     else:
-        y = fft_op(
-            complex_op(frames, full(tuple(frames._a.shape), 0, frames._a.dtype)),
-            dims=(2,),
-            forward=True,
-            norm=norm,
-        )
+        y = fft_op(frames, dims=(2,), forward=True, norm=norm)
     y = y.transpose(1, 2)
     if one:
         y = reshape(y, tuple(y._a.shape[1:]))

@@ -1,7 +1,8 @@
-"""Discrete Fourier transforms: complex to complex, real to half-complex, and half-complex to real.
+"""Discrete Fourier transforms: to complex, real to half-complex, and half-complex to real.
 
 All three are linear, and each one's adjoint is a transform of the opposite direction with the opposite scaling; the
 half-complex ones weight the frequencies that stand for two (all but zero and, for even lengths, the last) by 1/2 or 2.
+Through SciPy's pocketfft, which computes single precision in single precision.
 `norm` says where the factor 1/n goes: "backward" (to the inverse), "forward" or "ortho" (half of it to each).
 """
 
@@ -14,20 +15,24 @@ import numpy as np
 from ..core.families import Axes, Axis, linear_op
 from ..core.tensor import Tensor
 from .base import from_value
+from .pointwise import real
 
 OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
 
 def _fft(x: Any, *, dims: Axes, forward: bool, norm: str) -> Any:
+    from scipy import fft
+
     if x.size == 0:
-        return x.copy()
-    if forward:
-        return np.fft.fftn(x, axes=tuple(dims), norm=norm)  # type: ignore[arg-type]
-    return np.fft.ifftn(x, axes=tuple(dims), norm=norm)  # type: ignore[arg-type]
+        return x.astype(np.result_type(x.dtype, np.complex64))
+    if len(dims) == 1:
+        return (fft.fft if forward else fft.ifft)(x, axis=dims[0], norm=norm)
+    return (fft.fftn if forward else fft.ifftn)(x, axes=tuple(dims), norm=norm)
 
 
-def _fft_vjp(g: Tensor, dims: Any, forward: bool, norm: str) -> Tensor:
-    return fft_op(g, dims=dims, forward=not forward, norm=OPPOSITE[norm])  # type: ignore[no-any-return]
+def _fft_vjp(g: Tensor, x_meta: Any, dims: Any, forward: bool, norm: str) -> Tensor:
+    gx = fft_op(g, dims=dims, forward=not forward, norm=OPPOSITE[norm])
+    return gx if x_meta.dtype.kind == "c" else real(gx)  # type: ignore[no-any-return]
 
 
 fft_op = linear_op(_fft, _fft_vjp, name="fft_c2c", grad_name="FftC2CBackward0")
@@ -47,11 +52,13 @@ def weights(x: Tensor, dim: int, n: int, inner: float) -> Tensor:
 
 
 def _rfft(x: Any, *, dim: Axis, norm: str) -> Any:
+    from scipy import fft
+
     if x.size == 0:
         shape = list(x.shape)
         shape[dim] = shape[dim] // 2 + 1
         return np.zeros(shape, np.result_type(x.dtype, np.complex64))
-    return np.fft.rfft(x, axis=dim, norm=norm)  # type: ignore[arg-type]
+    return fft.rfft(x, axis=dim, norm=norm)
 
 
 def _rfft_vjp(g: Tensor, x_meta: Any, dim: int, norm: str) -> Tensor:
@@ -64,11 +71,13 @@ rfft_op = linear_op(_rfft, _rfft_vjp, name="fft_r2c", grad_name="FftR2CBackward0
 
 def _irfft(x: Any, *, dim: Axis, n: int, norm: str) -> Any:
     """The real signal of n values whose first n // 2 + 1 frequencies are given."""
+    from scipy import fft
+
     if x.size == 0:
         shape = list(x.shape)
         shape[dim] = n
         return np.zeros(shape, np.float32 if x.dtype.itemsize == 8 else np.float64)
-    return np.fft.irfft(x, n, axis=dim, norm=norm)  # type: ignore[arg-type]
+    return fft.irfft(x, n, axis=dim, norm=norm)
 
 
 def _irfft_vjp(g: Tensor, dim: int, n: int, norm: str) -> Tensor:

@@ -8,6 +8,7 @@ mode algorithmic differentiation" (2008); Murray, "Differentiation of the Choles
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,6 +80,29 @@ def batch_element(index: int, batch: tuple[int, ...]) -> str:
     return f"(Batch element {index}): " if batch else ""
 
 
+@functools.cache
+def _library_function(name: str, library: str, dtype: Any) -> Any:
+    from scipy.linalg import blas, lapack
+
+    found = blas.get_blas_funcs if library == "blas" else lapack.get_lapack_funcs
+    return found(name, dtype=dtype)
+
+
+def lapack(name: str, a: Any) -> Any:
+    """LAPACK's function of this name for the dtype of `a`."""
+    return _library_function(name, "lapack", a.dtype)
+
+
+def blas(name: str, a: Any) -> Any:
+    """BLAS's function of this name for the dtype of `a`."""
+    return _library_function(name, "blas", a.dtype)
+
+
+def quiet() -> Any:
+    """Overflow and the like inside NumPy's own modules give infinities without a warning, as in PyTorch."""
+    return np.errstate(all="ignore")
+
+
 def _empty(a: Any) -> bool:
     return a.size == 0  # type: ignore[no-any-return]
 
@@ -88,12 +112,10 @@ def _empty(a: Any) -> bool:
 
 def lu_info_of(a: Any) -> Any:
     """For each matrix, the number (from 1) of the first pivot that is exactly zero; 0 when there is none."""
-    from scipy.linalg import lapack
-
     info = np.zeros(a.shape[:-2], np.int32)
     if _empty(a):
         return info
-    getrf = lapack.get_lapack_funcs("getrf", (a,))
+    getrf = lapack("getrf", a)
     flat = info.reshape(-1)
     for k, (m,) in enumerate(matrices(a)):
         flat[k] = getrf(m)[2] if np.isfinite(m).all() else 0
@@ -129,7 +151,8 @@ def _each_or_nan(f: Callable[..., Any], like: Any, *arrays: Any) -> Any:
 
 def _inv(a: Any, *, check: str) -> Any:
     try:
-        return np.linalg.inv(a)
+        with quiet():
+            return np.linalg.inv(a)
     except np.linalg.LinAlgError:
         if check:
             _raise_singular(a, check, INVERSION)
@@ -150,7 +173,8 @@ inv_op = opaque_op(_inv, (_inv_vjp,), name="inv", jvp=_inv_jvp, grad_name="Linal
 
 def _solve(a: Any, b: Any, *, check: str) -> Any:
     try:
-        return np.linalg.solve(a, b)
+        with quiet():
+            return np.linalg.solve(a, b)
     except np.linalg.LinAlgError:
         if check:
             _raise_singular(a, check, SOLUTION)
@@ -185,12 +209,10 @@ solve_op = opaque_op(
 
 def _solve_triangular(a: Any, b: Any, *, upper: bool, unit: bool) -> Any:
     """Back substitution; a zero on the diagonal gives infinities, as in BLAS (no error)."""
-    from scipy.linalg import blas
-
     out = np.empty(b.shape, b.dtype)
     if _empty(out):
         return out
-    trsm = blas.get_blas_funcs("trsm", (a, b))
+    trsm = blas("trsm", a)
     flat = out.reshape(-1, *b.shape[-2:])
     for k, (m, r) in enumerate(matrices(a, b)):
         if m.flags.f_contiguous or not m.flags.c_contiguous:
@@ -235,12 +257,10 @@ NOT_POSITIVE = (
 
 def cholesky_info_of(a: Any) -> Any:
     """For each matrix, the order of the first leading minor that is not positive definite; 0 when there is none."""
-    from scipy.linalg import lapack
-
     info = np.zeros(a.shape[:-2], np.int32)
     if _empty(a):
         return info
-    potrf = lapack.get_lapack_funcs("potrf", (a,))
+    potrf = lapack("potrf", a)
     flat = info.reshape(-1)
     for k, (m,) in enumerate(matrices(a)):
         flat[k] = potrf(m, lower=1)[1]
@@ -378,7 +398,8 @@ cofactor_op = opaque_op(_cofactor, (_cofactor_vjp,), name="cofactor")
 
 
 def _det(a: Any) -> Any:
-    return np.linalg.det(a)
+    with quiet():
+        return np.linalg.det(a)
 
 
 def _det_vjp(g: Tensor, a: Tensor) -> Tensor:
@@ -394,7 +415,8 @@ det_op = opaque_op(_det, (_det_vjp,), name="det", jvp=_det_jvp, grad_name="Linal
 
 
 def _slogdet(a: Any) -> Any:
-    sign, logabs = np.linalg.slogdet(a)
+    with quiet():
+        sign, logabs = np.linalg.slogdet(a)
     return np.asarray(sign), np.asarray(logabs)
 
 
@@ -426,7 +448,8 @@ def _matrix_exp(a: Any) -> Any:
     if _empty(a):
         return np.array(a)
     wide = a.astype(np.complex128 if a.dtype.kind == "c" else np.float64)
-    return np.ascontiguousarray(expm(wide)).astype(a.dtype)
+    with quiet():
+        return np.ascontiguousarray(expm(wide)).astype(a.dtype)
 
 
 def _block_derivative(a: Tensor, direction: Tensor) -> Tensor:

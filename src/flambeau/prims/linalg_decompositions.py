@@ -25,6 +25,7 @@ from .indexing import cat_op, diagonal_op
 from .linalg import (
     LinAlgError,
     batch_element,
+    lapack,
     matrices,
     real_dtype,
     realness,
@@ -111,14 +112,12 @@ ZERO_PIVOT = (
 
 def _lu_factor(a: Any, *, check: str) -> Any:
     """LU with partial pivoting, packed in one matrix, and the row interchanges (counted from 1)."""
-    from scipy.linalg import lapack
-
     m, n = a.shape[-2:]
     packed = np.empty(a.shape, a.dtype)
     pivots = np.zeros((*a.shape[:-2], min(m, n)), np.int32)
     if a.size == 0:
         return packed, pivots
-    getrf = lapack.get_lapack_funcs("getrf", (a,))
+    getrf = lapack("getrf", a)
     p2, v2 = packed.reshape(-1, m, n), pivots.reshape(-1, min(m, n))
     for k, (x,) in enumerate(matrices(a)):
         lu, piv, info = getrf(x)
@@ -238,13 +237,11 @@ qr_op = opaque_op(_qr, (_qr_vjp,), name="qr", n_out=2, grad_name="LinalgQrBackwa
 
 
 def _geqrf(a: Any) -> Any:
-    from scipy.linalg import lapack
-
     m, n = a.shape[-2:]
     packed, tau = np.empty(a.shape, a.dtype), np.empty((*a.shape[:-2], min(m, n)), a.dtype)
     if a.size == 0:
         return packed, tau * 0
-    geqrf = lapack.get_lapack_funcs("geqrf", (a,))
+    geqrf = lapack("geqrf", a)
     p2, t2 = packed.reshape(-1, m, n), tau.reshape(-1, min(m, n))
     for k, (x,) in enumerate(matrices(a)):
         p2[k], t2[k] = geqrf(x)[:2]
@@ -469,14 +466,12 @@ if_full_rank_op: Op = opaque_op(
 
 def _ldl_factor(a: Any, *, hermitian: bool, check: str) -> Any:
     """Bunch-Kaufman factorisation of the lower triangle; pivots as LAPACK gives them, counted from 1."""
-    from scipy.linalg import lapack
-
     n = a.shape[-1]
     packed, pivots = np.empty(a.shape, a.dtype), np.zeros(a.shape[:-1], np.int32)
     info = np.zeros(a.shape[:-2], np.int32)
     if a.size == 0:
         return packed, pivots, info
-    sytrf = lapack.get_lapack_funcs("hetrf" if hermitian and a.dtype.kind == "c" else "sytrf", (a,))
+    sytrf = lapack("hetrf" if hermitian and a.dtype.kind == "c" else "sytrf", a)
     p2, v2, i2 = packed.reshape(-1, n, n), pivots.reshape(-1, n), info.reshape(-1)
     for k, (x,) in enumerate(matrices(a)):
         ldu, piv, i2[k] = sytrf(x, lower=1)
@@ -493,14 +488,10 @@ ldl_factor_op = opaque_op(_ldl_factor, None, name="ldl_factor", n_out=3, differe
 
 
 def _ldl_solve(packed: Any, pivots: Any, b: Any, *, hermitian: bool) -> Any:
-    from scipy.linalg import lapack
-
     out = np.empty(b.shape, b.dtype)
     if out.size == 0:
         return out
-    sytrs = lapack.get_lapack_funcs(
-        "hetrs" if hermitian and packed.dtype.kind == "c" else "sytrs", (packed, b)
-    )
+    sytrs = lapack("hetrs" if hermitian and packed.dtype.kind == "c" else "sytrs", packed)
     flat, piv = out.reshape(-1, *b.shape[-2:]), pivots.reshape(-1, pivots.shape[-1])
     for k, (f, r) in enumerate(matrices(packed, b)):
         flat[k] = sytrs(f, piv[k], r, lower=1)[0]
