@@ -242,7 +242,7 @@ _gelu_tanh = unary(
 
 
 def _out(y: Tensor, out: Tensor | None, name: str) -> Tensor:
-    return y if out is None else store_out(out, y, name)  # type: ignore[no-any-return]
+    return y if out is None else store_out(out, y, name)
 
 
 def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None) -> Tensor:
@@ -288,7 +288,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     _floating(input, "mish")
     if inplace:
         return _mish_in_place(input)  # type: ignore[no-any-return]
-    return _mish(input)  # type: ignore[no-any-return]
+    return _mish(input)
 
 
 _mish_in_place = inplace_form(mish, "mish_")

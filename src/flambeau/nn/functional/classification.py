@@ -86,7 +86,7 @@ def _ignored(flat: Tensor, ignore_index: int, classes: int) -> Tensor | None:
     wrong = ~skip & ((a < 0) | (a >= classes))
     if wrong.any():
         raise IndexError(f"Target {int(a[wrong][0])} is out of bounds: there are {classes} classes.")
-    return flat == ignore_index if skip.any() else None  # type: ignore[return-value]
+    return flat == ignore_index if skip.any() else None
 
 
 def _reduced(
@@ -163,7 +163,7 @@ def cross_entropy(
     )
     if label_smoothing == 0:
         return loss
-    return loss * (1 - label_smoothing) + _spread_loss(rows, safe, ignored, weight, reduction, shape) * (
+    return loss * (1 - label_smoothing) + _spread_loss(rows, safe, ignored, weight, reduction, shape) * (  # type: ignore[no-any-return]
         label_smoothing / s[d]
     )
 

@@ -6,20 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from ...core.eager import raw
 from ...core.public import convert
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
-from ...prims.base import from_value
+from ...prims.base import from_value, innermost
 from ...prims.ctc import ctc_op
 from ...runtime import dtypes
+
+
+def _values(x: Tensor) -> Any:
+    """The array of targets or lengths, which decide sizes and so cannot differ between the examples of a vmap."""
+    a = innermost(x)
+    if a.ndim != len(x._a.shape):
+        raise RuntimeError("ctc_loss: targets and lengths must be the same for all examples of a vmap")
+    return a
 
 
 def _lengths(x: Any, name: str, n: int) -> Any:
     if isinstance(x, Tensor):
         if x._a.dtype.kind not in "iu":
             raise RuntimeError(f"{name} must be integral, got {dtype_of(x)}")
-        values = np.asarray(raw(x), np.int64).reshape(-1)
+        values = np.asarray(_values(x), np.int64).reshape(-1)
     else:
         values = np.array([int(v) for v in x] if hasattr(x, "__iter__") else [int(x)], np.int64)
     if values.shape != (n,):
@@ -83,7 +90,7 @@ def ctc_loss(
     for values, name in ((lengths, "input_lengths"), (ends, "target_lengths")):
         if values.size and int(values.min()) < 0:
             raise RuntimeError(f"Expected {name} to have value at least 0, but got value {int(values.min())}")
-    labels = raw(targets)
+    labels = _values(targets)
     labels = _padded(labels.reshape(1, -1) if single else labels, ends)
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise RuntimeError(

@@ -54,7 +54,7 @@ def _lanczos(x: Any) -> Any:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
 
 
-FILTERS = {
+FILTERS: dict[str, tuple[int, Any]] = {
     "bilinear": (1, lambda x: np.maximum(0, 1 - np.abs(x))),
     "bicubic": (2, lambda x: _cubic(x, -0.5)),
     "lanczos": (3, _lanczos),
@@ -66,7 +66,7 @@ def _taps(n: int, m: int, scale: float | None, align: bool, mode: str, antialias
     """The map from n to m positions of a dim."""
     real = np.float64 if double else np.float32
     ratio = _ratio(n, m, scale, align, real)
-    i = np.arange(m)
+    i: Any = np.arange(m)
     if antialias:
         return _smooth(n, m, float(ratio), mode)
     x = i.astype(real) * ratio if align else (i.astype(real) + real(0.5)) * ratio - real(0.5)
@@ -193,12 +193,12 @@ def interpolate(
     if mode == "area":
         pool: Any = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}[nd]
         return pool(input, sizes if nd > 3 else sizes[0])  # type: ignore[no-any-return]
-    factors = scales or [None] * (nd - 2)
+    factors: list[Any] = [None] * (nd - 2) if scales is None else list(scales)
     if mode.startswith("nearest"):
         x = input
-        for d, (n, m, f) in enumerate(zip(s[2:], sizes, factors), 2):
+        for k, (n, m, f) in enumerate(zip(s[2:], sizes, factors), 2):
             at = _nearest(n, m, f, mode == "nearest-exact")
-            x = index_get_op(x, from_value(at), spec=(*[False] * d, True))
+            x = index_get_op(x, from_value(at), spec=(*[False] * k, True))
         return x
     d = dtype_of(input)
     if input._a.dtype.kind not in "fV" and not (d is dtypes.uint8 and nd == 4):

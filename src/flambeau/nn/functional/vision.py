@@ -25,16 +25,16 @@ CUBIC = -0.75  # the coefficient of Keys' kernel that PyTorch uses
 
 
 def _whole(x: Tensor) -> Tensor:
-    """Integer positions of float coordinates; NaN and what no image can hold become -1."""
+    """Integer positions of float coordinates; NaN and what no image can hold become a place outside."""
     low, high = -(2.0**30), 2.0**30
-    return convert(where_op((x > low) & (x < high), x, -1), dtypes.int64)
+    return convert(where_op((x > low) & (x < high), x, low), dtypes.int64)
 
 
 def _unnormalize(x: Tensor, n: int, align: bool) -> Tensor:
     """Coordinates in [-1, 1] as pixel positions."""
     if align:
-        return (x + 1) * ((n - 1) / 2)
-    return ((x + 1) * n - 1) / 2
+        return (x + 1) * ((n - 1) / 2)  # type: ignore[no-any-return]
+    return ((x + 1) * n - 1) / 2  # type: ignore[no-any-return]
 
 
 def _clip(x: Tensor, n: int) -> Tensor:
@@ -46,7 +46,7 @@ def _reflect(x: Tensor, n: int, align: bool) -> Tensor:
     """Reflected at the centers (aligned) or edges of the border pixels until inside."""
     low, span = (0.0, float(n - 1)) if align else (-0.5, float(n))
     if span == 0:
-        return x * 0
+        return x * 0  # type: ignore[no-any-return]
     z = (x - low).abs()
     flips = (z / span).floor()
     extra = z - flips * span
@@ -82,10 +82,10 @@ def _cubic_weights(t: Tensor) -> list[Tensor]:
     a = CUBIC
 
     def near(x: Tensor) -> Tensor:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
+        return ((a + 2) * x - (a + 3)) * x * x + 1  # type: ignore[no-any-return]
 
     def far(x: Tensor) -> Tensor:
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a  # type: ignore[no-any-return]
 
     return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
@@ -106,7 +106,10 @@ def _sample(input: Tensor, grid: Tensor, interpolation: int, padding: int, align
     else:
         x = [_place(v, n, padding, align) for v, n in zip(raw, sizes)]
         if interpolation == 1:
-            y = _pixels(image, [_whole(FUNCTIONS["round"](v)) for v in x], sizes)
+            rounded = [FUNCTIONS["round"](v) for v in x]
+            # a sum with a zero made from the grid: its gradient is zero, not absent
+            zero = where_op(rounded[0].abs() < math.inf, rounded[0] - rounded[0], 0)
+            y = _pixels(image, [_whole(v) for v in rounded], sizes) + zero.unsqueeze(1)
         else:
             y = _linear(image, x, sizes)
     return base.reshape(y, (batch, channels, *out))
@@ -293,4 +296,4 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
         )
     if min(int(n) for n in size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {list(size)}")
-    return affine_grid_generator(theta, size, align_corners)  # type: ignore[no-any-return]
+    return affine_grid_generator(theta, size, align_corners)
