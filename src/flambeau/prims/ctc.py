@@ -6,7 +6,8 @@ Forward and backward variables in log space (Graves et al., "Connectionist tempo
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Sequence
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
