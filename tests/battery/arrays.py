@@ -78,6 +78,18 @@ def scatter(x: Any, src: Any, index: Any, dim: int, reduce: str) -> Any:
     return out
 
 
+def reduce_at(x: Any, src: Any, index: Any, dim: int, reduce: str, include_self: bool) -> Any:
+    """The reduction of all values that meet at a place, with or without the one that was there."""
+    out = x.copy()
+    meeting: dict[Any, list[float]] = {}
+    for at in np.ndindex(*index.shape):
+        meeting.setdefault((*at[:dim], index[at], *at[dim + 1 :]), []).append(src[at])
+    for to, values in meeting.items():
+        values = values + [x[to]] * include_self
+        out[to] = {"prod": np.prod, "amax": max, "amin": min}[reduce](values)
+    return out
+
+
 def gather(x: Any, index: Any, dim: int) -> Any:
     out = np.empty(index.shape, x.dtype)
     for at in np.ndindex(*index.shape):

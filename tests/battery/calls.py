@@ -30,11 +30,12 @@ def row(name: str, *args: Any, reference: Any = None, **kw: Any) -> None:
 def real(*shape: int, seed: int = 0) -> Any:
     """Distinct numbers away from zero, so that maxima are unique and signs do not change."""
     r = np.random.default_rng(seed + 17 * len(shape) + int(np.prod(shape)))
-    return r.permutation(np.linspace(0.3, 2.1, int(np.prod(shape)))).reshape(shape) * r.choice([-1.0, 1.0], shape)
+    sizes = r.permutation(np.linspace(0.3, 2.1, int(np.prod(shape)))).reshape(shape)
+    return np.asarray(sizes * r.choice([-1.0, 1.0], shape))
 
 
 def comp(*shape: int, seed: int = 0) -> Any:
-    return real(*shape, seed=seed) + 1j * real(*shape, seed=seed + 5)
+    return np.asarray(real(*shape, seed=seed) + 1j * real(*shape, seed=seed + 5))
 
 
 def ints(*values: Any) -> Any:
@@ -127,7 +128,7 @@ def put_samples(name: str) -> list[Sample]:
         if overlapping(name, i):
             continue
         y = np.asarray(fn(x))
-        v = (real(*y.shape, seed=9) + (1j * real(*y.shape, seed=4) if y.dtype.kind == "c" else 0)).astype(y.dtype)
+        v = np.asarray(comp(*y.shape, seed=9) if y.dtype.kind == "c" else real(*y.shape, seed=9)).astype(y.dtype)
         reference = functools.partial(_written, fn, name=name)
         order = 0 if name == "view_dtype" else 2
         op = "reshape_put" if name == "view" else name + "_put"
@@ -205,12 +206,38 @@ for _dim in (0, 1):
     row("argsort", real(3, 4), dim=_dim, descending=True, reference=lambda x, d=_dim: (-x).argsort(d), note=f"down{_dim}")
     row("argcum", real(3, 4), dim=_dim, largest=True, reference=functools.partial(_running(lambda x: x.argmax(0)), axis=_dim), note=f"max{_dim}")
     row("argcum", real(3, 4), dim=_dim, largest=False, reference=functools.partial(_running(lambda x: x.argmin(0)), axis=_dim), note=f"min{_dim}")
+row("softmax_grad", real(2, 3), _softmax(real(2, 3), 1), dim=1, reference=lambda g, y: y * (g - (g * y).sum(1, keepdims=True)))
+row("log_softmax_grad", real(2, 3), np.log(_softmax(real(2, 3), 1)), dim=1, reference=lambda g, y: g - np.exp(y) * g.sum(1, keepdims=True))
+_CLASSES = ints(2, -100, 0)
+row("cross_entropy", real(3, 4), _CLASSES, ignore=-100, other=(real(3, 4) * 0.9, ints(1, 3, -100)), expandable=False,
+    reference=lambda x, t: np.where(t < 0, 0, -np.log(_softmax(x, 1))[range(3), t.clip(0)]))  # fmt: skip
+row("cross_entropy_grad", real(3), real(3, 4), _CLASSES, ignore=-100, expandable=False,
+    reference=lambda g, x, t: np.where(t < 0, 0, g)[:, None] * (_softmax(x, 1) - np.eye(4)[t.clip(0)]))  # fmt: skip
+
+
+def _standard(x: Any) -> Any:
+    return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 0.01)
+
+
+def _standard_slope(g: Any, x: Any) -> Any:
+    """The adjoint of the derivative of `_standard`, which is symmetric within a row, by differences."""
+    return ((_standard(x + 1e-6 * g) - _standard(x - 1e-6 * g)) / 2e-6).real
+
+
+row("standardize", real(2, 4), dims=(1,), eps=0.01, observe=lambda y, mean, var: y,
+    reference=lambda x: (_standard(x), x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
+row("standardize_grad", real(2, 4), real(2, 4, seed=3), dims=(1,), eps=0.01, tol=1e-7, reference=_standard_slope,
+    prepare=lambda g, x: (g, x, x.detach().mean(1, True), x.detach().var(1, correction=0, keepdim=True)))  # fmt: skip
+row("frexp_mantissa", real(2, 3), reference=lambda x: np.frexp(x)[0])
+row("frexp_exponent", real(2, 3), reference=lambda x: np.frexp(x)[1])
+row("hash_tensor", real(2, 3), dims=(1,), reference=lambda x: np.bitwise_xor.reduce(x.view(np.uint64), 1))
+row("check_envelope", real(2, 3), order=0, reference=lambda x: x)
 row("cumsum", comp(3, 2), dim=0, reference=lambda x: x.cumsum(0))
 row("cumprod", comp(3, 2), dim=0, reference=lambda x: x.cumprod(0))
 row("cumprod", np.array([[1.5, 0.0, 2.0, 0.0, 3.0]]), dim=1, reference=lambda x: x.cumprod(1), note="zeros")
 row("logcumsumexp", comp(3, 2), dim=0, reference=lambda x: np.log(np.exp(x).cumsum(0)), tol=1e-8)
 row("cumsum", np.zeros((2, 0)), dim=1, reference=lambda x: x, note="empty")
-row("mode", np.array([[1.0, 2.0, 2.0, 0.5], [3.0, 3.0, 1.0, 1.0]]), dim=1, reference=lambda x: np.array([2, 3]))
+row("mode", np.array([[1.0, 2.0, 2.0, 0.5], [3.0, 3.0, 1.0, 1.0]]), dim=1, reference=lambda x: np.array([[2], [3]]), expandable=False)
 
 # ---------------------------------------------------------------------------------------------- joining and moving
 row("cat", real(2, 3), real(1, 3), dim=0, reference=lambda *x: np.concatenate(x), expandable=False)
@@ -222,7 +249,7 @@ row("roll", real(2, 3), shifts=(1, -1), dims=(0, 1), reference=lambda x: x[[1, 0
 row("clone", comp(2, 3), reference=lambda x: x)
 row("clone", real(), reference=lambda x: x)
 row("clone_keep", real(2, 3), reference=lambda x: x)
-row("reshape_copy", real(2, 6), shape=(4, 3), reference=lambda x: x.reshape(4, 3))
+row("reshape_copy", real(6, 2).T, shape=(4, 3), reference=lambda x: x.reshape(4, 3))
 row("matmul", real(2, 3), real(3, 4), reference=lambda a, b: np.einsum("ik,kj->ij", a, b), expandable=False)
 row("matmul", real(2, 3, 2), real(2, 4), reference=lambda a, b: np.einsum("bik,kj->bij", a, b), note="shared")
 row("matmul", comp(2, 2, 3), comp(2, 3, 2), reference=lambda a, b: np.einsum("bik,bkj->bij", a, b))
@@ -250,7 +277,7 @@ def _indexed(*specs: Any) -> None:
                 continue  # which of several values stays is not promised
             row(
                 "index_put", x, v, *indices, spec=spec, accumulate=accumulate, note=note + "-add" * accumulate, expandable=False,
-                other=(x * 0.9, v * 1.1, *others), reference=lambda x, v, *i, spec=spec, acc=accumulate: arrays.put(x, v, i, spec, acc),
+                other=(np.asarray(x * 0.9), np.asarray(v * 1.1), *others), reference=lambda x, v, *i, spec=spec, acc=accumulate: arrays.put(x, v, i, spec, acc),
             )  # fmt: skip
 
 
@@ -274,6 +301,12 @@ row("scatter", real(3, 4), real(3, 2), _G1, dim=1, reduce="add", reference=funct
 for _reduce in ("mul", "amax", "amin"):
     row("scatter", real(3, 4), real(3, 2), _G1, dim=1, reduce=_reduce, order=0, note=_reduce, expandable=False,
         reference=functools.partial(arrays.scatter, dim=1, reduce=_reduce))  # fmt: skip
+_SHARED = ints([0, 0, 1], [0, 1, 1])
+for _reduce in ("prod", "amax", "amin"):
+    for _own in (True, False):
+        row("reduce_at", real(3, 3), real(2, 3), _SHARED, dim=0, reduce=_reduce, include_self=_own, expandable=False,
+            note=f"{_reduce}{'' if _own else '-alone'}", other=(real(3, 3) * 0.9, real(2, 3) * 1.1, 1 + _SHARED),
+            reference=functools.partial(arrays.reduce_at, dim=0, reduce=_reduce, include_self=_own))  # fmt: skip
 row("nonzero", np.array([[0.0, 1.5], [2.0, 0.0]]), reference=lambda x: ints([0, 1], [1, 0]), batches=False, expandable=False)
 row("nonzero_static", np.array([[0.0, 1.5], [2.0, 0.0]]), size=3, fill_value=-1, ndim=2, reference=lambda x: ints([0, 1], [1, 0], [-1, -1]), expandable=False)
 
@@ -284,7 +317,9 @@ row("searchsorted", _SORTED, real(2, 3), side="right", note="rows", reference=la
 row("isin", np.arange(6.0).reshape(2, 3), np.array([1.0, 4.0, 9.0]), invert=False, ndim=2, reference=np.isin, expandable=False)
 row("bincount", ints(0, 3, 1, 3), minlength=5, reference=lambda x: ints(1, 1, 0, 2, 0), batches=False)
 row("weighted_bincount", ints(0, 3, 1, 3), np.array([0.5, 1.0, 2.0, 3.0]), minlength=5, reference=lambda x, w: np.array([0.5, 2.0, 0, 4.0, 0]), batches=False)
-row("histogram", np.array([[0.1], [0.6], [0.65], [1.0], [7.0]]), np.ones(5), np.linspace(0, 1, 5), linear=True, reference=lambda x, w, e: np.array([1.0, 0, 2, 1]), batches=False, expandable=False)
+row("histogram", np.array([[0.1], [0.6], [0.65], [1.0], [7.0]]), np.ones(5), np.linspace(0, 1, 5), reference=lambda x, w, e: np.array([1.0, 0, 2, 1]), batches=False, expandable=False)
+
+row("histc", np.array([0.1, 0.6, 0.65, 1.0, 7.0]), bins=4, low=0.0, high=1.0, ndim=1, reference=lambda x: np.array([1.0, 0, 2, 1]))
 
 # ---------------------------------------------------------------------------------------------- Fourier
 for _norm in ("backward", "ortho", "forward"):

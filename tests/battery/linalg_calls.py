@@ -166,7 +166,7 @@ def fill(row: Callable[..., None], real: Callable[..., Any], comp: Callable[...,
         row("pinv", well(make(2, 3, 2)), np.zeros(2), np.zeros(2), hermitian=False, wrt=(0,), note=kind,
             reference=lambda a, atol, rtol: np.linalg.inv(herm(a) @ a) @ herm(a))  # fmt: skip
         row("ldl_factor", pd if not kind else pd.real, hermitian=False, check="linalg.ldl_factor", verify=check_ldl, note=kind)
-    row("phase_check", 1e-3 * real(2, 3), scale=1.0, what="linalg_eigh", reference=lambda x: x)
+    row("phase_check", 1e-3 * real(2, 3), scale=1.0, what="linalg_eigh", order=0, reference=lambda x: x)
     row("lu_info", np.array([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]]), reference=lambda a: np.array([2, 0]))
     row("cholesky_info", np.array([[[1.0, 0.0], [0.0, -4.0]], [[1.0, 0.0], [0.0, 1.0]]]), reference=lambda a: np.array([2, 0]))
     row("permutation_matrix", np.array([[2, 3, 3], [1, 2, 3]]), n=3, dtype=np.dtype(np.float64), other=(np.array([[3, 2, 3], [1, 3, 3]]),),

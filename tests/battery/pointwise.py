@@ -82,6 +82,16 @@ def _ndtr(x: Any) -> Any:
     return mpmath.ncdf(x)
 
 
+def _gelu_tanh(x: Any) -> Any:
+    return x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
+
+
+def _logaddexp(a: Any, b: Any) -> Any:
+    """The branch of the larger real part, which fixes the imaginary part beyond multiples of 2 pi."""
+    top, low = (a, b) if mpmath.re(a) >= mpmath.re(b) else (b, a)
+    return top + mpmath.log(1 + mpmath.exp(low - top))
+
+
 def _trunc_mod(a: Any, b: Any) -> Any:
     return a - b * np.trunc(a / b)
 
@@ -189,6 +199,13 @@ TABLE: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "lcm": ((WHOLE, WHOLE), _whole(math.lcm)),
     "heaviside": ((REAL, REAL), np.heaviside),
     "overwrite": ((REAL, REAL), lambda a, b: b),
+    "elu_expm1": ((REAL,), mpc(mpmath.expm1)),
+    "gelu_erf": ((REAL,), mp(lambda x: x * mpmath.ncdf(x))),
+    "gelu_erf_slope": ((REAL,), mp(lambda x: mpmath.diff(lambda v: v * mpmath.ncdf(v), x))),
+    "gelu_tanh": ((REAL,), mp(lambda x: _gelu_tanh(x))),
+    "gelu_tanh_slope": ((REAL,), mp(lambda x: mpmath.diff(_gelu_tanh, x))),
+    "silu": ((REAL,), mp(lambda x: x / (1 + mpmath.exp(-x)))),
+    "silu_slope": ((REAL,), mp(lambda x: mpmath.diff(lambda v: v / (1 + mpmath.exp(-v)), x))),
     "relu": ((REAL,), lambda x: np.maximum(x, 0)),
     "erf": ((REAL,), mp(mpmath.erf)),
     "erfc": ((REAL,), mp(mpmath.erfc)),
@@ -222,7 +239,7 @@ TABLE: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "special_xlog1py": ((REAL, POSITIVE), mp(lambda x, y: x * mpmath.log(1 + y))),
     "special_entr": ((POSITIVE,), mp(lambda x: -x * mpmath.log(x))),
     "sinc": ((REAL,), mpc(lambda x: mpmath.sin(mpmath.pi * x) / (mpmath.pi * x))),
-    "logaddexp": ((REAL, REAL), mpc(lambda a, b: mpmath.log(mpmath.exp(a) + mpmath.exp(b)))),
+    "logaddexp": ((REAL, REAL), mpc(_logaddexp)),
     "logaddexp2": ((REAL, REAL), mp(lambda a, b: mpmath.log(mpmath.power(2, a) + mpmath.power(2, b), 2))),
     "special_hermite_polynomial_h": ((REAL, ORDER), mp(lambda x, n: mpmath.hermite(int(n), x))),
     "special_hermite_polynomial_he": (
@@ -274,7 +291,7 @@ def samples_of(name: str) -> list[Sample]:
             else:
                 mixed = (cut(args[0]), *args[1:])
                 samples.append(Sample(name, mixed, reference=reference, order=order, wrt=wrt, note=note))
-    samples.append(Sample(name, tuple(a[1, 1] * np.ones((), a.dtype) for a in args), reference=reference, order=order, wrt=wrt))
+    samples.append(Sample(name, tuple(np.array(a[1, 1]) for a in args), reference=reference, order=order, wrt=wrt))
     if name in COMPLEX:
         zs = tuple(values(d, i, complex_=d not in (TRUTH, WHOLE)) for i, d in enumerate(domains))
         if not any(a.dtype.kind == "c" for a in zs):

@@ -109,7 +109,7 @@ def vary(a: Any) -> Any:
     if not isinstance(a, np.ndarray):
         return a
     if a.dtype.kind in "fc":
-        return a * 0.96
+        return np.asarray(a * 0.96)
     return np.flip(a).copy()
 
 

@@ -47,8 +47,8 @@ def test_inputs_stay_as_they_are(s: Sample) -> None:
         assert b.tobytes() == np.ascontiguousarray(a.detach().numpy()).tobytes()
 
 
-# Its second input is a temporary that becomes the result: no program can see that they share memory.
-SHARING = {"overwrite"}
+# Their input is a temporary that becomes the result: no program can see that they share memory.
+SHARING = {"overwrite", "phase_check", "if_full_rank", "check_envelope"}
 
 
 @all_samples
@@ -78,7 +78,7 @@ def strided(a: Any) -> Any:
 
 def transposed(a: Any) -> Any:
     """The same values in the opposite memory order."""
-    return np.asfortranarray(a)
+    return np.asfortranarray(a) if a.ndim else a
 
 
 def expanded(a: Any) -> Any:
@@ -95,6 +95,8 @@ CONTIGUOUS = {"as_strided", "as_strided_put", "view_as_complex", "view_dtype", "
 @pytest.mark.parametrize("layout", [strided, transposed, expanded], ids=lambda f: f.__name__)
 @all_samples
 def test_layouts(s: Sample, layout: Any) -> None:
+    if s.definition.family == "random":
+        pytest.skip("draws follow the order in memory, as PyTorch's do")
     if s.op in CONTIGUOUS or not s.arrays or layout is expanded and not s.expandable:
         pytest.skip("takes one layout only")
     laid = [layout(a) if isinstance(a, np.ndarray) else a for a in s.args]
@@ -122,7 +124,7 @@ def test_empty(name: str) -> None:
         xs = [tensor(a[:0]) for a in s.args]
         for i in s.differentiable():
             xs[i].requires_grad_()
-        s.run(*xs).sum().backward()
+        s.run(*xs).abs().sum().backward()
         assert all(xs[i].grad.shape == (0, 3) for i in s.differentiable())
 
 

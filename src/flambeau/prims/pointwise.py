@@ -529,6 +529,7 @@ fmod = binary(
     (lambda t: t, lambda t, a, b: -t * div_trunc(a, b)),
     impl=_fmod,
     reject="c",
+    numbers="other",
 )
 div_floor: Any = binary("div_floor", lambda k, a, b: k.floor_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_floor_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
 div_trunc: Any = binary("div_trunc", lambda k, a, b: k.trunc_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_trunc_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
@@ -541,6 +542,7 @@ copysign = binary(
     (lambda t, a, y: where_op(a == 0, 0, t * (sgn(a) * sgn(y))), lambda t: t * 0),
     kind=FLOAT,
     reject="c",
+    numbers="other",
 )
 nextafter = binary(
     "nextafter", lambda k, a, b: k.nextafter(a, b), (lambda t: t, None), reject="c", numbers="none"
@@ -560,7 +562,7 @@ overwrite_op = pointwise_op(
     "overwrite",
     lambda k, a, b: b,
     (lambda t: t * 0, lambda t: t),
-    impl=lambda a, b: np.broadcast_to(b, np.shape(a)),
+    impl=lambda a, b: np.broadcast_to(b, np.broadcast_shapes(np.shape(a), np.shape(b))),
     grad_name="CopyBackwards",
 )
 helpers["overwrite"] = lambda old, new: overwrite_op(old, new)
