@@ -186,6 +186,8 @@ def einsum(*args: Any) -> Tensor:
         later = {k for _, rest in operands[i + 1 :] for k in rest}
         acc, acc_labels = _sum_out(acc, acc_labels, {*out, *later, *ls})
         x, ls = _sum_out(x, ls, {*out, *later, *acc_labels})
+        d = dtypes.promote_types(dtype_of(acc), dtype_of(x))
+        acc, x = convert(acc, d), convert(x, d)
         wanted = [k for k in (*acc_labels, *ls) if k in out or k in later]
         acc, acc_labels = _contract(acc, acc_labels, x, ls, wanted)
     acc, acc_labels = _sum_out(acc, acc_labels, set(out))
@@ -197,6 +199,8 @@ def einsum(*args: Any) -> Tensor:
 
 def _sum_out(x: Tensor, labels: list[int], wanted: set[int]) -> tuple[Tensor, list[int]]:
     dims = tuple([i for i, k in enumerate(labels) if k not in wanted])
+    if dims and x._a.dtype.kind in "bui":
+        x = convert(x, dtypes.int64)  # as sums do
     return (sum_op(x, dims=dims), [k for k in labels if k in wanted]) if dims else (x, labels)
 
 

@@ -217,6 +217,10 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
     Raises: RuntimeError unless both have one floating dtype.
     """
     for x in (real, imag):
+        if x._a.dtype.itemsize == 2:
+            raise RuntimeError(
+                "complex: the dtype complex32 does not exist here; convert the float16 parts with .float()"
+            )
         if dtype_of(x) not in (dtypes.float16, dtypes.float32, dtypes.float64):
             raise RuntimeError(
                 f"Expected both inputs to be Half, Float or Double tensors but got {dtype_of(real)} and {dtype_of(imag)}"

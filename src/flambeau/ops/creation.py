@@ -13,6 +13,7 @@ from ..core.public import (
     METHODS,
     OVERRIDES,
     adapt,
+    convert,
     default_for,
     overridden,
     public,
@@ -549,6 +550,34 @@ def _number(x: Any) -> Any:
     return x.item() if isinstance(x, (Tensor, np.generic)) else x
 
 
+def _steps(steps: Any, name: str) -> int:
+    """Raises: TypeError unless an integer, RuntimeError when negative."""
+    try:
+        n = steps.__index__()
+    except (AttributeError, TypeError):
+        raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}") from None
+    if n < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    return n  # type: ignore[no-any-return]
+
+
+def _mapped(*ends: Any) -> bool:
+    """Whether an end is a tensor whose value differs between the examples of a transform."""
+    return any(isinstance(x, Tensor) and type(x._a) is not np.ndarray for x in ends)
+
+
+def _line(start: Any, end: Any, steps: int, d: dtype) -> Tensor:
+    """`linspace` made of operations, for ends that have no single value."""
+    work = d if d.category > dtypes.INTEGRAL and d.itemsize > 2 else dtypes.float64
+    a, b = (convert(x, work) if isinstance(x, Tensor) else base.full((), x, work.numpy) for x in (start, end))
+    if d.category == dtypes.INTEGRAL:
+        a, b = FUNCTIONS["trunc"](a), FUNCTIONS["trunc"](b)
+    i = np.arange(steps).astype(work.numpy)
+    step = (b - a) / max(steps - 1, 1)
+    low, high = a + step * from_value(i), b - step * from_value((steps - 1 - i).astype(work.numpy))
+    return FUNCTIONS["where"](from_value(np.arange(steps) < max(steps // 2, 1)), low, high)  # type: ignore[no-any-return]
+
+
 @public(method=False, out=True)
 def arange(
     *args: Any,
@@ -621,9 +650,10 @@ def linspace(
     >>> torch.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    steps = int(_number(steps))
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
+    steps = _steps(steps, "linspace")
+    if _mapped(start, end):
+        d = as_dtype(dtype)
+        return finish(convert(_line(start, end, steps, d), d), requires_grad, device)
     complex_in = any(isinstance(_number(x), complex) for x in (start, end))
     for x in (start, end):
         if isinstance(x, Tensor) and x._a.shape:
@@ -641,9 +671,10 @@ def _spaced(start: Any, end: Any, steps: int, d: dtype) -> Any:
     if steps <= 1:
         return np.full(steps, start, d.numpy if d.category > dtypes.INTEGRAL else d.numpy)
     if d.category <= dtypes.INTEGRAL:
-        step = (end - start) / (steps - 1)
+        first, last = int(start), int(end)
+        step = (last - first) / (steps - 1)
         i = np.arange(steps)
-        r = np.where(i < steps // 2, int(start) + (step * i), int(end) - step * (steps - 1 - i))
+        r = np.where(i < steps // 2, first + step * i, last - step * (steps - 1 - i))
         return np.trunc(r).astype(d.numpy)
     work = np.dtype(np.float32) if d.itemsize <= 4 and not d.is_complex else d.numpy
     i = np.arange(steps).astype(work)
@@ -668,21 +699,28 @@ def logspace(
     pin_memory: bool = False,
 ) -> Tensor:
     """``base ** linspace(start, end, steps)``."""
-    steps = int(_number(steps))
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
+    steps = _steps(steps, "logspace")
     d = as_dtype(dtype)
+    if _mapped(start, end):
+        line = _line(start, end, steps, d)
+        return finish(convert(FUNCTIONS["pow"](base, convert(line, _widest(d))), d), requires_grad, device)
     start, end = _number(start), _number(end)
     if d.category <= dtypes.INTEGRAL:
+        if steps > 1:
+            start, end = int(start), int(end)
         step = (end - start) / max(steps - 1, 1)
         i = np.arange(steps)
         a = np.power(
-            np.float64(base), np.where(i < steps // 2, start + step * i, end - step * (steps - 1 - i))
+            np.float64(int(base)),
+            np.where(i < max(steps // 2, 1), start + step * i, end - step * (steps - 1 - i)),
         )
         return finish(from_value(np.trunc(a).astype(d.numpy)), requires_grad, device)
-    wide = dtypes.float64 if not d.is_complex else dtypes.complex128
-    a = np.power(base, _spaced(start, end, steps, wide)).astype(d.numpy)
+    a = np.power(base, _spaced(start, end, steps, _widest(d))).astype(d.numpy)
     return finish(from_value(a), requires_grad, device)
+
+
+def _widest(d: dtype) -> dtype:
+    return dtypes.complex128 if d.is_complex else dtypes.float64
 
 
 @public(method=False, out=True)

@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ..core.public import FLOAT, FUNCTIONS, adapt, check_broadcast, convert, promote, public, result_type
+from ..core.public import (
+    FLOAT,
+    FUNCTIONS,
+    adapt,
+    check_broadcast,
+    check_tensor,
+    convert,
+    promote,
+    public,
+    result_type,
+)
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw
@@ -70,6 +80,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @public()
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``."""
+    check_tensor(input, "rsub")
     return (
         sub(other, input, alpha=alpha)
         if isinstance(other, Tensor)
@@ -189,6 +200,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             raise RuntimeError(
                 f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {len(value._a.shape)} dimension(s)."
             )
+        if value._a.dtype.kind == "c" and not d.is_complex:
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
         value = convert(value, d)
     else:
         from .creation import checked_scalar
@@ -262,7 +275,7 @@ def nan_to_num(
     if x._a.dtype.kind == "c":
         return FUNCTIONS["complex"](
             nan_to_num(x.real, nan, posinf, neginf), nan_to_num(x.imag, nan, posinf, neginf)
-        )  # type: ignore[no-any-return]
+        )
     info = dtypes.finfo(dtype_of(x))
     y = where_op(x != x, 0.0 if nan is None else nan, x)
     y = where_op(x == math.inf, info.max if posinf is None else posinf, y)

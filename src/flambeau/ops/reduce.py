@@ -82,6 +82,11 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {dtype_of(input).name.capitalize()}; give dtype=, or convert with .float()"
         )
+    if dtype is not None and as_dtype(dtype).category <= dtypes.INTEGRAL:
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Optional dtype must be either a floating point or complex dtype. "
+            f"Got: {as_dtype(dtype)}"
+        )
     x = input if dtype is None else convert(input, as_dtype(dtype))
     dims = wrap_dims(dim, len(x._a.shape))
     n = count(x, dims)

@@ -150,7 +150,7 @@ def view_dtype(x: Tensor, d: Any) -> Tensor:
         _view_dtype_op,
         (x.detach() if tls.stack == [] and x.requires_grad and d.category < 2 else x,),
         {"dtype": d.numpy},
-    )  # type: ignore[no-any-return]
+    )
 
 
 @public(function=False)
@@ -286,7 +286,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     which = set(range(n)) if dim is None else set(wrap_dims(dim, n, empty_means_all=False))
     return index_view_op(
         input, index=tuple([0 if d in which and k == 1 else slice(None) for d, k in enumerate(s)])
-    )  # type: ignore[no-any-return]
+    )
 
 
 @public()
@@ -575,6 +575,8 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     tensor([[1., 1.],
             [0., 0.]])
     """
+    if isinstance(tensors, Tensor):
+        raise TypeError("cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     xs = list(tensors)
     if not xs:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
@@ -647,7 +649,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     if len(which) != len(amounts):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(which)}")
     if not input._a.shape:
-        return clone(input)
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     return indexing.roll_op(input, shifts=amounts, dims=which)  # type: ignore[no-any-return]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.public import FLOAT, FUNCTIONS, binary, convert, inplace_form, public
+from ..core.public import FLOAT, FUNCTIONS, binary, check_tensor, convert, inplace_form, public
 from ..core.state import defaults
 from ..core.tensor import Tensor
 from ..prims import special_functions as sf
@@ -148,4 +148,5 @@ def rad2deg(input: Tensor) -> Tensor:
 @public(inplace=True, out=True, half=True)
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """``input * 2 ** other``."""
+    check_tensor(input, "ldexp")
     return input * FUNCTIONS["pow"](2.0, other)  # type: ignore[no-any-return]
