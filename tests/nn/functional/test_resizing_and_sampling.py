@@ -197,3 +197,12 @@ def test_old_names_warn():
             warnings.simplefilter("always")
             f(x, scale_factor=2)
         assert any("deprecated" in str(w.message) for w in seen)
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_bytes_are_resized_as_by_pytorch(antialias):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).integers(0, 256, (2, 3, 9, 11)).astype(np.uint8)
+    for size in ((5, 7), (20, 13)):
+        a = torch.nn.functional.interpolate(torch.tensor(x), size, mode="bilinear", antialias=antialias)
+        assert F.interpolate(fl.tensor(x), size, mode="bilinear", antialias=antialias).tolist() == a.tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...core.public import FUNCTIONS
+from ...core.public import FUNCTIONS, half_in_single
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims.conv import conv_input_op, conv_op
@@ -86,8 +86,10 @@ def _positive(values: tuple[int, ...], name: str) -> None:
         raise RuntimeError(f"non-positive {name} is not supported")
 
 
-def _add_bias(y: Tensor, bias: Tensor | None, n: int) -> Tensor:
-    return y if bias is None else y + bias.reshape(-1, *(1,) * n)
+@half_in_single
+def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dict[str, Any]) -> Tensor:
+    y: Tensor = op(x, w, **settings)
+    return y if bias is None else y + bias.reshape(-1, *(1,) * (len(w._a.shape) - 2))
 
 
 def _conv(
@@ -126,7 +128,7 @@ def _conv(
         raise RuntimeError(
             f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: ({' x '.join(map(str, effective))}). Kernel size can't be greater than actual input size"
         )
-    y = _add_bias(conv_op(x, w, stride=s, padding=p, dilation=d, groups=groups), bias, n)
+    y = _with_bias(x, w, bias, conv_op, {"stride": s, "padding": p, "dilation": d, "groups": groups})
     return y.squeeze(0) if single else y
 
 
@@ -216,7 +218,8 @@ def _transposed(
         raise RuntimeError(
             f"Given input size per channel: {list(x._a.shape[2:])}. Calculated output size per channel: {list(size)}. Output size is too small"
         )
-    y = _add_bias(conv_input_op(x, w, size=size, stride=s, padding=p, dilation=d, groups=groups), bias, n)
+    settings = {"size": size, "stride": s, "padding": p, "dilation": d, "groups": groups}
+    y = _with_bias(x, w, bias, conv_input_op, settings)
     return y.squeeze(0) if single else y
 
 

@@ -87,6 +87,18 @@ def _taps(n: int, m: int, scale: float | None, align: bool, mode: str, antialias
     )
 
 
+@lru_cache(256)
+def _fixed_point(taps: Taps) -> Taps:
+    """The weights as the 16-bit integers (over a power of 2) that images of bytes are resized with."""
+    digits = 0
+    top = float(taps.weights.max())
+    while digits < 22 and int(0.5 + top * (1 << (digits + 1))) < 1 << 15:
+        digits += 1
+    scale = float(1 << digits)
+    weights = np.trunc(taps.weights * scale + np.copysign(0.5, taps.weights)) / scale
+    return Taps(taps.rows, taps.cols, weights, taps.n_rows, taps.n_cols)
+
+
 def _smooth(n: int, m: int, ratio: float, mode: str) -> Taps:
     """The filter widened to the step, normalised at the borders, as in Pillow."""
     reach, weight = FILTERS[mode]
@@ -203,14 +215,17 @@ def interpolate(
     d = dtype_of(input)
     if input._a.dtype.kind not in "fV" and not (d is dtypes.uint8 and nd == 4):
         raise NotImplementedError(f'"upsample_{mode}" not implemented for {d}')
-    x = convert(input, dtypes.float32) if d is dtypes.uint8 else input
+    half = input._a.dtype.itemsize == 2
+    x = convert(input, dtypes.float64 if d is dtypes.uint8 else dtypes.float32 if half else d)
     kind = mode if antialias else "cubic" if mode == "bicubic" else "linear"
     for k in reversed(range(nd - 2)):
         n, m, f = s[2 + k], sizes[k], factors[k]
-        x = resample_op(x, dim=2 + k, taps=_taps(n, m, f, align, kind, antialias, x._a.dtype.itemsize == 8))
-    if d is dtypes.uint8:
-        x = convert((x + 0.5).floor().clamp(0, 255), d)
-    return x
+        taps = _taps(n, m, f, align, kind, antialias, x._a.dtype.itemsize == 8)
+        if d is dtypes.uint8:  # every pass gives bytes again
+            x = (resample_op(x, dim=2 + k, taps=_fixed_point(taps)) + 0.5).floor().clamp(0, 255)
+        else:
+            x = resample_op(x, dim=2 + k, taps=taps)
+    return convert(x, d)
 
 
 def upsample(

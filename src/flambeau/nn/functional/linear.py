@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...core.public import FUNCTIONS, store_out
+from ...core.public import FUNCTIONS, convert, store_out
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
@@ -63,6 +63,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         )
     if 0 in a[:-1]:  # no pair to combine, and nothing to divide the sizes by
         y = (input1.sum(-1) * input2.sum(-1)).unsqueeze(-1) * weight.sum((1, 2))
+        y = convert(y, dtype_of(input1))
     else:
         y = FUNCTIONS["einsum"]("...i,kij,...j->...k", input1, weight, input2)
     return y if bias is None else y + bias  # type: ignore[no-any-return]

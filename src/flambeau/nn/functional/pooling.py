@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, store_out
+from ...core.public import FUNCTIONS, half_in_single, store_out
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
@@ -86,9 +86,10 @@ def windows(
     return Windows(k, s, p, d, size, out)
 
 
+@half_in_single
 def _avg_pool(
-    n: int,
     x: Tensor,
+    n: int,
     kernel_size: Any,
     stride: Any,
     padding: Any,
@@ -136,7 +137,7 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """The mean of each window of the last dim."""
-    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    return _avg_pool(input, 1, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
 def avg_pool2d(
@@ -151,7 +152,7 @@ def avg_pool2d(
     out: Tensor | None = None,
 ) -> Tensor:
     """The mean of each window of the last 2 dims."""
-    y = _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    y = _avg_pool(input, 2, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return y if out is None else store_out(out, y, "avg_pool2d")
 
 
@@ -167,7 +168,7 @@ def avg_pool3d(
     out: Tensor | None = None,
 ) -> Tensor:
     """The mean of each window of the last 3 dims."""
-    y = _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    y = _avg_pool(input, 3, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return y if out is None else store_out(out, y, "avg_pool3d")
 
 
@@ -191,18 +192,23 @@ def bins(m: int, out: int) -> tuple[Any, Any]:
     return (i * m) // out if out else i, -((-(i + 1) * m) // out) if out else i
 
 
-def _adaptive_avg(n: int, x: Tensor, output_size: Any) -> Tensor:
-    """Each dim in turn: the mean over unequal bins is a product with a small constant matrix."""
-    out = targets(n, x, output_size, f"adaptive_avg_pool{n}d")
+@half_in_single
+def _adaptive_avg(x: Tensor, n: int, output_size: Any) -> Tensor:
+    """Equal bins are windows; else the mean over the bins of each dim is a product with a small constant matrix."""
+    out = tuple(targets(n, x, output_size, f"adaptive_avg_pool{n}d"))
     nd = len(x._a.shape)
+    size = tuple(x._a.shape[-n:])
+    if all(o and m % o == 0 for m, o in zip(size, out)):
+        step = tuple([m // o for m, o in zip(size, out)])
+        if set(out) == {1}:
+            total = base.reshape(sum_op(x, dims=tuple(range(nd - n, nd))), (*x._a.shape[:-n], *out))
+        else:
+            total = sum_pool_op(x, w=Windows(step, step, (0,) * n, (1,) * n, size, out))
+        return total / math.prod(step)  # type: ignore[no-any-return]
     for i, o in enumerate(out):
         d = nd - n + i
         m = x._a.shape[d]
         if o == m:
-            continue
-        if o and m % o == 0:
-            shape = (*x._a.shape[:d], o, m // o, *x._a.shape[d + 1 :])
-            x = sum_op(base.reshape(x, shape), dims=(d + 1,)) / (m // o)
             continue
         start, end = bins(m, o)
         j = np.arange(m)
@@ -214,17 +220,17 @@ def _adaptive_avg(n: int, x: Tensor, output_size: Any) -> Tensor:
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """Averages over as many bins of the last dim as asked for."""
-    return _adaptive_avg(1, input, output_size)
+    return _adaptive_avg(input, 1, output_size)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """Averages over as many bins of the last 2 dims as asked for (None: the size stays)."""
-    return _adaptive_avg(2, input, output_size)
+    return _adaptive_avg(input, 2, output_size)
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Averages over as many bins of the last 3 dims as asked for (None: the size stays)."""
-    return _adaptive_avg(3, input, output_size)
+    return _adaptive_avg(input, 3, output_size)
 
 
 def _lp(n: int) -> Any:
@@ -232,7 +238,7 @@ def _lp(n: int) -> Any:
         input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
     ) -> Tensor:
         k = spread(kernel_size, n, "kernel_size")
-        mean = _avg_pool(n, power(input, norm_type), kernel_size, stride, 0, ceil_mode, True, None)
+        mean = _avg_pool(power(input, norm_type), n, kernel_size, stride, 0, ceil_mode, True, None)
         total = mean.sign() * FUNCTIONS["relu"](mean.abs()) * math.prod(k)
         return power(total, 1.0 / norm_type)  # type: ignore[no-any-return]
 
