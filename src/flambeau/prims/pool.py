@@ -93,10 +93,11 @@ def _pick_taps(x: Any, taps: Any, *, w: Any) -> Any:
 
 
 def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
-    x = np.zeros((*g.shape[: g.ndim - len(w.size)], *w.size), g.dtype)
+    wide = g.astype(np.float32) if fam.is_half(g) else g
+    x = np.zeros((*g.shape[: g.ndim - len(w.size)], *w.size), wide.dtype)
     for number, to, at in _taps(w):
-        x[at] += g[to] * (taps[to] == number)
-    return x
+        x[at] += wide[to] * (taps[to] == number)
+    return x.astype(g.dtype, copy=False)
 
 
 def _tap_positions(taps: Any, *, w: Any) -> Any:
