@@ -214,3 +214,15 @@ def test_old_windows(name: str, periodic: bool) -> None:
         getattr(torch, f"{name}_window")(3, dtype=torch.int64)
     with pytest.raises(TypeError):
         getattr(torch, f"{name}_window")(3.5)
+
+
+def test_kaiser_window_with_a_large_beta_does_not_overflow() -> None:
+    w = torch.signal.windows.kaiser(9, beta=1e4, dtype=torch.float64)
+    assert torch.isfinite(w).all() and float(w.max()) == 1.0
+
+
+def test_half_types_where_pytorch_has_them() -> None:
+    x = torch.full((2, 2), 0.5)
+    for d in (torch.float16, torch.bfloat16):
+        assert torch.linalg.matrix_exp(x.to(d)).dtype == d
+        assert torch.linalg.norm(x.to(d)).dtype == d

@@ -128,6 +128,21 @@ def test_eigenvalues(rng: Rng, dtype: Any) -> None:
         close(torch.linalg.eigvalsh(torch.tensor(h), UPLO=uplo), np.linalg.eigvalsh(h), dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_many_small_factorisations_are_those_of_lapack(rng: Rng, dtype: Any) -> None:
+    a = random(rng, 5, 20, 4, 4, dtype=dtype)
+    a[2, 3] = 0
+    packed, pivots, info = torch.linalg.lu_factor_ex(torch.tensor(a))
+    for i, j in np.ndindex(5, 20):
+        if (i, j) != (2, 3):
+            expected, order = scipy.linalg.lu_factor(a[i, j])
+            close(packed[i, j], expected, dtype)
+            assert pivots[i, j].tolist() == (order + 1).tolist()
+    assert info.sum() == info[2, 3] == 1
+    with pytest.raises(torch.linalg.LinAlgError, match=r"\(Batch element 43\)"):
+        torch.linalg.lu_factor(torch.tensor(a))
+
+
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("adjoint", [False, True])
 def test_lu_solve(rng: Rng, left: bool, adjoint: bool) -> None:

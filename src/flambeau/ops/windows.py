@@ -35,11 +35,14 @@ def triangle(M: int, symmetric: bool) -> Any:
 
 
 def kaiser(M: int, symmetric: bool, beta: float) -> Any:
-    """I0(beta sqrt(1 - x^2)) / I0(beta), for x from -1 to 1 (Kaiser and Schafer 1980)."""
+    """I0(beta sqrt(1 - x^2)) / I0(beta), for x from -1 to 1 (Kaiser and Schafer 1980), scaled so as not to overflow."""
+    from scipy.special import i0e
+
     if M == 1:
         return np.ones(1)
     x = 2 * np.arange(M) / (M - 1 if symmetric else M) - 1
-    return np.i0(beta * np.sqrt(np.maximum(1 - x * x, 0))) / np.i0(beta)
+    inside = beta * np.sqrt(np.maximum(1 - x * x, 0))
+    return i0e(inside) / i0e(beta) * np.exp(inside - abs(beta))
 
 
 def finish_window(values: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:

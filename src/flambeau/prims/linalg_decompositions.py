@@ -27,6 +27,7 @@ from .linalg import (
     batch_element,
     lapack,
     matrices,
+    quiet,
     real_dtype,
     realness,
     solve_op,
@@ -110,12 +111,45 @@ ZERO_PIVOT = (
 )
 
 
+SMALL, MANY = 16, 64  # matrices up to this size, in batches from this size: all eliminated at once
+
+
+def _lu_of_many(a: Any) -> Any:
+    """LU with partial pivoting of many small square matrices, column by column (Golub & Van Loan, algorithm 3.4.1)."""
+    n = a.shape[-1]
+    count = math.prod(a.shape[:-2])
+    packed = np.array(a.reshape(count, n, n))
+    pivots = np.empty((count, n), np.int32)
+    info = np.zeros(count, np.int32)
+    every = np.arange(count)
+    size = (lambda x: np.abs(x.real) + np.abs(x.imag)) if a.dtype.kind == "c" else np.abs  # LAPACK's choice
+    with quiet():
+        for j in range(n):
+            at = j + np.argmax(size(packed[:, j:, j]), axis=1)
+            pivots[:, j] = at + 1
+            chosen = packed[every, at]
+            packed[every, at] = packed[:, j]
+            packed[:, j] = chosen
+            zero = chosen[:, j] == 0
+            info = np.where((info == 0) & zero, j + 1, info)
+            below = packed[:, j + 1 :]
+            below[:, :, j] /= np.where(zero, 1, chosen[:, j])[:, None]
+            below[:, :, j + 1 :] -= below[:, :, j, None] * chosen[:, None, j + 1 :]
+    return packed.reshape(a.shape), pivots.reshape(a.shape[:-1]), info.reshape(a.shape[:-2])
+
+
 def _lu_factor(a: Any, *, check: str) -> Any:
     """LU with partial pivoting, packed in one matrix, and the row interchanges (counted from 1)."""
     m, n = a.shape[-2:]
     packed = np.empty(a.shape, a.dtype)
     pivots = np.zeros((*a.shape[:-2], min(m, n)), np.int32)
     if a.size == 0:
+        return packed, pivots
+    if a.shape[-1] == a.shape[-2] <= SMALL and math.prod(a.shape[:-2]) >= MANY:
+        packed, pivots, info = _lu_of_many(a)
+        if check and info.any():
+            k = int(np.flatnonzero(info)[0])
+            raise LinAlgError(ZERO_PIVOT.format(check, batch_element(k, a.shape[:-2]), info.reshape(-1)[k]))
         return packed, pivots
     getrf = lapack("getrf", a)
     p2, v2 = packed.reshape(-1, m, n), pivots.reshape(-1, min(m, n))
