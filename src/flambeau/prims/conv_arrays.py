@@ -258,6 +258,8 @@ def _is_small(q: Geometry, groups: int) -> bool:
 
 def convolve(x: Any, w: Any, q: Geometry, groups: int) -> Any:
     """x (N, C, *size), w (O, C / groups, *kernel): y (N, O, *out)."""
+    if not (x.size and w.size):
+        return np.zeros((x.shape[0], w.shape[0], *q.out), x.dtype)
     if _is_depthwise(x.shape[1], w.shape[0], groups):
         return _depthwise(x, w, q)
     return _small(x, w, q) if _is_small(q, groups) else _images(x, w, q, groups)
@@ -265,6 +267,8 @@ def convolve(x: Any, w: Any, q: Geometry, groups: int) -> Any:
 
 def convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
     """The adjoint in x: g (N, O, *out), w (O, C / groups, *kernel) to (N, C, *size)."""
+    if not (g.size and w.size):
+        return np.zeros((g.shape[0], w.shape[1] * groups, *q.size), g.dtype)
     if _is_depthwise(w.shape[1] * groups, w.shape[0], groups):
         return _depthwise_input(g, w, q)
     reach = [d * (k - 1) - p for d, k, p in zip(q.dilation, q.kernel, q.padding)]
@@ -282,6 +286,8 @@ def convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
 
 def convolve_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
     """The adjoint in w: x (N, C, *size), g (N, O, *out) to (O, C / groups, *kernel)."""
+    if not (x.size and g.size):
+        return np.zeros((g.shape[1], x.shape[1] // groups, *q.kernel), x.dtype)
     if _is_depthwise(x.shape[1], g.shape[1], groups):
         return _depthwise_weight(x, g, q)
     return _small_weight(x, g, q) if _is_small(q, groups) else _images_weight(x, g, q, groups)
