@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from battery import arrays, linalg_calls, pointwise
-from battery.sample import Sample, operations
 
 import flambeau as torch
+from battery import arrays, linalg_calls, pointwise
+from battery.sample import Sample, operations
 from flambeau.nn import functional  # noqa: F401  (registers the operations of the layers)
 from flambeau.prims.pool import Windows
 from flambeau.prims.resample import Taps
@@ -48,7 +48,14 @@ row("cast", real(2, 3), dtype=np.dtype(bool), reference=lambda x: x != 0, note="
 row("convert", real(2, 3), dtype=np.dtype(np.complex128), reference=lambda x: x + 0j)
 row("convert", comp(2, 3), dtype=np.dtype(np.float64), reference=lambda x: x.real, note="real")
 row("full", shape=(2, 3), value=2.5, dtype=np.dtype(np.float64), reference=lambda: np.array([[2.5] * 3] * 2))
-row("full", shape=(0, 3), value=1, dtype=np.dtype(np.int64), reference=lambda: np.zeros((0, 3), np.int64), note="empty")
+row(
+    "full",
+    shape=(0, 3),
+    value=1,
+    dtype=np.dtype(np.int64),
+    reference=lambda: np.zeros((0, 3), np.int64),
+    note="empty",
+)
 row("array", value=np.arange(3.0), reference=lambda: np.arange(3.0))
 
 # ---------------------------------------------------------------------------------------------- views
@@ -118,7 +125,10 @@ def _written(fn: Callable[[Any], Any], base: Any, v: Any, name: str) -> Any:
 
 def view_samples(name: str) -> list[Sample]:
     order = 0 if name == "view_dtype" else 2
-    return [Sample(name, (x,), params, reference=fn, order=order, note=str(i)) for i, (x, params, fn) in enumerate(VIEWS[name])]
+    return [
+        Sample(name, (x,), params, reference=fn, order=order, note=str(i))
+        for i, (x, params, fn) in enumerate(VIEWS[name])
+    ]
 
 
 def put_samples(name: str) -> list[Sample]:
@@ -128,7 +138,9 @@ def put_samples(name: str) -> list[Sample]:
         if overlapping(name, i):
             continue
         y = np.asarray(fn(x))
-        v = np.asarray(comp(*y.shape, seed=9) if y.dtype.kind == "c" else real(*y.shape, seed=9)).astype(y.dtype)
+        v = np.asarray(comp(*y.shape, seed=9) if y.dtype.kind == "c" else real(*y.shape, seed=9)).astype(
+            y.dtype
+        )
         reference = functools.partial(_written, fn, name=name)
         order = 0 if name == "view_dtype" else 2
         op = "reshape_put" if name == "view" else name + "_put"
@@ -147,7 +159,11 @@ def adjoint_samples(name: str) -> list[Sample]:
             np.add.at(out.reshape(-1), fn(np.arange(out.size).reshape(shape)), y)
             return out
 
-        samples.append(Sample(name + "_adjoint", (g,), {**params, "base_shape": x.shape}, reference=reference, note=str(i)))
+        samples.append(
+            Sample(
+                name + "_adjoint", (g,), {**params, "base_shape": x.shape}, reference=reference, note=str(i)
+            )
+        )
     return samples
 
 
@@ -167,7 +183,13 @@ def _reductions() -> None:
         if name not in ("amax", "amin"):
             empty = np.zeros((2, 0, 3), bool if name in ("any", "all") else np.float64)
             row(name, empty, dims=(1,), reference=functools.partial(fn, axis=1), note="empty")
-    row("prod", np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 4.0]]), dims=(1,), reference=lambda x: x.prod(1), note="zeros")
+    row(
+        "prod",
+        np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 4.0]]),
+        dims=(1,),
+        reference=lambda x: x.prod(1),
+        note="zeros",
+    )
     for name, fn in (("argmax", np.argmax), ("argmin", np.argmin)):
         row(name, real(3, 4), dim=1, reference=functools.partial(fn, axis=1))
         row(name, real(3, 4), dim=0, reference=functools.partial(fn, axis=0), note="first")
@@ -195,19 +217,77 @@ def _running(fn: Callable[[Any], Any]) -> Callable[..., Any]:
 
 for _dim in (0, 1):
     row("softmax", real(3, 4), dim=_dim, reference=functools.partial(_softmax, axis=_dim), note=str(_dim))
-    row("log_softmax", real(3, 4), dim=_dim, reference=lambda x, d=_dim: np.log(_softmax(x, d)), note=str(_dim))
-    row("cumsum", real(3, 4), dim=_dim, reference=functools.partial(_running(lambda x: x.sum(0)), axis=_dim), note=str(_dim))
-    row("cumprod", real(3, 4), dim=_dim, reference=functools.partial(_running(lambda x: x.prod(0)), axis=_dim), note=str(_dim))
+    row(
+        "log_softmax",
+        real(3, 4),
+        dim=_dim,
+        reference=lambda x, d=_dim: np.log(_softmax(x, d)),
+        note=str(_dim),
+    )
+    row(
+        "cumsum",
+        real(3, 4),
+        dim=_dim,
+        reference=functools.partial(_running(lambda x: x.sum(0)), axis=_dim),
+        note=str(_dim),
+    )
+    row(
+        "cumprod",
+        real(3, 4),
+        dim=_dim,
+        reference=functools.partial(_running(lambda x: x.prod(0)), axis=_dim),
+        note=str(_dim),
+    )
     row(
         "logcumsumexp", real(3, 4), dim=_dim, note=str(_dim),
         reference=functools.partial(_running(lambda x: np.log(np.exp(x).sum(0))), axis=_dim),
     )  # fmt: skip
-    row("argsort", real(3, 4), dim=_dim, descending=False, reference=lambda x, d=_dim: x.argsort(d), note=str(_dim))
-    row("argsort", real(3, 4), dim=_dim, descending=True, reference=lambda x, d=_dim: (-x).argsort(d), note=f"down{_dim}")
-    row("argcum", real(3, 4), dim=_dim, largest=True, reference=functools.partial(_running(lambda x: x.argmax(0)), axis=_dim), note=f"max{_dim}")
-    row("argcum", real(3, 4), dim=_dim, largest=False, reference=functools.partial(_running(lambda x: x.argmin(0)), axis=_dim), note=f"min{_dim}")
-row("softmax_grad", real(2, 3), _softmax(real(2, 3), 1), dim=1, reference=lambda g, y: y * (g - (g * y).sum(1, keepdims=True)))
-row("log_softmax_grad", real(2, 3), np.log(_softmax(real(2, 3), 1)), dim=1, reference=lambda g, y: g - np.exp(y) * g.sum(1, keepdims=True))
+    row(
+        "argsort",
+        real(3, 4),
+        dim=_dim,
+        descending=False,
+        reference=lambda x, d=_dim: x.argsort(d),
+        note=str(_dim),
+    )
+    row(
+        "argsort",
+        real(3, 4),
+        dim=_dim,
+        descending=True,
+        reference=lambda x, d=_dim: (-x).argsort(d),
+        note=f"down{_dim}",
+    )
+    row(
+        "argcum",
+        real(3, 4),
+        dim=_dim,
+        largest=True,
+        reference=functools.partial(_running(lambda x: x.argmax(0)), axis=_dim),
+        note=f"max{_dim}",
+    )
+    row(
+        "argcum",
+        real(3, 4),
+        dim=_dim,
+        largest=False,
+        reference=functools.partial(_running(lambda x: x.argmin(0)), axis=_dim),
+        note=f"min{_dim}",
+    )
+row(
+    "softmax_grad",
+    real(2, 3),
+    _softmax(real(2, 3), 1),
+    dim=1,
+    reference=lambda g, y: y * (g - (g * y).sum(1, keepdims=True)),
+)
+row(
+    "log_softmax_grad",
+    real(2, 3),
+    np.log(_softmax(real(2, 3), 1)),
+    dim=1,
+    reference=lambda g, y: g - np.exp(y) * g.sum(1, keepdims=True),
+)
 _CLASSES = ints(2, -100, 0)
 row("cross_entropy", real(3, 4), _CLASSES, ignore=-100, other=(real(3, 4) * 0.9, ints(1, 3, -100)), expandable=False,
     reference=lambda x, t: np.where(t < 0, 0, -np.log(_softmax(x, 1))[range(3), t.clip(0)]))  # fmt: skip
@@ -237,7 +317,13 @@ row("cumprod", comp(3, 2), dim=0, reference=lambda x: x.cumprod(0))
 row("cumprod", np.array([[1.5, 0.0, 2.0, 0.0, 3.0]]), dim=1, reference=lambda x: x.cumprod(1), note="zeros")
 row("logcumsumexp", comp(3, 2), dim=0, reference=lambda x: np.log(np.exp(x).cumsum(0)), tol=1e-8)
 row("cumsum", np.zeros((2, 0)), dim=1, reference=lambda x: x, note="empty")
-row("mode", np.array([[1.0, 2.0, 2.0, 0.5], [3.0, 3.0, 1.0, 1.0]]), dim=1, reference=lambda x: np.array([[2], [3]]), expandable=False)
+row(
+    "mode",
+    np.array([[1.0, 2.0, 2.0, 0.5], [3.0, 3.0, 1.0, 1.0]]),
+    dim=1,
+    reference=lambda x: np.array([[2], [3]]),
+    expandable=False,
+)
 
 # ---------------------------------------------------------------------------------------------- joining and moving
 row("cat", real(2, 3), real(1, 3), dim=0, reference=lambda *x: np.concatenate(x), expandable=False)
@@ -254,7 +340,14 @@ row("matmul", real(2, 3), real(3, 4), reference=lambda a, b: np.einsum("ik,kj->i
 row("matmul", real(2, 3, 2), real(2, 4), reference=lambda a, b: np.einsum("bik,kj->bij", a, b), note="shared")
 row("matmul", comp(2, 2, 3), comp(2, 3, 2), reference=lambda a, b: np.einsum("bik,bkj->bij", a, b))
 row("matmul", np.zeros((2, 0)), np.zeros((0, 3)), reference=lambda a, b: np.zeros((2, 3)), note="empty")
-row("linear", real(3, 4), real(2, 4), real(2), reference=lambda x, w, b: np.einsum("ni,oi->no", x, w) + b, expandable=False)
+row(
+    "linear",
+    real(3, 4),
+    real(2, 4),
+    real(2),
+    reference=lambda x, w, b: np.einsum("ni,oi->no", x, w) + b,
+    expandable=False,
+)
 row("linear", comp(3, 2), comp(4, 2), reference=lambda x, w: np.einsum("ni,oi->no", x, w))
 
 # ---------------------------------------------------------------------------------------------- indexing
@@ -269,7 +362,16 @@ def _indexed(*specs: Any) -> None:
             found = iter(found)
             return tuple(next(found) if s else slice(None) for s in spec)
 
-        row("index", x, *indices, spec=spec, reference=lambda x, *i, key=key: x[key(i)], note=note, other=(x * 0.9, *others), expandable=False)
+        row(
+            "index",
+            x,
+            *indices,
+            spec=spec,
+            reference=lambda x, *i, key=key: x[key(i)],
+            note=note,
+            other=(x * 0.9, *others),
+            expandable=False,
+        )
         region = x[key(indices)].shape
         v = real(*region, seed=3) if x.dtype.kind == "f" else comp(*region, seed=3)
         for accumulate in (False, True):
@@ -296,8 +398,28 @@ row("index_put", real(3, 4), real(), ints(0, 2), spec=(True,), accumulate=False,
 _G0, _G1 = ints([0, 2, 1], [2, 1, 0]), ints([3, 0], [1, 1], [0, 2])
 row("gather", real(3, 3), _G0, dim=0, reference=functools.partial(arrays.gather, dim=0), expandable=False)
 row("gather", comp(3, 4), _G1, dim=1, reference=functools.partial(arrays.gather, dim=1), expandable=False)
-row("scatter", real(3, 3), real(2, 3), _G0, dim=0, reduce="set", reference=functools.partial(arrays.scatter, dim=0, reduce="set"), note="set", expandable=False)
-row("scatter", real(3, 4), real(3, 2), _G1, dim=1, reduce="add", reference=functools.partial(arrays.scatter, dim=1, reduce="add"), note="add", expandable=False)
+row(
+    "scatter",
+    real(3, 3),
+    real(2, 3),
+    _G0,
+    dim=0,
+    reduce="set",
+    reference=functools.partial(arrays.scatter, dim=0, reduce="set"),
+    note="set",
+    expandable=False,
+)
+row(
+    "scatter",
+    real(3, 4),
+    real(3, 2),
+    _G1,
+    dim=1,
+    reduce="add",
+    reference=functools.partial(arrays.scatter, dim=1, reduce="add"),
+    note="add",
+    expandable=False,
+)
 for _reduce in ("mul", "amax", "amin"):
     row("scatter", real(3, 4), real(3, 2), _G1, dim=1, reduce=_reduce, order=0, note=_reduce, expandable=False,
         reference=functools.partial(arrays.scatter, dim=1, reduce=_reduce))  # fmt: skip
@@ -307,19 +429,71 @@ for _reduce in ("prod", "amax", "amin"):
         row("reduce_at", real(3, 3), real(2, 3), _SHARED, dim=0, reduce=_reduce, include_self=_own, expandable=False,
             note=f"{_reduce}{'' if _own else '-alone'}", other=(real(3, 3) * 0.9, real(2, 3) * 1.1, 1 + _SHARED),
             reference=functools.partial(arrays.reduce_at, dim=0, reduce=_reduce, include_self=_own))  # fmt: skip
-row("nonzero", np.array([[0.0, 1.5], [2.0, 0.0]]), reference=lambda x: ints([0, 1], [1, 0]), batches=False, expandable=False)
-row("nonzero_static", np.array([[0.0, 1.5], [2.0, 0.0]]), size=3, fill_value=-1, ndim=2, reference=lambda x: ints([0, 1], [1, 0], [-1, -1]), expandable=False)
+row(
+    "nonzero",
+    np.array([[0.0, 1.5], [2.0, 0.0]]),
+    reference=lambda x: ints([0, 1], [1, 0]),
+    batches=False,
+    expandable=False,
+)
+row(
+    "nonzero_static",
+    np.array([[0.0, 1.5], [2.0, 0.0]]),
+    size=3,
+    fill_value=-1,
+    ndim=2,
+    reference=lambda x: ints([0, 1], [1, 0], [-1, -1]),
+    expandable=False,
+)
 
 # ---------------------------------------------------------------------------------------------- searching, counting
 _SORTED = np.sort(real(2, 5), -1)
 row("searchsorted", _SORTED[0], real(2, 3), side="left", reference=np.searchsorted, expandable=False)
-row("searchsorted", _SORTED, real(2, 3), side="right", note="rows", reference=lambda s, x: np.stack([np.searchsorted(*p, side="right") for p in zip(s, x)]))
-row("isin", np.arange(6.0).reshape(2, 3), np.array([1.0, 4.0, 9.0]), invert=False, ndim=2, reference=np.isin, expandable=False)
+row(
+    "searchsorted",
+    _SORTED,
+    real(2, 3),
+    side="right",
+    note="rows",
+    reference=lambda s, x: np.stack([np.searchsorted(*p, side="right") for p in zip(s, x)]),
+)
+row(
+    "isin",
+    np.arange(6.0).reshape(2, 3),
+    np.array([1.0, 4.0, 9.0]),
+    invert=False,
+    ndim=2,
+    reference=np.isin,
+    expandable=False,
+)
 row("bincount", ints(0, 3, 1, 3), minlength=5, reference=lambda x: ints(1, 1, 0, 2, 0), batches=False)
-row("weighted_bincount", ints(0, 3, 1, 3), np.array([0.5, 1.0, 2.0, 3.0]), minlength=5, reference=lambda x, w: np.array([0.5, 2.0, 0, 4.0, 0]), batches=False)
-row("histogram", np.array([[0.1], [0.6], [0.65], [1.0], [7.0]]), np.ones(5), np.linspace(0, 1, 5), reference=lambda x, w, e: np.array([1.0, 0, 2, 1]), batches=False, expandable=False)
+row(
+    "weighted_bincount",
+    ints(0, 3, 1, 3),
+    np.array([0.5, 1.0, 2.0, 3.0]),
+    minlength=5,
+    reference=lambda x, w: np.array([0.5, 2.0, 0, 4.0, 0]),
+    batches=False,
+)
+row(
+    "histogram",
+    np.array([[0.1], [0.6], [0.65], [1.0], [7.0]]),
+    np.ones(5),
+    np.linspace(0, 1, 5),
+    reference=lambda x, w, e: np.array([1.0, 0, 2, 1]),
+    batches=False,
+    expandable=False,
+)
 
-row("histc", np.array([0.1, 0.6, 0.65, 1.0, 7.0]), bins=4, low=0.0, high=1.0, ndim=1, reference=lambda x: np.array([1.0, 0, 2, 1]))
+row(
+    "histc",
+    np.array([0.1, 0.6, 0.65, 1.0, 7.0]),
+    bins=4,
+    low=0.0,
+    high=1.0,
+    ndim=1,
+    reference=lambda x: np.array([1.0, 0, 2, 1]),
+)
 
 # ---------------------------------------------------------------------------------------------- Fourier
 for _norm in ("backward", "ortho", "forward"):
@@ -327,7 +501,14 @@ for _norm in ("backward", "ortho", "forward"):
         reference=lambda x, k=_norm: x @ scipy.linalg.dft(4) / {"backward": 1, "ortho": 2, "forward": 4}[k])  # fmt: skip
     row("fft_r2c", real(2, 5), dim=1, norm=_norm, note=_norm,
         reference=lambda x, k=_norm: (x @ scipy.linalg.dft(5))[:, :3] / {"backward": 1, "ortho": 5**0.5, "forward": 5}[k])  # fmt: skip
-row("fft_c2c", comp(3, 4), dims=(0, 1), forward=False, norm="backward", reference=lambda x: scipy.linalg.dft(3).conj() @ x @ scipy.linalg.dft(4).conj() / 12)
+row(
+    "fft_c2c",
+    comp(3, 4),
+    dims=(0, 1),
+    forward=False,
+    norm="backward",
+    reference=lambda x: scipy.linalg.dft(3).conj() @ x @ scipy.linalg.dft(4).conj() / 12,
+)
 
 
 def _half_to_real(x: Any, n: int) -> Any:
@@ -335,12 +516,29 @@ def _half_to_real(x: Any, n: int) -> Any:
     full[:, : n // 2 + 1] = x
     for k in range(1, (n + 1) // 2):
         full[:, n - k] = x[:, k].conj()
-    return np.stack([sum((full[:, k] * np.exp(2j * np.pi * k * t / n)).real for k in range(n)) / n for t in range(n)], 1)
+    return np.stack(
+        [sum((full[:, k] * np.exp(2j * np.pi * k * t / n)).real for k in range(n)) / n for t in range(n)], 1
+    )
 
 
 for _n in (4, 5):
-    row("fft_c2r", comp(2, 3), dim=1, n=_n, norm="backward", reference=functools.partial(_half_to_real, n=_n), note=str(_n))
-row("fft_r2c", real(4, 2), dim=0, norm="backward", reference=lambda x: (scipy.linalg.dft(4) @ x)[:3], note="first")
+    row(
+        "fft_c2r",
+        comp(2, 3),
+        dim=1,
+        n=_n,
+        norm="backward",
+        reference=functools.partial(_half_to_real, n=_n),
+        note=str(_n),
+    )
+row(
+    "fft_r2c",
+    real(4, 2),
+    dim=0,
+    norm="backward",
+    reference=lambda x: (scipy.linalg.dft(4) @ x)[:3],
+    note="first",
+)
 
 # ---------------------------------------------------------------------------------------------- convolution, patches, pools
 _PLAIN = {"stride": (1,), "padding": (0,), "dilation": (1,), "groups": 1}
@@ -354,7 +552,15 @@ def _convolutions() -> None:
         ("complex", comp(1, 1, 4), comp(2, 1, 2), _PLAIN),
     ):
         y = arrays.convolve(x, w, **p)
-        row("convolution", x, w, **p, note=note, reference=functools.partial(arrays.convolve, **p), expandable=False)
+        row(
+            "convolution",
+            x,
+            w,
+            **p,
+            note=note,
+            reference=functools.partial(arrays.convolve, **p),
+            expandable=False,
+        )
         size, kernel = x.shape[2:], w.shape[2:]
         row("convolution_input", y, w, **p, size=size, note=note, expandable=False,
             reference=lambda g, w, p=p, s=x.shape: arrays.adjoint(lambda e: arrays.convolve(e, w, **p), g, s))  # fmt: skip
@@ -379,7 +585,9 @@ def _picked(x: Any, taps: Any) -> Any:
 
 def _flat_positions(taps: Any) -> Any:
     places = arrays.windows(np.arange(12.0).reshape(1, 3, 4), _W, -1)
-    return np.take_along_axis(np.broadcast_to(places, (*taps.shape, 4)), taps[..., None].astype(int), -1)[..., 0].astype(int)
+    return np.take_along_axis(np.broadcast_to(places, (*taps.shape, 4)), taps[..., None].astype(int), -1)[
+        ..., 0
+    ].astype(int)
 
 
 row("max_pool", _X, w=_W, reference=lambda x: arrays.windows(x, _W, -np.inf).max(-1))
@@ -390,7 +598,12 @@ row("max_pool_pick", real(2, 3, 4, seed=2), _TAPS, w=_W, reference=_picked, othe
 row("max_pool_spread", real(2, 2, 2), _TAPS, w=_W, other=(real(2, 2, 2) * 0.9, _TAPS),
     reference=lambda g, taps: arrays.adjoint(lambda e: _picked(e, taps), g, (2, 3, 4)))  # fmt: skip
 row("sum_pool", _X, w=_W, reference=lambda x: arrays.windows(x, _W, 0).sum(-1))
-row("sum_pool_adjoint", real(1, 2, 2), w=_W, reference=lambda g: arrays.adjoint(lambda e: arrays.windows(e, _W, 0).sum(-1), g, (1, 3, 4)))
+row(
+    "sum_pool_adjoint",
+    real(1, 2, 2),
+    w=_W,
+    reference=lambda g: arrays.adjoint(lambda e: arrays.windows(e, _W, 0).sum(-1), g, (1, 3, 4)),
+)
 
 
 def _bins(x: Any) -> Any:
@@ -398,7 +611,7 @@ def _bins(x: Any) -> Any:
     out = np.zeros((x.shape[0], 2, 3), int)
     for n, i, j in np.ndindex(*out.shape):
         rows_, cols = range(i * 5 // 2, -(-(i + 1) * 5 // 2)), range(j * 4 // 3, -(-(j + 1) * 4 // 3))
-        out[n, i, j] = max(((x[n, r, c], r * 4 + c) for r in rows_ for c in cols))[1]
+        out[n, i, j] = max((x[n, r, c], r * 4 + c) for r in rows_ for c in cols)[1]
     return out
 
 
@@ -406,19 +619,37 @@ def _windows_everywhere(x: Any, samples: Any) -> Any:
     """With samples of 0 a window starts at floor(i * alpha): two windows of 2 over 4 positions start at 0 and 2."""
     out = np.zeros((*x.shape[:2], 2, 2), int)
     for n, c, i, j in np.ndindex(*out.shape):
-        out[n, c, i, j] = max((x[n, c, r, k], r * 4 + k) for r in (2 * i, 2 * i + 1) for k in (2 * j, 2 * j + 1))[1]
+        out[n, c, i, j] = max(
+            (x[n, c, r, k], r * 4 + k) for r in (2 * i, 2 * i + 1) for k in (2 * j, 2 * j + 1)
+        )[1]
     return out
 
 
 row("adaptive_max_pool_indices", real(2, 5, 4), out=(2, 3), reference=_bins)
-row("fractional_max_pool", real(1, 2, 4, 4), np.zeros((1, 2, 2)), kernel=(2, 2), out=(2, 2), reference=_windows_everywhere)
+row(
+    "fractional_max_pool",
+    real(1, 2, 4, 4),
+    np.zeros((1, 2, 2)),
+    kernel=(2, 2),
+    out=(2, 2),
+    reference=_windows_everywhere,
+)
 
-_MAP = Taps(np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 3, 0, 1, 2]), np.array([0.5, 0.5, 1.0, 0.2, 0.3, 0.5]), 3, 4)
+_MAP = Taps(
+    np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 3, 0, 1, 2]), np.array([0.5, 0.5, 1.0, 0.2, 0.3, 0.5]), 3, 4
+)
 _DENSE = np.array([[0.5, 0.5, 0, 0], [0, 0, 0, 1.0], [0.2, 0.3, 0.5, 0]])
 row("resample", real(2, 4, 2), dim=1, taps=_MAP, reference=lambda x: np.einsum("rc,bcd->brd", _DENSE, x))
 
 # ---------------------------------------------------------------------------------------------- bags, sequences
-row("bag_of", ints(0, 2, 2, 5), count=6, reference=lambda o: ints(0, 0, 2, 2, 2, 3), other=(ints(0, 1, 3, 4),), expandable=False)
+row(
+    "bag_of",
+    ints(0, 2, 2, 5),
+    count=6,
+    reference=lambda o: ints(0, 0, 2, 2, 2, 3),
+    other=(ints(0, 1, 3, 4),),
+    expandable=False,
+)
 _BAG, _KEEP = ints(0, 0, 2, 2, 2), np.array([True, True, True, False, True])
 
 
@@ -457,7 +688,18 @@ def _ctc_slope(lp: Any, targets: Any, lengths: Any, ends: Any) -> Any:
     return out
 
 
-row("ctc_loss_grad", _LP, *_CTC, blank=0, zero_infinity=False, order=0, reference=_ctc_slope, tol=1e-7, other=(_LP, *_CTC), expandable=False)
+row(
+    "ctc_loss_grad",
+    _LP,
+    *_CTC,
+    blank=0,
+    zero_infinity=False,
+    order=0,
+    reference=_ctc_slope,
+    tol=1e-7,
+    other=(_LP, *_CTC),
+    expandable=False,
+)
 
 # ---------------------------------------------------------------------------------------------- random numbers
 _DRAWS: dict[str, tuple[tuple[Any, ...], float, float]] = {  # arguments, mean, standard deviation
@@ -475,9 +717,22 @@ _DRAWS: dict[str, tuple[tuple[Any, ...], float, float]] = {  # arguments, mean, 
 MOMENTS = {f"random_{k}": v[1:] for k, v in _DRAWS.items()}
 for _kind, (_args, _, _) in _DRAWS.items():
     row(f"random_{_kind}", shape=(2, 3), generator=None, dtype=np.dtype(np.float64), args=_args)
-row("random_normal_arrays", real(2, 3), abs(real(2, 3)), shape=(2, 3), generator=None, dtype=np.dtype(np.float64))
+row(
+    "random_normal_arrays",
+    real(2, 3),
+    abs(real(2, 3)),
+    shape=(2, 3),
+    generator=None,
+    dtype=np.dtype(np.float64),
+)
 row("random_bernoulli_array", np.linspace(0.1, 0.9, 6).reshape(2, 3), shape=(2, 3), generator=None)
-row("random_multinomial", np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]]), num_samples=2, replacement=False, generator=None)
+row(
+    "random_multinomial",
+    np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]]),
+    num_samples=2,
+    replacement=False,
+    generator=None,
+)
 row("random_rrelu", real(2, 3), generator=None, lower=0.1, upper=0.3)
 
 linalg_calls.fill(row, real, comp)
@@ -487,7 +742,7 @@ for _order in (1, 2):
     torch.polygamma(_order, torch.ones(1))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def samples_of(name: str) -> list[Sample]:
     """All calls of one operation."""
     if name in VIEWS:

@@ -102,7 +102,9 @@ def check_eig(outs: Any, arrays: Any) -> None:
 def check_eigvals(outs: Any, arrays: Any) -> None:
     (w,) = outs
     a = arrays[0]
-    for k in range(1, a.shape[-1] + 1):  # sums of powers of the eigenvalues are traces of powers of the matrix
+    for k in range(
+        1, a.shape[-1] + 1
+    ):  # sums of powers of the eigenvalues are traces of powers of the matrix
         close((w**k).sum(-1), np.trace(np.linalg.matrix_power(a, k), axis1=-2, axis2=-1))
 
 
@@ -138,25 +140,46 @@ def fill(row: Callable[..., None], real: Callable[..., Any], comp: Callable[...,
         pd = a @ herm(a)
         row("inv", a, check="linalg.inv", reference=np.linalg.inv, note=kind)
         row("regular_inverse", a, reference=np.linalg.inv, note=kind)
-        row("linalg_solve", a, b, check="linalg.solve", reference=lambda a, b: np.linalg.inv(a) @ b, note=kind)
+        row(
+            "linalg_solve", a, b, check="linalg.solve", reference=lambda a, b: np.linalg.inv(a) @ b, note=kind
+        )
         for upper in (False, True):
             cut = np.triu if upper else np.tril
             row("solve_triangular", a, b, upper=upper, unit=False, note=f"{kind}{'upper' if upper else 'lower'}",
                 reference=lambda a, b, cut=cut: np.linalg.inv(cut(a)) @ b)  # fmt: skip
         row("solve_triangular", a / 3, b, upper=True, unit=True, note=kind + "unit",
             reference=lambda a, b: np.linalg.inv(np.triu(a, 1) + np.eye(3)) @ b)  # fmt: skip
-        row("cholesky", a, check="linalg.cholesky", prepare=positive, reference=lambda a: np.linalg.cholesky(a @ herm(a)), note=kind)
+        row(
+            "cholesky",
+            a,
+            check="linalg.cholesky",
+            prepare=positive,
+            reference=lambda a: np.linalg.cholesky(a @ herm(a)),
+            note=kind,
+        )
         row("cholesky_inverse", a, note=kind,
             reference=lambda a: np.linalg.inv(np.tril(a) @ herm(np.tril(a))))  # fmt: skip
         row("cofactor", a, reference=_cofactors, note=kind)
         row("det", a, note=kind, reference=lambda a: (a[..., 0, :] * _cofactors(a)[..., 0, :]).sum(-1))
-        row("slogdet", a, note=kind, reference=lambda a: (np.linalg.det(a) / abs(np.linalg.det(a)), np.log(abs(np.linalg.det(a)))))
+        row(
+            "slogdet",
+            a,
+            note=kind,
+            reference=lambda a: (np.linalg.det(a) / abs(np.linalg.det(a)), np.log(abs(np.linalg.det(a)))),
+        )
         row("matrix_exp", a / 4, reference=_expm, note=kind)
         row("lu_factor", a, check="linalg.lu_factor", verify=check_lu, note=kind)
         row("qr", well(make(2, 4, 3)), mode="reduced", verify=check_qr, observe=square_all, note=kind)
         row("geqrf", well(make(2, 4, 3)), verify=check_geqrf, note=kind)
         row("eigh", a, uplo="L", prepare=symmetric, observe=sizes, verify=check_eigh, note=kind)
-        row("eigvalsh", a, uplo="L", prepare=symmetric, reference=lambda a: np.sort(np.linalg.eigvals((a + herm(a)) / 2).real), note=kind)
+        row(
+            "eigvalsh",
+            a,
+            uplo="L",
+            prepare=symmetric,
+            reference=lambda a: np.sort(np.linalg.eigvals((a + herm(a)) / 2).real),
+            note=kind,
+        )
         row("eig", a, observe=sizes, verify=check_eig, note=kind)
         row("eigvals", a, verify=check_eigvals, note=kind)
         row("svd", well(make(2, 4, 3)), full=False, observe=svd_sizes, verify=check_svd, note=kind + "tall")
@@ -165,10 +188,25 @@ def fill(row: Callable[..., None], real: Callable[..., Any], comp: Callable[...,
             reference=lambda a: np.sqrt(np.sort(np.linalg.eigvalsh(herm(a) @ a))[..., ::-1]))  # fmt: skip
         row("pinv", well(make(2, 3, 2)), np.zeros(2), np.zeros(2), hermitian=False, wrt=(0,), note=kind,
             reference=lambda a, atol, rtol: np.linalg.inv(herm(a) @ a) @ herm(a))  # fmt: skip
-        row("ldl_factor", pd if not kind else pd.real, hermitian=False, check="linalg.ldl_factor", verify=check_ldl, note=kind)
+        row(
+            "ldl_factor",
+            pd if not kind else pd.real,
+            hermitian=False,
+            check="linalg.ldl_factor",
+            verify=check_ldl,
+            note=kind,
+        )
     row("phase_check", 1e-3 * real(2, 3), scale=1.0, what="linalg_eigh", order=0, reference=lambda x: x)
-    row("lu_info", np.array([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]]), reference=lambda a: np.array([2, 0]))
-    row("cholesky_info", np.array([[[1.0, 0.0], [0.0, -4.0]], [[1.0, 0.0], [0.0, 1.0]]]), reference=lambda a: np.array([2, 0]))
+    row(
+        "lu_info",
+        np.array([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]]),
+        reference=lambda a: np.array([2, 0]),
+    )
+    row(
+        "cholesky_info",
+        np.array([[[1.0, 0.0], [0.0, -4.0]], [[1.0, 0.0], [0.0, 1.0]]]),
+        reference=lambda a: np.array([2, 0]),
+    )
     row("permutation_matrix", np.array([[2, 3, 3], [1, 2, 3]]), n=3, dtype=np.dtype(np.float64), other=(np.array([[3, 2, 3], [1, 3, 3]]),),
         reference=lambda p: np.stack([[[0, 0, 1.0], [1, 0, 0], [0, 1, 0]], np.eye(3)]))  # fmt: skip
     row("if_full_rank", real(2, 3), np.array([3, 3]), n=3, reference=lambda x, r: x)

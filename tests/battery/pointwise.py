@@ -37,13 +37,17 @@ def values(domain: str, place: int = 0, complex_: bool = False) -> Any:
     if domain == WHOLE:
         return (_WHOLE if place == 0 else _WHOLE_SECOND).copy()
     if domain == TRUTH:
-        return np.array([[True, False, True], [False, False, True]] if place == 0 else [[True] * 3, [False, True, False]])
+        return np.array(
+            [[True, False, True], [False, False, True]] if place == 0 else [[True] * 3, [False, True, False]]
+        )
     if domain == ORDER:
         return np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 2.0]])
     table = _VALUES if place == 0 else {**_VALUES, **_SECOND}
     a = np.array(table[domain]).reshape(2, 3)
     if complex_:
-        return a + 1j * np.array(_VALUES[SMALL if domain in (UNIT, SMALL) else REAL]).reshape(2, 3)[::-1] * (1 + place)
+        return a + 1j * np.array(_VALUES[SMALL if domain in (UNIT, SMALL) else REAL]).reshape(2, 3)[::-1] * (
+            1 + place
+        )
     return a
 
 
@@ -287,11 +291,15 @@ def samples_of(name: str) -> list[Sample]:
         for note, cut in (("row", lambda a: a[1]), ("column", lambda a: a[:, :1])):
             if name in ("overwrite",):  # the first input has the shape of the result
                 mixed = (*args[:-1], cut(args[-1]))
-                samples.append(Sample(name, mixed, reference=lambda a, b: np.broadcast_to(b, a.shape), note=note))
+                samples.append(
+                    Sample(name, mixed, reference=lambda a, b: np.broadcast_to(b, a.shape), note=note)
+                )
             else:
                 mixed = (cut(args[0]), *args[1:])
                 samples.append(Sample(name, mixed, reference=reference, order=order, wrt=wrt, note=note))
-    samples.append(Sample(name, tuple(np.array(a[1, 1]) for a in args), reference=reference, order=order, wrt=wrt))
+    samples.append(
+        Sample(name, tuple(np.array(a[1, 1]) for a in args), reference=reference, order=order, wrt=wrt)
+    )
     if name in COMPLEX:
         zs = tuple(values(d, i, complex_=d not in (TRUTH, WHOLE)) for i, d in enumerate(domains))
         if not any(a.dtype.kind == "c" for a in zs):

@@ -40,7 +40,9 @@ class Sample:
 
     @property
     def key(self) -> str:
-        kinds = "".join({"f": "f", "c": "c", "i": "i", "b": "b", "u": "u"}.get(a.dtype.kind, "v") for a in self.arrays)
+        kinds = "".join(
+            {"f": "f", "c": "c", "i": "i", "b": "b", "u": "u"}.get(a.dtype.kind, "v") for a in self.arrays
+        )
         shapes = "x".join("".join(map(str, a.shape)) or "0d" for a in self.arrays)
         return f"{self.op}-{kinds}{shapes}{'-' if self.note else ''}{self.note}"
 
@@ -132,7 +134,9 @@ def same(got: Any, want: Any, tol: float = 1e-9, what: str = "") -> None:
 
 def operations() -> dict[str, Op]:
     """Every registered operation, by name."""
-    return {name: definition(name) for name in REGISTRY if name != "reshape"}  # "reshape" chooses between two others
+    return {
+        name: definition(name) for name in REGISTRY if name != "reshape"
+    }  # "reshape" chooses between two others
 
 
 def definition(name: str) -> Op:

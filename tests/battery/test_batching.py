@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from battery import calls
-from battery.sample import Sample, outputs, tensor
 
 import flambeau as torch
+from battery import calls
+from battery.sample import Sample, outputs, tensor
 from flambeau.func import vjp, vmap
 
 SAMPLES = [s for s in calls.all_samples() if s.arrays]
@@ -34,7 +34,10 @@ def stacked(s: Sample, places: Any, where: Any) -> tuple[list[Any], list[Any], l
         else:
             dims.append(None)
             args.append(tensor(a))
-    calls_ = [[tensor(s.args[i]) if i not in places or k == 0 else tensor(second[i]) for i in range(len(s.args))] for k in (0, 1)]
+    calls_ = [
+        [tensor(s.args[i]) if i not in places or k == 0 else tensor(second[i]) for i in range(len(s.args))]
+        for k in (0, 1)
+    ]
     return args, dims, calls_
 
 
@@ -69,7 +72,12 @@ def test_middle_dim(s: Sample) -> None:
 @pytest.mark.parametrize("s", [s for s in BATCHED if len(tensor_places(s)) > 1], ids=lambda s: s.key)
 def test_one_input_batched(s: Sample) -> None:
     for place in tensor_places(s):
-        if s.op in ("ldl_solve", "searchsorted", "max_pool_taps") or s.op == "index" and place and s.definition is None:
+        if (
+            s.op in ("ldl_solve", "searchsorted", "max_pool_taps")
+            or s.op == "index"
+            and place
+            and s.definition is None
+        ):
             continue
         args, dims, each = stacked(s, [place], lambda a: 0)
         compare(vmap(s.run, in_dims=tuple(dims))(*args), [s.run(*c) for c in each])
@@ -124,7 +132,9 @@ def test_results_of_changing_shape_say_so(s: Sample) -> None:
         vmap(s.run, in_dims=tuple(dims))(*args)
 
 
-@pytest.mark.parametrize("s", [s for s in calls.all_samples() if s.definition.family == "random"], ids=lambda s: s.key)
+@pytest.mark.parametrize(
+    "s", [s for s in calls.all_samples() if s.definition.family == "random"], ids=lambda s: s.key
+)
 def test_randomness(s: Sample) -> None:
     """error: refused; same: one draw for all examples; different: independent draws."""
 

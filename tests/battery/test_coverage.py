@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from battery import calls, pointwise
-from battery.sample import operations
 
 import flambeau as torch
+from battery import calls, pointwise
+from battery.sample import operations
 from flambeau.core.op import REGISTRY, Op, Rule
 
 
 def test_every_operation_has_samples() -> None:
     missing = [name for name in operations() if not calls.samples_of(name)]
-    assert not missing, f"no sample calls for {missing}: add rows to tests/battery/pointwise.py or tests/battery/calls.py"
+    assert not missing, (
+        f"no sample calls for {missing}: add rows to tests/battery/pointwise.py or tests/battery/calls.py"
+    )
 
 
 def test_every_sample_belongs_to_an_operation() -> None:

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from battery import calls
-from battery.sample import Sample, outputs
 
 import flambeau as torch
+from battery import calls
+from battery.sample import Sample, outputs
 from flambeau.autograd import gradcheck, gradgradcheck
 from flambeau.func import jvp, vjp
 
-SAMPLES = [s for s in calls.all_samples() if s.differentiable() and all(o.size for o in outputs(s.run(*s.tensors())))]
+SAMPLES = [
+    s for s in calls.all_samples() if s.differentiable() and all(o.size for o in outputs(s.run(*s.tensors())))
+]
 all_samples = pytest.mark.parametrize("s", SAMPLES, ids=lambda s: s.key)
 twice = pytest.mark.parametrize("s", [s for s in SAMPLES if s.order > 1], ids=lambda s: s.key)
 
@@ -101,7 +103,9 @@ def test_gradients_have_the_inputs_dtype(s: Sample) -> None:
         assert g is None or (g.dtype == x.dtype and g.shape == x.shape)
 
 
-@pytest.mark.parametrize("s", [s for s in calls.all_samples() if not s.definition.differentiable], ids=lambda s: s.key)
+@pytest.mark.parametrize(
+    "s", [s for s in calls.all_samples() if not s.definition.differentiable], ids=lambda s: s.key
+)
 def test_others_cut_the_graph(s: Sample) -> None:
     ts = s.tensors()
     for t in ts:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from battery import calls
-from battery.sample import Sample, operations, outputs, same, tensor
 
 import flambeau as torch
+from battery import calls
+from battery.sample import Sample, operations, outputs, same, tensor
 
 SAMPLES = calls.all_samples()
 all_samples = pytest.mark.parametrize("s", SAMPLES, ids=lambda s: s.key)
@@ -89,7 +89,14 @@ def expanded(a: Any) -> Any:
 
 
 # Take an array in a given layout as it is, which the public function makes sure of.
-CONTIGUOUS = {"as_strided", "as_strided_put", "view_as_complex", "view_dtype", "view_as_complex_put", "view_dtype_put"}
+CONTIGUOUS = {
+    "as_strided",
+    "as_strided_put",
+    "view_as_complex",
+    "view_dtype",
+    "view_as_complex_put",
+    "view_dtype_put",
+}
 
 
 @pytest.mark.parametrize("layout", [strided, transposed, expanded], ids=lambda f: f.__name__)
@@ -138,7 +145,11 @@ def test_moments_of_draws(name: str) -> None:
     if np.isfinite(mean):
         assert abs(out.mean() - mean) < 5 * deviation / n**0.5
         assert abs(out.std() - deviation) < 0.05 * deviation
-    again = s.definition(**{**s.params, "shape": (n,), "generator": torch.Generator().manual_seed(11)}).numpy()
+    again = s.definition(
+        **{**s.params, "shape": (n,), "generator": torch.Generator().manual_seed(11)}
+    ).numpy()
     assert out.tobytes() == again.tobytes()
-    other = s.definition(**{**s.params, "shape": (n,), "generator": torch.Generator().manual_seed(12)}).numpy()
+    other = s.definition(
+        **{**s.params, "shape": (n,), "generator": torch.Generator().manual_seed(12)}
+    ).numpy()
     assert out.tobytes() != other.tobytes()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core import tape
-from ..core.interpreters import Interpreter, Taped, Value
+from ..core.interpreters import Taped, Value
 from ..core.op import dtype_of
 from ..core.state import RECORD, tls
 from ..core.tape import BaseNode, LeafNode
@@ -61,15 +61,17 @@ def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
     return g if g._a.dtype == t._a.dtype else convert_to(g, t._a.dtype)
 
 
-def _level(outputs: Sequence[Tensor]) -> Interpreter | None:
-    """The functional tape, if any, on which the outputs were recorded."""
-    for t in outputs:
-        a = t._a
-        while isinstance(a, Value):
-            if isinstance(a, Taped) and a.node is not None:
-                return a.interp
-            a = a.inner._a
-    return None
+def check_level(t: Tensor) -> None:
+    """Refuse to walk a graph recorded below a transform from inside it: its values there are hidden from it.
+
+    Raises: RuntimeError for outputs of vmap or jvp whose history is on an outer tape.
+    """
+    a = t._a
+    if isinstance(a, Value) and a.interp is tls.stack[-1] and not isinstance(a, Taped):
+        raise RuntimeError(
+            f"backward() or autograd.grad() inside {a.interp.name} of a graph recorded outside it is not possible: the saved values "
+            "belong to the level below. Use flambeau.func.grad or vjp inside the transformed function."
+        )
 
 
 def _run(
@@ -84,6 +86,8 @@ def _run(
     roots = []
     for t, g in zip(outputs, seeds):
         node = node_of(t)
+        if node is not None and tls.stack:
+            check_level(t)
         if node is None:
             raise RuntimeError(
                 "element 0 of tensors does not require grad and does not have a grad_fn: nothing was recorded for it "

@@ -79,8 +79,8 @@ def _limit_features(flags: dict[str, bool]) -> dict[str, bool]:
 
 class _Engine:
     def __init__(self) -> None:
-        import llvmlite  # type: ignore[import-untyped]
-        import llvmlite.binding as llvm  # type: ignore[import-untyped]
+        import llvmlite
+        import llvmlite.binding as llvm
 
         self.llvm = llvm
         llvm.initialize_native_target()

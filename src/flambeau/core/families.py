@@ -542,7 +542,7 @@ def view_op(
         return out
 
     def vjp_old(g: Tensor, y_meta: Any, *values: Any) -> Tensor:
-        zero = helpers["zeros"]((y_meta.shape, g._a.dtype))
+        zero = helpers["zeros"]((y_meta.shape, y_meta.dtype))
         return bind(op.put, (g, zero), dict(zip(statics, values)))  # type: ignore[no-any-return]
 
     vjp_old.names = ("g", "v_meta", *statics)  # type: ignore[attr-defined]

@@ -16,7 +16,6 @@ from .args import dtype_of, int_tuple, wrap_dim
 from .memory import as_strided
 from .rearrange import diagonal
 
-
 # --------------------------------------------------------------------------------------- complex numbers as pairs
 
 

@@ -273,7 +273,7 @@ def nan_to_num(
     if x._a.dtype.kind in "bui":
         return x.clone()  # type: ignore[no-any-return]
     if x._a.dtype.kind == "c":
-        return FUNCTIONS["complex"](
+        return FUNCTIONS["complex"](  # type: ignore[no-any-return]
             nan_to_num(x.real, nan, posinf, neginf), nan_to_num(x.imag, nan, posinf, neginf)
         )
     info = dtypes.finfo(dtype_of(x))

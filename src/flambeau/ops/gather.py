@@ -290,9 +290,9 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     shape = tuple(broadcast_shapes(tuple(input._a.shape), tuple(mask._a.shape)))
     x, m = _at_least_1d(expand_to(input, shape)), _at_least_1d(expand_to(mask, shape))
     found = nonzero_op(m)
-    return index_get_op(
+    return index_get_op(  # type: ignore[no-any-return]
         x, *[select(found, 1, k) for k in range(len(m._a.shape))], spec=(True,) * len(m._a.shape)
-    )  # type: ignore[no-any-return]
+    )
 
 
 @public(inplace=True)

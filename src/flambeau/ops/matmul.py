@@ -67,11 +67,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     y = matmul_op(a, b)
     if na == 1 or nb == 1:
         s = tuple(y._a.shape)
-        if nb == 1:
-            s = s[:-1]
-        if na == 1:
-            s = (*s[: len(s) - (1 if nb > 1 else 1)], *(s[-1:] if nb > 1 else ()))
-        y = base.reshape(y, s)
+        y = base.reshape(y, (*s[:-2], *(() if na == 1 else s[-2:-1]), *(() if nb == 1 else s[-1:])))
     return y  # type: ignore[no-any-return]
 
 

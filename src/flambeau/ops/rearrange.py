@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.families import contiguous
 from ..core.public import FUNCTIONS, convert, public, result_type
 from ..core.tensor import Tensor
 from ..prims import base, indexing
@@ -34,7 +35,9 @@ def repeat(self: Tensor, *repeats: Any, **kw: Any) -> Tensor:
     outer = tuple([v for t, n in zip(times, s) for v in (t, n)])
     y = expand_to(base.reshape(self, inner), outer)
     result = base.reshape(y, tuple([t * n for t, n in zip(times, s)]))
-    return result.clone() if result._a is self._a or all(t == 1 for t in times) else result
+    return (
+        fam.contiguous(result) if result._base is not None else result
+    )  # a single repeated dim is still a view
 
 
 @public()
@@ -476,8 +479,8 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
         raise RuntimeError(f"x must be a one-dimensional tensor, got {len(x._a.shape)}-D")
     n = x._a.shape[0] if N is None else N
     powers = from_value(np.arange(n) if increasing else np.arange(n)[::-1].copy())
-    return (
+    return (  # type: ignore[no-any-return]
         unsqueeze(x, 1) ** convert(powers, dtype_of(x))
         if x._a.dtype.kind in "fc"
         else unsqueeze(x, 1) ** powers
-    )  # type: ignore[no-any-return]
+    )

@@ -146,7 +146,7 @@ def view_dtype(x: Tensor, d: Any) -> Tensor:
                 f"self.size(-1) must be divisible by {new // old} to view {x.dtype} as {d} (different element sizes), "
                 f"but got {x._a.shape[-1]}"
             )
-    return bind(
+    return bind(  # type: ignore[no-any-return]
         _view_dtype_op,
         (x.detach() if tls.stack == [] and x.requires_grad and d.category < 2 else x,),
         {"dtype": d.numpy},
@@ -284,7 +284,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     s = tuple(input._a.shape)
     n = len(s)
     which = set(range(n)) if dim is None else set(wrap_dims(dim, n, empty_means_all=False))
-    return index_view_op(
+    return index_view_op(  # type: ignore[no-any-return]
         input, index=tuple([0 if d in which and k == 1 else slice(None) for d, k in enumerate(s)])
     )
 

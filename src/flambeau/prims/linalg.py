@@ -171,7 +171,14 @@ def _inv_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: Any) -> Any:
 inv_op = opaque_op(_inv, (_inv_vjp,), name="inv", jvp=_inv_jvp, grad_name="LinalgInvExBackward0")
 
 
+LARGE = 64  # from this size on one system is solved in its own precision (NumPy always takes double)
+
+
 def _solve(a: Any, b: Any, *, check: str) -> Any:
+    if a.ndim == 2 and a.shape[0] >= LARGE and a.dtype.itemsize == (8 if a.dtype.kind == "c" else 4):
+        x, info = lapack("gesv", a)(a, b)[2:]
+        if info == 0:
+            return np.ascontiguousarray(x)
     try:
         with quiet():
             return np.linalg.solve(a, b)

@@ -522,14 +522,44 @@ ldl_factor_op = opaque_op(_ldl_factor, None, name="ldl_factor", n_out=3, differe
 
 
 def _ldl_solve(packed: Any, pivots: Any, b: Any, *, hermitian: bool) -> Any:
-    out = np.empty(b.shape, b.dtype)
-    if out.size == 0:
-        return out
-    sytrs = lapack("hetrs" if hermitian and packed.dtype.kind == "c" else "sytrs", packed)
-    flat, piv = out.reshape(-1, *b.shape[-2:]), pivots.reshape(-1, pivots.shape[-1])
-    for k, (f, r) in enumerate(matrices(packed, b)):
-        flat[k] = sytrs(f, piv[k], r, lower=1)[0]
+    """X with P L D L^T P^T X = B (L^H if hermitian), block by block, as LAPACK's sytrs and hetrs."""
+    out = np.array(b)
+    n = packed.shape[-1]
+    size = np.abs(pivots)
+    if pivots.size and (size.min() < 1 or size.max() > n):
+        raise RuntimeError(
+            f"linalg.ldl_solve: pivots must be in [1, {n}] in size, got {pivots.reshape(-1).tolist()}"
+        )
+    flat = out.reshape(math.prod(b.shape[:-2]), *b.shape[-2:])
+    if flat.size:
+        with quiet():
+            for (f,), piv, x in zip(matrices(packed), pivots.reshape(-1, n).tolist(), flat):
+                _ldl_solve_one(f, piv, x, np.conj if hermitian else np.asarray)
     return out
+
+
+def _ldl_solve_one(f: Any, piv: list[int], x: Any, flip: Any) -> None:
+    """Solves in place; a negative pivot marks a 2 x 2 block of D (both of its rows carry the same one)."""
+    n = len(piv)
+    k = 0
+    while k < n:
+        one = piv[k] > 0 or k + 1 == n
+        last, p = (k if one else k + 1), abs(piv[k]) - 1
+        x[[last, p]] = x[[p, last]]
+        x[last + 1 :] -= f[last + 1 :, k : last + 1] @ x[k : last + 1]
+        if one:
+            x[k] /= f[k, k] if flip is np.asarray else f[k, k].real
+        else:
+            block = np.array([[f[k, k], flip(f[k + 1, k])], [f[k + 1, k], f[k + 1, k + 1]]])
+            x[k : k + 2] = np.linalg.solve(block, x[k : k + 2])
+        k = last + 1
+    k = n - 1
+    while k >= 0:
+        first = k if piv[k] > 0 or k == 0 else k - 1
+        x[first : k + 1] -= flip(f[k + 1 :, first : k + 1]).T @ x[k + 1 :]
+        p = abs(piv[k]) - 1
+        x[[k, p]] = x[[p, k]]
+        k = first - 1
 
 
 ldl_solve_op = opaque_op(_ldl_solve, None, name="ldl_solve", differentiable=False)

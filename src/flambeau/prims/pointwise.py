@@ -298,7 +298,18 @@ trunc = unary(
 )
 rint = unary("rint", lambda k, x: k.round(x), _zero, kind=SAME, impl=_round_kind("rint"), reject="cb", method=False, function=False, grad_name="RoundBackward0")  # fmt: skip
 frac = unary("frac", lambda k, x: x - k.trunc(x), (lambda t: t,), kind=SAME, reject="cbui")
-sign = unary("sign", lambda k, x: k.sign(x), _zero, kind=SAME, impl=lambda x: x.copy() if x.dtype.kind == "b" else np.sign(x), reject="c")  # fmt: skip
+
+
+def _sign(x: Any) -> Any:
+    if x.dtype.kind == "b":
+        return x.copy()
+    y = np.sign(x)
+    return (
+        np.where(x == x, y, x.dtype.type(0)) if x.dtype.kind in "fV" else y
+    )  # NaN has sign 0, as in PyTorch
+
+
+sign = unary("sign", lambda k, x: k.sign(x), _zero, kind=SAME, impl=_sign, reject="c")  # fmt: skip
 signbit = unary("signbit", lambda k, x: k.signbit(x), kind=COMPARE, impl=lambda x: x < 0 if x.dtype.kind in "bui" else np.signbit(x), reject="c", inplace=False)  # fmt: skip
 
 
@@ -325,10 +336,8 @@ setattr(Tensor, "__abs__", abs)
 
 
 def _sgn(x: Any) -> Any:
-    if x.dtype.kind == "b":
-        return x.copy()
     if x.dtype.kind != "c":
-        return np.sign(x)
+        return _sign(x)
     size = np.abs(x)
     return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
 

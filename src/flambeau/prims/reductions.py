@@ -69,6 +69,8 @@ def _products_of_others(x: Tensor, dims: Any) -> Tensor:
     n = int(np.prod(shape[len(rest) :]))
     if n == 0:
         return x
+    if n == 0:
+        return x
     flat = reshape(moved, (*shape[: len(rest)], n))
     last = len(rest)
     one = full((*shape[: len(rest)], 1), 1, x._a.dtype)

@@ -161,7 +161,10 @@ def _logcumsumexp_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
     from .pointwise import log
 
     def part(positive: Tensor) -> Tensor:
-        logs = log(positive) - y
+        live = (
+            positive > 0
+        )  # nothing there: a log so low that it counts for nothing, finite so that its derivatives are zeros
+        logs = where_op(live, log(where_op(live, positive, 1)), -1e30) - y
         total = flip_op(logcumsumexp_op(flip_op(logs, dims=(dim,)), dim=dim), dims=(dim,))
         return exp(total + x)  # type: ignore[no-any-return]
 
@@ -171,13 +174,18 @@ def _logcumsumexp_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
 
 def _logcumsumexp_jvp(ts: Any, xs: Any, y: Any, p: Any) -> Any:
     (x,), (t,) = xs, ts
-    from .reductions import amax_op
-
     dim = p["dim"]
     if x._a.dtype.kind == "c":
         return cumsum_op(t * exp(x), dim=dim) * exp(-y)
-    top = fam.keepdims(amax_op(x, dims=(dim,)), len(x._a.shape), (dim,))
-    return cumsum_op(t * exp(x - top), dim=dim) * exp(top - y)
+    from .pointwise import log
+
+    def part(positive: Tensor) -> Tensor:
+        live = positive > 0
+        logs = where_op(live, log(where_op(live, positive, 1)), -1e30) + x
+        return exp(logcumsumexp_op(logs, dim=dim) - y)  # type: ignore[no-any-return]
+
+    zero = t * 0
+    return part(where_op(t > 0, t, zero)) - part(where_op(t < 0, -t, zero))
 
 
 logcumsumexp_op = fam.opaque_op(

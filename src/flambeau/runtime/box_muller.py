@@ -194,7 +194,7 @@ def libm(function: Callable[[float], float], x: F64) -> F64:
         return np.fromiter(map(function, x.reshape(-1).tolist()), np.float64, x.size).reshape(x.shape)
     result = x.reshape(-1).copy()
     native.libm[function.__name__](result)
-    return result.reshape(x.shape)  # type: ignore[no-any-return]
+    return result.reshape(x.shape)
 
 
 def multiply_add(x: F64, factor: float, term: float) -> F64:

@@ -79,7 +79,7 @@ def type_name(dtype: np.dtype[Any]) -> str:
         return FLOATS[dtype][1]
     if dtype in INTEGERS:
         return INTEGERS[dtype][1]
-    return {"complex64": "ComplexFloat", "complex128": "ComplexDouble"}.get(dtype.name, dtype.name)  # type: ignore[no-any-return]
+    return {"complex64": "ComplexFloat", "complex128": "ComplexDouble"}.get(dtype.name, dtype.name)
 
 
 def not_implemented(kernel: str, dtype: np.dtype[Any]) -> NotImplementedError:

@@ -16,7 +16,7 @@ from ..core.interpreters import Value
 from ..core.public import METHODS, OVERRIDES, overridden
 from ..core.state import tls
 from ..core.tape import BaseNode, LeafNode, OutNode, RemovableHandle
-from ..core.tensor import Tensor, new_object, subclass_hooks, node_of, snapshot, storage, wrap
+from ..core.tensor import Tensor, new_object, node_of, snapshot, storage, subclass_hooks, wrap
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
@@ -773,7 +773,11 @@ setattr(Tensor, "__torch_function__", classmethod(__torch_function__))
 # ---------------------------------------------------------------------------------------------- subclasses of Tensor
 
 _DUNDERS = [
-    *[f"__{p}{n}__" for n in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split() for p in ("", "r", "i")],
+    *[
+        f"__{p}{n}__"
+        for n in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
+        for p in ("", "r", "i")
+    ],
     *[f"__{n}__" for n in "lt le gt ge eq ne neg pos abs invert getitem setitem".split()],
 ]
 
@@ -796,7 +800,8 @@ def _dispatching(base: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _prepare_subclass(cls: type) -> None:
-    if getattr(cls, "_plain_results", False) or getattr(cls.__torch_function__, "__func__", None) is _disabled:  # type: ignore[attr-defined]
+    own_function: Any = getattr(cls, "__torch_function__")  # noqa: B009
+    if getattr(cls, "_plain_results", False) or getattr(own_function, "__func__", None) is _disabled:
         return
     OVERRIDES.append(cls)
     for name in {*_DUNDERS, *METHODS}:
