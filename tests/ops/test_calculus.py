@@ -107,3 +107,24 @@ def test_segment_reduce():
     np.testing.assert_array_equal(mean.detach().numpy(), [1.5, np.nan, 4])
     with pytest.raises(RuntimeError, match="lengths"):
         torch.segment_reduce(data, "sum", lengths=torch.tensor([1, 1]))
+
+
+@pytest.mark.parametrize("left", [(3,), (2, 3), (4, 2, 3), (5, 4, 2, 3)])
+@pytest.mark.parametrize("right", [(3,), (3, 2), (4, 3, 2), (5, 1, 3, 2)])
+def test_matmul_of_every_rank(left, right):
+    a, b = rng.normal(size=left), rng.normal(size=right)
+    got, want = torch.tensor(a) @ torch.tensor(b), a @ b
+    assert tuple(got.shape) == want.shape
+    np.testing.assert_allclose(got.numpy(), want)
+
+
+def test_integer_spaces():
+    assert torch.linspace(-3, 7.3, 3, dtype=torch.int64).tolist() == [-3, 2, 7]
+    assert torch.logspace(4, 3, 1, base=3, dtype=torch.int64).tolist() == [81]
+    assert torch.arange(-1, 2.5, 1, dtype=torch.int64).tolist() == [-1, 0, 1]
+    ends = torch.tensor([1.0, 2.0])
+    assert torch.func.vmap(lambda e: torch.linspace(0.0, e, 3))(ends).tolist() == [[0, 0.5, 1], [0, 1, 2]]
+    with pytest.raises(TypeError):
+        torch.linspace(0, 1, 2.0)
+    assert torch.sign(torch.tensor([float("nan"), -2.0])).tolist() == [0, -1]
+    assert torch.einsum("i->", torch.ones(3, dtype=torch.int32)).dtype is torch.int64

@@ -620,7 +620,9 @@ def arange(
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     integral = all(isinstance(x, (int, np.integer)) for x in (start, end, step))
     d = as_dtype(dtype, dtypes.int64 if integral else None)
-    if d is dtypes.int64 and not integral and int(step):  # int64 counts in integers, to be exact
+    if d is dtypes.int64 and not integral:  # int64 counts in integers, to be exact
+        if not int(step):
+            raise ValueError(f"step must be nonzero (step {step} as int64)")
         start, end, step, integral = int(start), int(end), int(step), True
     n = -(-(end - start) // step) if integral else math.ceil((end - start) / step)
     check_sizes((int(n),), "arange", d.itemsize)
