@@ -35,9 +35,7 @@ def repeat(self: Tensor, *repeats: Any, **kw: Any) -> Tensor:
     outer = tuple([v for t, n in zip(times, s) for v in (t, n)])
     y = expand_to(base.reshape(self, inner), outer)
     result = base.reshape(y, tuple([t * n for t, n in zip(times, s)]))
-    return (
-        fam.contiguous(result) if result._base is not None else result
-    )  # a single repeated dim is still a view
+    return contiguous(result) if result._base is not None else result  # a single repeated dim is still a view
 
 
 @public()
