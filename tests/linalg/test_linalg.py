@@ -160,6 +160,8 @@ def test_ldl(rng: Rng, hermitian: bool) -> None:
     b = random(rng, 2, 4, 3, dtype=np.complex128)
     LD, pivots = torch.linalg.ldl_factor(torch.tensor(a), hermitian=hermitian)
     close(torch.linalg.ldl_solve(LD, pivots, torch.tensor(b), hermitian=hermitian), np.linalg.solve(a, b))
+    one = torch.vmap(lambda f, p: torch.linalg.ldl_solve(f, p, torch.tensor(b[0]), hermitian=hermitian))
+    close(one(LD, pivots), np.linalg.solve(a, b[0]))
 
 
 def test_reflectors(rng: Rng) -> None:

@@ -346,7 +346,7 @@ def _regular(a: Any) -> Any:
     """The matrices, with zero pivots of their LU factorisation made tiny."""
     from scipy.linalg import lu
 
-    out = np.array(a)
+    out = np.array(a, order="C")
     flat = out.reshape(-1, *a.shape[-2:])
     tiny = np.finfo(a.dtype).eps
     for k, (m,) in enumerate(matrices(a)):

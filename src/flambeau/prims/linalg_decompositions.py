@@ -523,7 +523,7 @@ ldl_factor_op = opaque_op(_ldl_factor, None, name="ldl_factor", n_out=3, differe
 
 def _ldl_solve(packed: Any, pivots: Any, b: Any, *, hermitian: bool) -> Any:
     """X with P L D L^T P^T X = B (L^H if hermitian), block by block, as LAPACK's sytrs and hetrs."""
-    out = np.array(b)
+    out = np.array(b, order="C")
     n = packed.shape[-1]
     size = np.abs(pivots)
     if pivots.size and (size.min() < 1 or size.max() > n):
