@@ -31,7 +31,7 @@ def direct(x: Any, w: Any, q: Geometry, groups: int) -> Any:
         for c in range(o):
             g = c // (o // groups)
             part = patch[:, g * per : (g + 1) * per] * w[c]
-            y[(slice(None), c, *at)] = part.reshape(x.shape[0], -1).sum(1)
+            y[(slice(None), c, *at)] = part.sum(tuple(range(1, part.ndim)))
     return y
 
 
