@@ -51,10 +51,10 @@ def diff(
                         f"dimension; input.size({k}) = {b}, but got tensor.size({k}) = {a}"
                     )
     d = wrap_dim(dim, nd)
+    if n == 0:
+        return input.clone()  # type: ignore[no-any-return]
     parts = [x for x in (prepend, input, append) if x is not None]
     x = cat(parts, d) if len(parts) > 1 else input
-    if n == 0:
-        return x.clone()  # type: ignore[no-any-return]
     for _ in range(min(int(n), int(x._a.shape[d]))):
         a, b = _without_first(x, d), _without_last(x, d)
         x = a ^ b if x._a.dtype.kind == "b" else a - b

@@ -57,6 +57,14 @@ def special(name: str, d: Any = None, *, scipy: str = "", aliases: tuple[str, ..
     )
 
 
+_gammaln = scipy_impl("gammaln")
+
+
+def _lgamma(x: Any) -> Any:
+    y = _gammaln(x)
+    return np.where(np.isneginf(y), np.asarray(np.inf, y.dtype), y)  # of -inf it is inf, as in C
+
+
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 
 erf = special("erf", (lambda t, x: t * (TWO_OVER_SQRT_PI * exp(-x * x)),), aliases=("special_erf",))
@@ -69,7 +77,14 @@ erfcx = special(
     method=False,
     inplace=False,
 )
-lgamma = special("lgamma", (lambda t, x: t * digamma(x),), scipy="gammaln", aliases=("special_gammaln",))
+lgamma = unary(
+    "lgamma",
+    lambda k, x: k.gammaln(x),
+    (lambda t, x: t * digamma(x),),
+    impl=_lgamma,
+    aliases=("special_gammaln",),
+    reject="c",
+)
 
 
 def _digamma(x: Any) -> Any:
