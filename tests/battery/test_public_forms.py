@@ -186,7 +186,7 @@ def test_in_place_under_transforms(s: Sample) -> None:
 
 @all_samples
 def test_complex_numbers_are_taken_or_refused(s: Sample) -> None:
-    if s.op in pointwise.COMPLEX or s.op == "where":
+    if s.op in pointwise.COMPLEX or s.op.startswith(("where", "logical_")):
         return
     with pytest.raises((RuntimeError, TypeError)):
         FUNCTIONS[named(s)](*[t.to(flambeau.complex128) for t in s.tensors()])
@@ -232,8 +232,14 @@ UNDETERMINED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "resize_as_", "seed", "initial_seed", "get_rng_state",
     "set_rng_state", "eig", "svd", "qr", "geqrf", "linalg_eig", "linalg_svd", "linalg_qr", "linalg_eigh", "hash_tensor",
     "fork_rng", "manual_seed", "is_storage", "is_tensor", "set_printoptions", "typename", "pca_lowrank", "svd_lowrank", "lobpcg",
-    "get_default_dtype", "set_default_dtype", "save", "load", "compile", "vmap", "new_empty", "is_inference",
+    "get_default_dtype", "set_default_dtype", "save", "load", "compile", "vmap", "new_empty", "is_inference", "broadcast_shapes",
 }  # fmt: skip
+
+
+# Old signatures that PyTorch still takes with a warning (an alpha between the operands), and eps > 1/2 for logit.
+OUTDATED = {"add": "x 0", "sub": "x 0", "subtract": "x 0", "rsub": "x 0", "logit": "x 1", "logit_": "x 1"}
+# PyTorch hands back its argument where there is nothing to do; a copy is as good.
+COPIED = {"conj_physical"}
 
 
 def call(lib: Any, fn: Any, args: Any) -> Any:
@@ -262,15 +268,25 @@ def test_composites_against_pytorch(name: str) -> None:
         pytest.skip("not in torch's namespace")
     compared = 0
     for pattern, make in PATTERNS.items():
+        if name in OUTDATED and pattern.startswith(OUTDATED[name]):
+            continue
         arguments = make(lambda a: torch.tensor(a))
         try:
             want = call(torch, theirs, arguments)
-        except (RuntimeError, TypeError, IndexError, ValueError, NotImplementedError):
+        except (
+            RuntimeError,
+            TypeError,
+            IndexError,
+            ValueError,
+            NotImplementedError,
+            AttributeError,
+            AssertionError,
+        ):
             continue
         mine = make(lambda a: flambeau.tensor(a))
         got = call(flambeau, FUNCTIONS[name], mine)
         compare(plain(got), plain(want), f"{name}({pattern})")
-        assert aliases(got, mine) == aliases(want, arguments), (
+        assert name in COPIED or aliases(got, mine) == aliases(want, arguments), (
             f"{name}({pattern}) shares memory with its inputs, or should"
         )
         compare(plain(list(mine)), plain(list(arguments)), f"{name}({pattern}) inputs afterwards")

@@ -111,7 +111,7 @@ def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     if not xs:
         raise RuntimeError("chain_matmul(): Expected one or more matrices")
     if len(xs) == 1:
-        return xs[0]
+        return xs[0].clone()  # type: ignore[no-any-return]
     return multi_dot(xs) if out is None else multi_dot(xs, out=out)  # type: ignore[call-arg]
 
 

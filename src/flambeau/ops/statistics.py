@@ -275,7 +275,7 @@ def _histogram(
             )
     a = raw(x.detach())
     if isinstance(bins[0], Tensor):
-        edges = list(bins)
+        edges = [e.clone() for e in bins]
         for e in edges:
             if len(e._a.shape) != 1 or not numel(e):
                 raise RuntimeError(
@@ -325,7 +325,7 @@ builtin_range = __builtins__["range"] if isinstance(__builtins__, dict) else __b
 
 @public(out=True)
 def histogram(
-    input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False
+    input: Tensor, bins: Any = 100, *, range: Any = None, weight: Tensor | None = None, density: bool = False
 ) -> Any:
     """(hist, bin_edges): a histogram over `bins` equal bins, or over those between a vector of edges.
 
