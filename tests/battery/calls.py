@@ -725,6 +725,8 @@ row(
     generator=None,
     dtype=np.dtype(np.float64),
 )
+row("random_poisson", np.linspace(0.5, 3.0, 6).reshape(2, 3), generator=None)
+row("random_binomial", np.full((2, 3), 5.0), np.linspace(0.1, 0.9, 6).reshape(2, 3), generator=None)
 row("random_bernoulli_array", np.linspace(0.1, 0.9, 6).reshape(2, 3), shape=(2, 3), generator=None)
 row(
     "random_multinomial",

@@ -1,6 +1,7 @@
 """Functions on tensors for networks: `flambeau.nn.functional`."""
 
 from ...ops.activation import prelu
+from . import torch_namespace as _torch_namespace  # noqa: F401  (registers what the torch namespace also has)
 from .activation import (
     celu,
     celu_,
