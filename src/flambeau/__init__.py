@@ -129,6 +129,8 @@ _LAZY = {
 _LAZY_NAMES = {
     **{"save": "serialization", "load": "serialization"},
     **{"TypedStorage": "tensor.storage", "UntypedStorage": "tensor.storage"},
+    **{"AcceleratorError": "accelerator", "OutOfMemoryError": "accelerator"},
+    "is_anomaly_enabled": "autograd.anomaly_mode",
     **{
         f"{n}Tensor": "tensor.typed"
         for n in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
@@ -142,7 +144,7 @@ _LAZY_NAMES = {
             *("is_warn_always_enabled", "set_default_device", "set_default_tensor_type"),
             *("set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal"),
             *("set_num_interop_threads", "set_num_threads", "set_warn_always", "typename"),
-            "use_deterministic_algorithms",
+            *("is_autocast_cache_enabled", "is_autocast_enabled", "use_deterministic_algorithms"),
         )
     },
 }

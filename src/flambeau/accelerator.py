@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["current_accelerator", "device_count", "is_available", "synchronize"]
+__all__ = [
+    "AcceleratorError",
+    "OutOfMemoryError",
+    "current_accelerator",
+    "device_count",
+    "is_available",
+    "synchronize",
+]
+
+
+class AcceleratorError(RuntimeError):
+    """What PyTorch raises for a device's failures: never raised here, so that ``except`` clauses can name it."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """What PyTorch raises when a device has no memory left: never raised here, so that ``except`` clauses can name it."""
 
 
 def is_available() -> bool:

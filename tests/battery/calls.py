@@ -481,7 +481,6 @@ row(
     np.ones(5),
     np.linspace(0, 1, 5),
     reference=lambda x, w, e: np.array([1.0, 0, 2, 1]),
-    batches=False,
     expandable=False,
 )
 

@@ -95,31 +95,37 @@ def increment_version(tensor: Any) -> None:
 
 
 def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None], *, mode: str = "all") -> Any:
-    """Call `fn` with the gradients of several tensors once all (or any one) of them are there.
+    """Call `fn` with the gradients of several tensors once all that a backward brings (or the first) are there.
+
+    Tensors that this backward does not reach have None.
 
     Raises: ValueError for other modes.
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    nodes = [node_of(t) for t in tensors]
     got: dict[int, Any] = {}
-    fired = [False]
+    current: list[Any] = [None, 0]  # the backward that the gradients belong to, how many it will bring
 
     def hook(i: int) -> Callable[[Tensor], None]:
         def receive(g: Tensor) -> None:
-            if mode == "any":
-                if not fired[0]:
-                    fired[0] = True
-                    fn(g)
-                return
+            if current[0] is not tls.walk:
+                current[0] = tls.walk
+                got.clear()
+                visited = tls.walk().visits() if mode == "all" else ()
+                current[1] = sum(n in visited for n in nodes)
             got[i] = g
-            if len(got) == len(tensors):
-                values = [got[k] for k in range(len(tensors))]
+            if mode == "any":
+                if len(got) == 1:
+                    fn(g)
+            elif len(got) == current[1]:
+                values = [got.get(k) for k in range(len(nodes))]
                 got.clear()
                 fn(values)
 
         return receive
 
-    handles = [RemovableHandle(node_of(t).extras().tensor_hooks, hook(i)) for i, t in enumerate(tensors)]
+    handles = [RemovableHandle(n.extras().tensor_hooks, hook(i)) for i, n in enumerate(nodes)]
 
     class Handles:
         def remove(self) -> None:

@@ -36,6 +36,12 @@ def check_writable(t: Tensor, opname: str) -> None:
                 f"a view of a leaf Variable that requires grad is being used in an in-place operation ({opname} at "
                 f"{describe(user_place(3))}). Use the out-of-place form, or wrap the update in torch.no_grad()."
             )
+        if base is not None and base._node is not None and t._node is None:
+            raise RuntimeError(
+                f"A view was created in no_grad mode and is being modified inplace with grad mode enabled ({opname} at "
+                f"{describe(user_place(3))}). Its base has a history that the view does not share: make the view with grad "
+                "mode enabled, or write under torch.no_grad()."
+            )
     a = t._a
     if (not a.flags.writeable or 0 in a.strides) and a.size:
         if any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape)):

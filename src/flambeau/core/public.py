@@ -143,14 +143,37 @@ def promote(args: Sequence[Any], kind: str) -> list[Any]:
 # -------------------------------------------------------------------------------------------------- out= and in-place
 
 
+# Operations whose out= must have exactly the result's dtype, as in PyTorch; so must those with several results.
+EXACT_OUT = frozenset(
+    """
+    addmm all amax amin any argmax argmin baddbmm bmm complex diag gather histc index_add index_copy index_select isin
+    isneginf isposinf masked_select matmul mm nanquantile nonzero norm quantile scatter scatter_add searchsorted take
+    tril triu
+    """.split()
+)
+
+
+def check_out(out: Any, result: Any, name: str) -> None:
+    """Raises: RuntimeError unless `out` has the dtype of the result."""
+    if isinstance(out, Tensor) and isinstance(result, Tensor) and out._a.dtype != result._a.dtype:
+        want, have = dtypes.OF_NUMPY[result._a.dtype], dtypes.OF_NUMPY[out._a.dtype]
+        raise RuntimeError(
+            f"{name}(): Expected out tensor to have dtype {want.name}, but got {have.name} instead"
+        )
+
+
 def store_out(out: Any, result: Any, name: str) -> Any:
     """Write results into the tensors given as ``out=``.
 
     Raises: RuntimeError when the result's dtype cannot be cast to out's, or when out requires grad.
     """
+    if name in EXACT_OUT:
+        check_out(out, result, name)
     if isinstance(result, (tuple, list)):
         if not isinstance(out, (tuple, list)) or len(out) != len(result):
             raise TypeError(f"{name}(): argument 'out' must be tuple of {len(result)} Tensors")
+        for o, r in zip(out, result):
+            check_out(o, r, name)
         stored = [store_out(o, r, name) for o, r in zip(out, result)]
         return type(result)(stored) if type(result) in (tuple, list) else type(result)(*stored)
     if not isinstance(out, Tensor):

@@ -39,6 +39,7 @@ class ThreadState(threading.local):
         self.inference = False
         self.anomaly: Any = None  # None, or the anomaly settings in force
         self.saved_hooks: list[Any] = []  # (pack, unpack) or None, innermost last
+        self.walk: Any = None  # weak reference to the backward that is calling hooks
         self.mode = RECORD  # derived from the fields above: the one thing that the fast paths ask
 
     def refresh(self) -> None:

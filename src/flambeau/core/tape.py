@@ -422,6 +422,29 @@ def reachable_to(roots: Iterable[BaseNode], targets: set[BaseNode]) -> set[BaseN
     return needed
 
 
+class Walk:
+    """One backward, as its hooks see it."""
+
+    __slots__ = ("roots", "needed", "__weakref__")
+
+    def __init__(self, roots: Sequence[BaseNode], needed: set[BaseNode] | None) -> None:
+        self.roots = roots
+        self.needed = needed
+
+    def visits(self) -> set[BaseNode]:
+        """The nodes that run."""
+        if self.needed is not None:
+            return self.needed
+        seen = set(self.roots)
+        todo = list(seen)
+        while todo:
+            for child in todo.pop().next:
+                if child is not None and child not in seen:
+                    seen.add(child)
+                    todo.append(child)
+        return seen
+
+
 def run_backward(
     roots: Sequence[tuple[BaseNode, Tensor]],
     *,
@@ -444,6 +467,7 @@ def run_backward(
     heap: list[tuple[int, BaseNode]] = []
     place = user_place(4)
     anomaly = tls.anomaly
+    walk: Walk | None = None
     for root, ct in roots:
         if needed is not None and root not in needed:
             continue
@@ -462,6 +486,8 @@ def run_backward(
         kind = type(node)
         if node.extra is not None:
             tls.refresh()  # hooks see the grad mode of backward
+            walk = walk or Walk([n for n, _ in roots], needed)
+            tls.walk = weakref.ref(walk)
             g = run_pre_hooks(node, g)
         if target_set is not None and node in target_set:
             found[node] = g

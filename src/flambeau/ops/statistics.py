@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.eager import raw
 from ..core.public import FUNCTIONS, convert, public, result_type
 from ..core.tensor import Tensor
 from ..prims import base
@@ -22,6 +21,7 @@ from .creation import linspace
 from .order import sort
 from .rearrange import movedim
 from .reduce import named
+from .shape import select
 
 _Histogram = named("histogram", "hist", "bin_edges")
 _Histogramdd = named("histogramdd", "hist", "bin_edges")
@@ -256,6 +256,15 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     return histc_op(input, bins=int(bins), low=float(min), high=float(max), ndim=len(input._a.shape))  # type: ignore[no-any-return]
 
 
+def _own_edges(column: Tensor, count: int, k: int, name: str) -> Tensor:
+    """The edges of equal bins over the range of the data (widened by a half each way when it is a point)."""
+    low, high = column.min(), column.max()
+    if type(low._a) is np.ndarray and not (math.isfinite(low.item()) and math.isfinite(high.item())):
+        raise RuntimeError(f"torch.{name}: dimension {k}'s range [{low.item()}, {high.item()}] is not finite")
+    half = where_op(low == high, 0.5, low * 0)
+    return linspace(low - half, high + half, count + 1, dtype=dtype_of(column))
+
+
 def _histogram(
     x: Tensor, bins: Any, range: Any, weight: Any, density: bool, name: str
 ) -> tuple[Tensor, list[Tensor]]:
@@ -273,7 +282,7 @@ def _histogram(
             raise RuntimeError(
                 f"torch.{name}: the weight tensor should have {n} elements, got {numel(weight)}"
             )
-    a = raw(x.detach())
+    points = x.detach()
     if isinstance(bins[0], Tensor):
         edges = [e.clone() for e in bins]
         for e in edges:
@@ -298,7 +307,8 @@ def _histogram(
             if range is not None:
                 low, high = float(range[2 * k]), float(range[2 * k + 1])
             elif n:
-                low, high = float(a[:, k].min()), float(a[:, k].max())
+                edges.append(_own_edges(select(points, 1, k), int(count), k, name))
+                continue
             else:
                 low, high = 0.0, 1.0
             if not (math.isfinite(low) and math.isfinite(high)):
@@ -311,7 +321,7 @@ def _histogram(
                 low, high = low - 0.5, high + 0.5
             edges.append(linspace(low, high, int(count) + 1, dtype=dtype_of(x)))
     w = base.full((n,), 1, x._a.dtype) if weight is None else reshape(weight.detach(), (n,))
-    hist = histogram_op(x.detach(), w, *[e.detach() for e in edges])
+    hist = histogram_op(points, w, *[e.detach() for e in edges])
     if density:
         hist = hist / hist.sum()
         for k, e in enumerate(edges):

@@ -38,7 +38,7 @@ mul = binary(
 div = binary(
     "div",
     lambda k, a, b: a / b,
-    (lambda t, b: t / b, lambda t, b, y: -t * (y / b)),
+    (lambda t, b: t / b, lambda t, a, b: -t * (a / b / b)),  # from a, not y: the result may be written to
     kind=FLOAT,
     dunder="__truediv__",
     aliases=("true_divide", "divide"),
@@ -182,7 +182,7 @@ def _pow_exponent_tangent(t: Tensor, a: Any, b: Any, y: Tensor) -> Tensor:
 def _pow_base_tangent(t: Tensor, a: Any, b: Any) -> Tensor:
     if not isinstance(b, Tensor):
         if b == 0:
-            return t * 0  # type: ignore[no-any-return]
+            return _zeros(t)
         if b == 2:
             return t * (a * 2)  # type: ignore[no-any-return]
         return t * (b * power(a, b - 1))  # type: ignore[no-any-return]
@@ -276,7 +276,7 @@ sigmoid = unary(
 
 # ------------------------------------------------------------------------------------------------ rounding and signs
 
-_zero = (lambda t: t * 0,)
+_zero = (lambda t: _zeros(t),)
 
 
 def _round_kind(name: str) -> Any:
@@ -344,7 +344,7 @@ def _sgn(x: Any) -> Any:
 
 def _sgn_tangent(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
     if x._a.dtype.kind != "c":
-        return t * 0  # type: ignore[no-any-return]
+        return _zeros(t)
     size = abs(x)
     safe = where_op(size == 0, 1, size)
     # d sgn = (t - sgn * Re(conj(sgn) t)) / |x|
@@ -375,7 +375,7 @@ def _complex(a: Any, b: Any) -> Any:
 complex_op: Any = pointwise_op(
     "complex",
     lambda k, a, b: k.complex(a, b),
-    (lambda t: complex_op(t, t * 0), lambda t: complex_op(t * 0, t)),
+    (lambda t: complex_op(t, _zeros(t)), lambda t: complex_op(_zeros(t), t)),
     vjp=(lambda g: real(g), lambda g: imag(g)),
     impl=_complex,
 )
@@ -418,7 +418,7 @@ def imag(x: Tensor) -> Tensor:
 
 def _angle_tangent(t: Tensor, x: Tensor) -> Tensor:
     if x._a.dtype.kind != "c":
-        return t * 0  # type: ignore[no-any-return]
+        return _zeros(t)
     return imag(t * conj(x)) / (real(x) * real(x) + imag(x) * imag(x))  # type: ignore[no-any-return]
 
 
@@ -540,15 +540,15 @@ fmod = binary(
     reject="c",
     numbers="other",
 )
-div_floor: Any = binary("div_floor", lambda k, a, b: k.floor_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_floor_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
-div_trunc: Any = binary("div_trunc", lambda k, a, b: k.trunc_divide(a, b), (lambda t: t * 0, lambda t: t * 0), impl=_trunc_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
+div_floor: Any = binary("div_floor", lambda k, a, b: k.floor_divide(a, b), (lambda t: _zeros(t), lambda t: _zeros(t)), impl=_floor_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
+div_trunc: Any = binary("div_trunc", lambda k, a, b: k.trunc_divide(a, b), (lambda t: _zeros(t), lambda t: _zeros(t)), impl=_trunc_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------ other
 
 copysign = binary(
     "copysign",
     lambda k, a, b: k.copysign(a, b),
-    (lambda t, a, y: where_op(a == 0, 0, t * (sgn(a) * sgn(y))), lambda t: t * 0),
+    (lambda t, a, y: where_op(a == 0, 0, t * (sgn(a) * sgn(y))), lambda t: _zeros(t)),
     kind=FLOAT,
     reject="c",
     numbers="other",
@@ -570,7 +570,7 @@ heaviside = binary(
 overwrite_op = pointwise_op(
     "overwrite",
     lambda k, a, b: b,
-    (lambda t: t * 0, lambda t: t),
+    (lambda t: _zeros(t), lambda t: t),
     impl=lambda a, b: np.broadcast_to(b, np.broadcast_shapes(np.shape(a), np.shape(b))),
     grad_name="CopyBackwards",
 )

@@ -65,6 +65,8 @@ def _histogram(x: Any, weight: Any, *edges: Any) -> Any:
 
     The last bin includes its right edge.
     """
+    if x.ndim > 2:
+        return each(_histogram, x, weight, *edges)
     places = []
     keep = np.ones(len(x), bool)
     for column, edge in zip(x.T, edges):
@@ -106,12 +108,12 @@ histogram_op = fam.opaque_op(_histogram, None, name="histogram", differentiable=
 def _one_at_a_time(name: str) -> Any:
     def batch(*_: Any) -> Any:
         raise RuntimeError(
-            f"vmap: {name} chooses the shape or range of its result from the data, so there is no dense batched answer; "
+            f"vmap: {name} chooses the shape of its result from the data, so there is no dense batched answer; "
             "call it outside of vmap, or in a loop over the examples"
         )
 
     return batch
 
 
-for _op in (bincount_op, weighted_bincount_op, histogram_op):
+for _op in (bincount_op, weighted_bincount_op):
     _op.batch = _one_at_a_time(_op.name)

@@ -13,7 +13,7 @@ from ..autograd import differentiate as bw
 from ..core import inplace
 from ..core.eager import raw
 from ..core.interpreters import Value
-from ..core.public import METHODS, OVERRIDES, overridden
+from ..core.public import METHODS, OVERRIDES, convert, overridden
 from ..core.state import tls
 from ..core.tape import BaseNode, LeafNode, OutNode, RemovableHandle
 from ..core.tensor import Tensor, new_object, node_of, snapshot, storage, subclass_hooks, wrap
@@ -21,6 +21,7 @@ from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
 from ..prims.base import innermost
+from ..prims.pointwise import overwrite_op
 from ..runtime import types
 from ..runtime.types import CPU, Size
 
@@ -723,7 +724,12 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
     if not tls.stack:
         inplace.check_writable(self, "copy_")
-    return inplace.write(self, expand_to(src, tuple(self._a.shape), "copy_"), "copy_")
+    new = expand_to(src, tuple(self._a.shape), "copy_")
+    if (
+        tls.grad and not tls.stack and self._node is not None
+    ):  # the old values stay in the graph, with zero gradients
+        new = overwrite_op(snapshot(self), convert(new, self.dtype))
+    return inplace.write(self, new, "copy_")
 
 
 @method

@@ -201,5 +201,6 @@ setattr(Tensor, "name", property(lambda self: None, doc="None."))
 for _name in (
     *("detach", "detach_", "get_device", "is_complex", "is_conj", "is_distributed", "is_floating_point"),
     *("is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed", "numel", "resize_as_"),
+    "conj_physical_",
 ):
     FUNCTIONS[_name] = METHODS[_name]

@@ -235,7 +235,7 @@ def _ctc_loss(
 def _pairs_form(fn: Any, margin: float) -> None:
     @public(method=False, name=fn.__name__)
     def form(
-        input1: Tensor, input2: Tensor, target: Tensor, margin: float = margin, reduction: int = 1
+        input1: Tensor, input2: Tensor, target: Tensor, margin: float = margin, reduction: int = 0
     ) -> Tensor:
         return fn(input1, input2, target, margin=margin, reduction=REDUCTIONS[reduction])  # type: ignore[no-any-return]
 

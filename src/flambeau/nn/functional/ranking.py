@@ -22,8 +22,11 @@ def hinge_embedding_loss(
     """x for target 1, ``max(0, margin - x)`` for target -1."""
     reduction = reduction_of(size_average, reduce, reduction)
     zero = input * 0
+    gap = (
+        margin if input._a.dtype.kind == "f" else int(margin)
+    ) - input  # integers stay integers, as in PyTorch
     positive = where_op(target != -1, input, zero)
-    negative = where_op(target != 1, FUNCTIONS["clamp_min"](margin - input, 0), zero)
+    negative = where_op(target != 1, FUNCTIONS["clamp_min"](gap, 0), zero)
     return apply_reduction(positive + negative, reduction)
 
 

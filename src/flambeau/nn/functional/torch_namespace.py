@@ -1,4 +1,4 @@
-"""Losses as ``flambeau.kl_div`` and the like: the forms of the torch namespace, whose reduction is a number."""
+"""Losses as ``flambeau.kl_div`` and the like: in the torch namespace the reduction is a number, by default 0 (none)."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def binary_cross_entropy_with_logits(
     target: Tensor,
     weight: Tensor | None = None,
     pos_weight: Tensor | None = None,
-    reduction: Any = 1,
+    reduction: Any = 0,
 ) -> Tensor:
     """`nn.functional.binary_cross_entropy_with_logits`."""
     return _bce(input, target, weight, reduction=_name(reduction), pos_weight=pos_weight)
 
 
-def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Any = 1) -> Tensor:
+def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Any = 0) -> Tensor:
     """`nn.functional.hinge_embedding_loss`."""
     return _hinge(input, target, margin, reduction=_name(reduction))
 
 
-def kl_div(input: Tensor, target: Tensor, reduction: Any = 1, *, log_target: bool = False) -> Tensor:
+def kl_div(input: Tensor, target: Tensor, reduction: Any = 0, *, log_target: bool = False) -> Tensor:
     """`nn.functional.kl_div`."""
     return _kl_div(input, target, reduction=_name(reduction), log_target=log_target)
 
@@ -63,7 +63,7 @@ def triplet_margin_loss(
     p: float = 2.0,
     eps: float = 1e-6,
     swap: bool = False,
-    reduction: Any = 1,
+    reduction: Any = 0,
 ) -> Tensor:
     """`nn.functional.triplet_margin_loss`."""
     return _triplet(anchor, positive, negative, margin, p, eps, swap, reduction=_name(reduction))
