@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "flambeau"
 
 # From the top to the bottom, below the public interface: everything that is not named here is part of that
 # (nn, optim, ...), and there the rule is only that there are no cycles.
-LAYERS = ["tensor", "autograd", "func", "ops", "prims", "core", "compiler", "runtime"]
+LAYERS = ["tensor", "autograd", "capture", "func", "ops", "prims", "core", "compiler", "runtime"]
 TOP = len(LAYERS)
 HEIGHT = {unit: TOP - 1 - i for i, unit in enumerate(LAYERS)}
 
