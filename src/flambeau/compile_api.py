@@ -60,20 +60,27 @@ def compile(
         raise TypeError(f"compile() takes a function or a module, not {type(model).__name__}")
     if disable:
         return model
+    from .capture.compiled import Compiled
     from .nn.modules.module import Module
 
+    def make(fn: Callable[..., Any]) -> Compiled:
+        return Compiled(fn, fullgraph=fullgraph, backend=backend if isinstance(backend, str) else "flambeau")
+
     if isinstance(model, Module):
-        return _optimized_module(model)
+        return _optimized_module(model, make)
+    made = make(model)
 
     @functools.wraps(model)
     def compiled(*args: Any, **kwargs: Any) -> Any:
-        return model(*args, **kwargs)
+        return made.call(args, kwargs)
+
+    compiled.compiled = made  # type: ignore[attr-defined]
 
     compiled._torchdynamo_orig_callable = model  # type: ignore[attr-defined]
     return compiled
 
 
-def _optimized_module(model: Any) -> Any:
+def _optimized_module(model: Any, make: Callable[[Any], Any]) -> Any:
     from .nn.modules.module import Module
 
     class OptimizedModule(Module):
@@ -83,9 +90,10 @@ def _optimized_module(model: Any) -> Any:
             super().__init__()
             self._orig_mod = mod
             self.training = mod.training
+            self.__dict__["compiled"] = make(mod)
 
         def forward(self, *args: Any, **kwargs: Any) -> Any:
-            return self._orig_mod(*args, **kwargs)
+            return self.compiled.call(args, kwargs)
 
         def train(self, mode: bool = True) -> Any:
             self._orig_mod.train(mode)

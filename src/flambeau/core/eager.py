@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .state import tls
+from .pending import Pending, resolve
+from .state import everyone, tls
 from .tape import record
 from .tensor import Tensor, make_view, new_object, storage, wrap
 
@@ -20,6 +21,8 @@ def raw(x: Any) -> Any:
     """The array under a tensor; anything else as it is."""
     if isinstance(x, Tensor):
         a = x._a
+        if type(a) is Pending:
+            return resolve(x)
         if type(a) is not np.ndarray:
             raise RuntimeError(
                 f"a tensor made inside {a.interp} was used after that transform had ended; "
@@ -49,11 +52,14 @@ def complain(op: Op, args: tuple[Any, ...], params: dict[str, Any], e: Exception
 
 def eager(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """Run `op` now on arrays; record it if an input requires grad and grad mode is on."""
+    if everyone.captures and tls.capture is not None:
+        return tls.capture.process(op, args, params)
     tracked = False
     arrays = []
     for x in args:
         if isinstance(x, Tensor):
-            arrays.append(x._a)
+            a = x._a
+            arrays.append(resolve(x) if type(a) is Pending else a)
             if x._node is not None:
                 tracked = True
         else:

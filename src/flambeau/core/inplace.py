@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .eager import raw
 from .interpreters import VMap
 from .op import Op, bind
 from .state import tls
@@ -56,8 +57,10 @@ def check_writable(t: Tensor, opname: str) -> None:
             )
 
 
-def write(t: Tensor, new: Tensor, opname: str) -> Tensor:
+def write(t: Tensor, new: Tensor, opname: str, alone: bool | None = None) -> Tensor:
     """Give `t` the values (and history) of `new`, in place.
+
+    `alone`, inside compiled functions: that nothing else saw the memory of `t` before `new` was made.
 
     Raises: RuntimeError when shapes differ or `t` must not be written.
     """
@@ -75,12 +78,27 @@ def write(t: Tensor, new: Tensor, opname: str) -> Tensor:
         new = helpers["overwrite"](
             snapshot(t), new
         )  # the old values no longer matter: their gradient is zero
-    if new._a is not t._a:
-        np.copyto(t._a, new._a, casting="unsafe")
+    if tls.capture is not None:
+        write_captured(t, new, alone)
+    elif new._a is not t._a:
+        np.copyto(raw(t), raw(new), casting="unsafe")
     storage(t).written(opname, 4)
     if tracked:
         rebase(t, new)
     return t
+
+
+def write_captured(t: Tensor, new: Tensor, alone: bool | None) -> None:
+    """Inside a compiled function: a tensor that nothing else sees gets new memory, other memory is written at once."""
+    recorder = tls.capture
+    if t._a is new._a:
+        return
+    if (recorder.alone(t) if alone is None else alone) and recorder.rebind(t, new):
+        return
+    recorder.flush("memory is written")
+    target, source = raw(t), raw(new)
+    if target is not source:
+        np.copyto(target, source, casting="unsafe")
 
 
 def rebase(t: Tensor, new: Tensor) -> None:

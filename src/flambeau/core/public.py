@@ -219,9 +219,11 @@ def inplace_form(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
                 return found[0]  # type: ignore[no-any-return]
         if not tls.stack:
             inplace.check_writable(self, name)
+        alone = tls.capture.alone(self) if tls.capture is not None else None
         source = snapshot(self)
         if (
-            tls.grad
+            not alone  # then there is no memory yet to be overwritten
+            and tls.grad
             and not tls.stack
             and recorded(self, args)
             and not (op and 0 not in op.plan((True,) * len(op.inputs)).inputs)
@@ -234,7 +236,7 @@ def inplace_form(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
             raise RuntimeError(
                 f"result type {d.name} can't be cast to the desired output type {own.name} ({name})"
             )
-        return inplace.write(self, new, name)
+        return inplace.write(self, new, name, alone)
 
     method.__name__ = name
     method.__qualname__ = f"Tensor.{name}"

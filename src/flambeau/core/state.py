@@ -14,11 +14,12 @@ SPECIAL, RECORD, NO_GRAD = 0, 1, 2
 class _Everyone:
     """`plain`: no thread is in anything but RECORD mode, so the fast paths need not ask which thread they are."""
 
-    __slots__ = ("plain", "special", "lock")
+    __slots__ = ("plain", "special", "captures", "lock")
 
     def __init__(self) -> None:
         self.plain = True
         self.special = 0
+        self.captures = 0  # threads inside a compiled function
         self.lock = threading.Lock()
 
     def count(self, change: int) -> None:
@@ -40,12 +41,13 @@ class ThreadState(threading.local):
         self.anomaly: Any = None  # None, or the anomaly settings in force
         self.saved_hooks: list[Any] = []  # (pack, unpack) or None, innermost last
         self.walk: Any = None  # weak reference to the backward that is calling hooks
+        self.capture: Any = None  # the recorder of the compiled function that is running
         self.mode = RECORD  # derived from the fields above: the one thing that the fast paths ask
 
     def refresh(self) -> None:
         """Recompute `mode`; called after every change of another field."""
         before = self.mode
-        if self.stack or self.inference:
+        if self.stack or self.inference or self.capture is not None:
             self.mode = SPECIAL
         elif not self.grad:
             self.mode = NO_GRAD
@@ -53,6 +55,20 @@ class ThreadState(threading.local):
             self.mode = SPECIAL if self.saved_hooks or self.anomaly is not None else RECORD
         if (before == RECORD) != (self.mode == RECORD):  # a thread that ends in another mode only costs speed
             everyone.count(-1 if self.mode == RECORD else 1)
+
+    def begin_capture(self, recorder: Any) -> None:
+        """Hand the operations of this thread to `recorder`."""
+        self.capture = recorder
+        with everyone.lock:
+            everyone.captures += 1
+        self.refresh()
+
+    def end_capture(self) -> None:
+        """Back to eager execution."""
+        self.capture = None
+        with everyone.lock:
+            everyone.captures -= 1
+        self.refresh()
 
     def set_grad(self, value: bool) -> None:
         self.grad = value

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .pending import Pending
 from .state import tls
 from .tensor import Storage, Tensor, new_object, storage, wrap
 from .where import Place, describe, user_place
@@ -211,7 +212,7 @@ class Node(BaseNode):
         pair = self.stores[k]
         if pair is not None and pair[0].version != pair[1]:
             self.raise_stale(value, pair)
-        if type(value) is np.ndarray:
+        if type(value) is np.ndarray or type(value) is Pending:
             t = new_object(Tensor)
             t._a = value
             t._st = pair[0] if pair is not None else None

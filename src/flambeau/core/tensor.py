@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..runtime import dtypes
+from .pending import Pending
 from .where import Place, user_place
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def storage(t: Tensor) -> Storage:
 def node_of(t: Tensor) -> Any:
     """The history of `t` at the innermost tape that knows it."""
     payload = t._a
-    if type(payload) is np.ndarray:
+    if type(payload) is np.ndarray or type(payload) is Pending:
         return t._node
     return payload.history()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.op import bind
+from ..core.pending import Pending, known
 from ..core.public import (
     FUNCTIONS,
     METHODS,
@@ -413,7 +414,7 @@ def tensor(
 
 def _has_payload(data: Any) -> bool:
     if isinstance(data, Tensor):
-        return type(data._a) is not np.ndarray
+        return type(data._a) is not np.ndarray and type(data._a) is not Pending
     return isinstance(data, (list, tuple)) and any(_has_payload(x) for x in data)
 
 
@@ -563,7 +564,7 @@ def _steps(steps: Any, name: str) -> int:
 
 def _mapped(*ends: Any) -> bool:
     """Whether an end is a tensor whose value differs between the examples of a transform."""
-    return any(isinstance(x, Tensor) and type(x._a) is not np.ndarray for x in ends)
+    return any(isinstance(x, Tensor) and known(x) is None for x in ends)
 
 
 def _line(start: Any, end: Any, steps: int, d: dtype) -> Tensor:
@@ -759,7 +760,7 @@ def eye(
 def _strides_like(x: Tensor, d: dtype) -> Any:
     """Uninitialised memory with the dims of `x` in the same order (preserve_format)."""
     a = x._a
-    if type(a) is np.ndarray and a.ndim > 1 and not a.flags.c_contiguous and 0 not in a.strides:
+    if type(a) in (np.ndarray, Pending) and a.ndim > 1 and not a.flags.c_contiguous and 0 not in a.strides:
         order = sorted(range(a.ndim), key=lambda i: -a.strides[i])
         dense = (
             math.prod(a.shape) * a.itemsize

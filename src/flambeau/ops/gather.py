@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.pending import known
 from ..core.public import convert, public
 from ..core.tensor import Tensor
 from ..prims import base
@@ -137,7 +138,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def _nonnegative(i: Tensor, name: str) -> Tensor:
     """Raises: IndexError for negative positions, which these functions do not take."""
-    if type(i._a) is np.ndarray and i._a.size and int(i._a.min()) < 0:
+    if known(i) is not None and i._a.size and int(i._a.min()) < 0:
         raise IndexError(f"{name}(): index {int(i._a.min())} out of range: positions must not be negative")
     return i
 
@@ -312,7 +313,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     flat = base.reshape(m, (n,))
     order = base.convert_to(flat, np.dtype(np.int64)).cumsum(0) - 1
     count = numel(source)
-    if type(flat._a) is np.ndarray and int(flat._a.sum()) > count:
+    if known(flat) is not None and int(flat._a.sum()) > count:
         raise RuntimeError(
             "masked_scatter: expected the number of elements of source to be at least the number of ones in the mask"
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.pending import known
 from ..core.public import convert, public, result_type
 from ..core.tensor import Tensor
 from ..prims import base
@@ -94,8 +95,8 @@ def searchsorted(
             raise RuntimeError(
                 f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {dtype_of(sorter)}"
             )
-        a = sorter._a
-        if type(a) is np.ndarray and a.size and not 0 <= a.min() <= a.max() < s[-1]:
+        a = known(sorter)
+        if a is not None and a.size and not 0 <= a.min() <= a.max() < s[-1]:
             raise RuntimeError("torch.searchsorted(): sorter index out of range")
         sorted_sequence = gather(sorted_sequence, -1, sorter)
     return _search(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.pending import known
 from ..core.public import FUNCTIONS, convert, public, result_type
 from ..core.tensor import Tensor
 from ..prims import base
@@ -52,7 +53,7 @@ def _quantile(
         raise RuntimeError(
             f"{name}() q tensor must be same dtype as the input tensor: {dtype_of(q)}, {dtype_of(x)}"
         )
-    elif type(q._a) is np.ndarray and not ((q._a >= 0) & (q._a <= 1)).all():
+    elif known(q) is not None and not ((q._a >= 0) & (q._a <= 1)).all():
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     nd = len(x._a.shape)
     if dim is None:
@@ -135,7 +136,7 @@ def _weights(w: Any, n: int, name: str, x: Tensor) -> Tensor | None:
         raise RuntimeError(
             f"cov(): expected {name} to have the same numel as there are observations in the input but got {numel(w)} != {n}"
         )
-    if type(w._a) is np.ndarray and w._a.size and (w._a < 0).any():
+    if known(w) is not None and w._a.size and (w._a < 0).any():
         raise RuntimeError(f"cov(): {name} cannot be negative")
     return reshape(w, (n,))
 
@@ -166,7 +167,7 @@ def cov(
         negative = n - correction <= 0
     else:
         total = w.sum()
-        if type(total._a) is np.ndarray and n and float(total._a) == 0:
+        if known(total) is not None and n and float(total._a) == 0:
             raise RuntimeError("cov(): weights sum to zero, can't be normalized")
         mean = (x * w).sum(1, True) / total
         if correction == 0:
@@ -175,7 +176,7 @@ def cov(
             norm = total - correction * (total if a is None else (w * a).sum() / total)
             if a is None:
                 norm = total - correction
-        negative = type(norm._a) is np.ndarray and bool(norm._a <= 0)
+        negative = known(norm) is not None and bool(norm._a <= 0)
         norm = norm.clamp(min=0)
     if negative:
         warnings.warn(
@@ -226,7 +227,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError(f'"bincount_cpu" not implemented for {dtype_of(input)}')
     if minlength < 0:
         raise RuntimeError(f"minlength should be >= 0 (got {minlength})")
-    if len(input._a.shape) != 1 or type(input._a) is np.ndarray and input._a.size and int(input._a.min()) < 0:
+    if len(input._a.shape) != 1 or known(input) is not None and input._a.size and int(input._a.min()) < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     x = convert(input, dtypes.int64)
     if weights is None:
@@ -259,7 +260,7 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
 def _own_edges(column: Tensor, count: int, k: int, name: str) -> Tensor:
     """The edges of equal bins over the range of the data (widened by a half each way when it is a point)."""
     low, high = column.min(), column.max()
-    if type(low._a) is np.ndarray and not (math.isfinite(low.item()) and math.isfinite(high.item())):
+    if known(low) is not None and not (math.isfinite(low.item()) and math.isfinite(high.item())):
         raise RuntimeError(f"torch.{name}: dimension {k}'s range [{low.item()}, {high.item()}] is not finite")
     half = where_op(low == high, 0.5, low * 0)
     return linspace(low - half, high + half, count + 1, dtype=dtype_of(column))

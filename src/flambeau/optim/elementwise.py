@@ -16,6 +16,7 @@ import numpy as np
 from .. import ops
 from ..autograd.grad_mode import enable_grad, set_grad_enabled
 from ..core.inplace import check_writable
+from ..core.pending import Pending, resolve, settle
 from ..core.state import defaults as process_defaults
 from ..core.state import tls
 from ..core.tensor import Storage, Tensor
@@ -160,6 +161,7 @@ class ElementwiseOptimizer(Optimizer):
                 loss = closure()
         recording = tls.grad
         with set_grad_enabled(bool(self.defaults.get("differentiable")) and recording):
+            settle(tls.capture)  # the update writes memory
             collected = [(group, self._collect(group)) for group in self.param_groups]
             place = user_place(1)
             for group, works in collected:
@@ -192,7 +194,7 @@ class ElementwiseOptimizer(Optimizer):
             if not state:
                 self._init_state(p, grad, group, state)
             tensors = [p, grad, *[state[s] for s in slots]]
-            arrays = [t._a for t in tensors]
+            arrays = [t._a if type(t._a) is not Pending else resolve(t) for t in tensors]
             shape, dtype = arrays[0].shape, arrays[0].dtype
             for i, other in enumerate(arrays):
                 if other.shape != shape or other.dtype != dtype:

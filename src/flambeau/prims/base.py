@@ -10,6 +10,8 @@ import numpy as np
 from ..core import families as fam
 from ..core.families import Axes, Index, Perm, Shape
 from ..core.op import REGISTRY, Op, bind, meta_of
+from ..core.pending import Pending
+from ..core.state import tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, wrap
 from ..runtime import pool
@@ -141,6 +143,8 @@ def innermost(x: Tensor) -> Any:
     """The array at the bottom of a tensor's payloads."""
     a = x._a
     while type(a) is not np.ndarray:
+        if type(a) is Pending:
+            return a.stand_in()
         a = a.inner._a
     return a
 
@@ -224,9 +228,19 @@ sum_op: Op = fam.reduction_op(_sum, name="sum")
 
 def own(g: Tensor, create_graph: bool) -> Tensor:
     """The tensor to keep as ``.grad``: the cotangent itself when nobody else can see its memory, else a copy."""
-    if create_graph or type(g._a) is not np.ndarray:
-        return g
     a = g._a
+    if type(a) is Pending and not create_graph:
+        if tls.capture is None:
+            a = a.force()
+        elif tls.capture.sole(a):
+            if sys.getrefcount(g) > _SOLE_HANDLE:
+                return wrap(a)
+            g._node = None
+            return g
+        else:
+            return bind(REGISTRY["clone"], (g,), {})  # type: ignore[no-any-return]
+    if create_graph or type(a) is not np.ndarray:
+        return g
     sole = sys.getrefcount(a) <= _SOLE and not isinstance(a.base, np.ndarray) and a.flags.c_contiguous
     if sole and sys.getrefcount(g) <= _SOLE_HANDLE:
         g._node = None

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..core import inplace
+from ..core.eager import raw
 from ..core.op import bind
+from ..core.pending import known, settle
 from ..core.public import OVERRIDES, convert, overridden, public
 from ..core.state import tls
 from ..core.tape import Node
@@ -107,7 +109,7 @@ def _split(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[tuple[int, Tensor
                     d += 1
                     out_dim += 1
             elif kind in "iu":
-                if not item._a.shape and type(item._a) is np.ndarray:
+                if not item._a.shape and known(item) is not None:
                     basic.append(_position(int(item._a), shape[d], d))
                     d += 1
                 else:
@@ -286,13 +288,14 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         inplace.write(target, v, "copy_")
         return
     spec, indices = _spec(target, tensors)
-    if type(target._a) is np.ndarray and not tls.stack and target._node is None and v._node is None:
+    if not tls.stack and target._node is None and v._node is None and known(target) is not None:
         index_put_check(target, v, indices, spec)
         from ..prims.indexing import _check_range, _key
 
-        arrays = [i._a for i in indices]
+        settle(tls.capture)
+        arrays = [raw(i) for i in indices]
         _check_range(target._a, arrays, spec)
-        target._a[_key(arrays, spec)] = v._a
+        target._a[_key(arrays, spec)] = raw(v)
         from ..core.tensor import storage
 
         storage(target).written("index_put_", 3)

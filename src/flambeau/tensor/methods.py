@@ -13,6 +13,7 @@ from ..autograd import differentiate as bw
 from ..core import inplace
 from ..core.eager import raw
 from ..core.interpreters import Value
+from ..core.pending import Pending, known, settle
 from ..core.public import METHODS, OVERRIDES, convert, overridden
 from ..core.state import tls
 from ..core.tape import BaseNode, LeafNode, OutNode, RemovableHandle
@@ -133,15 +134,16 @@ def address(a: Any) -> int:
 def storage_offset(self: Tensor) -> int:
     """Position of the first element in the storage, in elements."""
     base = self._base
-    if base is None or type(self._a) is not np.ndarray or not self._a.size:
+    if base is None or known(self) is None or not self._a.size:
         return 0
-    return (address(self._a) - address(raw(base))) // self._a.itemsize
+    return (address(self._a) - address(raw(base))) // int(self._a.itemsize)
 
 
 @method
 def data_ptr(self: Tensor) -> int:
     """The address of the first element (0 for empty tensors)."""
     a = raw(self)
+    settle(tls.capture)
     return address(a) if a.size else 0
 
 
@@ -267,9 +269,10 @@ def is_set_to(self: Tensor, tensor: Tensor) -> bool:
 
 def _concrete(self: Tensor, what: str) -> Any:
     """The array, or an error where a transform hides the values."""
-    a = self._a
-    if type(a) is np.ndarray:
+    a = known(self)
+    if a is not None:
         return a
+    a = self._a
     while isinstance(a, Value):
         if a.interp.name == "vmap":
             if not a.batched:  # type: ignore[attr-defined]
@@ -281,7 +284,7 @@ def _concrete(self: Tensor, what: str) -> Any:
                 "torch.where(condition, x, y)."
             )
         a = a.inner._a
-    return a
+    return a.force() if type(a) is Pending else a
 
 
 @method
@@ -319,6 +322,7 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )
     a = _concrete(self, ".numpy()")
+    settle(tls.capture)  # the caller may write to it
     if a.dtype.kind == "V":
         raise TypeError(
             f"Got unsupported ScalarType {dtype_of(self).name.title().replace('float', 'Float')}; convert with .float() first"
@@ -413,14 +417,14 @@ def __contains__(self: Tensor, element: Any) -> bool:
 
 @method
 def __format__(self: Tensor, spec: str) -> str:
-    if not self._a.shape and type(self._a) is np.ndarray and type(self) is Tensor:
+    if not self._a.shape and known(self) is not None and type(self) is Tensor:
         return self.item().__format__(spec)  # type: ignore[no-any-return]
     return object.__format__(self, spec)
 
 
 @method
 def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
-    if type(self._a) is not np.ndarray:
+    if known(self) is None:
         raise RuntimeError("tensors inside a transform cannot be pickled")
     if not (self._node is None or type(self._node) is LeafNode):
         raise RuntimeError(

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ...core.pending import known
 from ...core.public import FUNCTIONS, convert, half_in_single
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
@@ -227,7 +228,7 @@ def binary_cross_entropy(
         raise ValueError(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. Please ensure they have the same size."
         )
-    if type(input._a) is np.ndarray and input._a.size and not ((input._a >= 0) & (input._a <= 1)).all():
+    if known(input) is not None and input._a.size and not ((input._a >= 0) & (input._a <= 1)).all():
         raise RuntimeError("all elements of input should be between 0 and 1")
     lp = FUNCTIONS["clamp_min"](log(input), -100.0)
     lq = FUNCTIONS["clamp_min"](log1p(-input), -100.0)
@@ -313,7 +314,7 @@ def multi_margin_loss(
         raise RuntimeError(
             f"inconsistent target size, expected {x._a.shape[0]} but got {list(target._a.shape)}"
         )
-    if type(y._a) is np.ndarray and y._a.size and (int(y._a.min()) < 0 or int(y._a.max()) >= c):
+    if known(y) is not None and y._a.size and (int(y._a.min()) < 0 or int(y._a.max()) >= c):
         raise RuntimeError("target out of range")
     z = FUNCTIONS["clamp_min"](margin - gather_op(x, y, dim=1) + x, 0)
     if p == 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...core import inplace
+from ...core.pending import known
 from ...core.public import FUNCTIONS, convert
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
@@ -222,7 +223,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         raise RuntimeError(
             "num_classes should be positive" if not size else "Class values must be smaller than num_classes."
         )
-    if size and type(tensor._a) is np.ndarray:
+    if size and known(tensor) is not None:
         if int(tensor.min()) < 0:
             raise RuntimeError("Class values must be non-negative.")
         if int(tensor.max()) >= num_classes:

@@ -1,0 +1,86 @@
+"""Compiled functions: their Python runs on every call, with a recorder below it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ..core.pending import Pending, resolve
+from ..core.state import tls
+from ..core.tensor import Tensor
+from .program import interpret
+from .recorder import Recorder, Statistics
+from .trie import Root
+
+__all__ = ["Compiled"]
+
+_everything: list[Root] = []  # the memories of all compiled functions, for `reset`
+
+
+class Compiled:
+    """What calls a function under a recorder."""
+
+    def __init__(self, fn: Callable[..., Any], *, fullgraph: bool = False, backend: str = "flambeau") -> None:
+        self.fn = fn
+        self.fullgraph = fullgraph
+        self.make = interpret
+        self.root = Root()
+        self.statistics = Statistics()
+        _everything.append(self.root)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The function's result; inside another compiled function it is simply part of that one."""
+        if tls.capture is not None:
+            return self.fn(*args, **kwargs)
+        recorder = Recorder(self.root, self.make, self.statistics, self.fullgraph)
+        tls.begin_capture(recorder)
+        try:
+            result = self.fn(*args, **kwargs)
+        except BaseException:
+            recorder.fullgraph = False  # what was promised before is kept; the error is the function's own
+            raise
+        finally:
+            try:
+                recorder.flush(last=True)
+            finally:
+                tls.end_capture()
+        settle_results(result)
+        return result
+
+
+def settle_results(x: Any) -> None:
+    """Give every tensor in a result its array."""
+    if isinstance(x, Tensor):
+        if type(x._a) is Pending:
+            resolve(x)
+    elif isinstance(x, (list, tuple)):
+        for v in x:
+            settle_results(v)
+    elif isinstance(x, dict):
+        for v in x.values():
+            settle_results(v)
+
+
+def reset() -> None:
+    """Forget what every compiled function has learnt."""
+    for root in _everything:
+        root.clear()
+
+
+def outside(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn`, run eagerly where a compiled function calls it."""
+
+    @functools.wraps(fn)
+    def eagerly(*args: Any, **kwargs: Any) -> Any:
+        recorder = tls.capture
+        if recorder is None:
+            return fn(*args, **kwargs)
+        recorder.flush("a function that is not compiled is called")
+        tls.end_capture()
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            tls.begin_capture(recorder)
+
+    return eagerly

@@ -1,0 +1,25 @@
+"""What runs a captured graph: one program for each segment and set of wanted results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .graph import Graph
+
+__all__ = ["Program", "interpret"]
+
+
+class Program:
+    """A graph with the code that runs it; `run(arrays, numbers)` gives the graph's outputs."""
+
+    __slots__ = ("graph", "run", "lowered")
+
+    def __init__(self, graph: Graph, lowered: Any = None) -> None:
+        self.graph = graph
+        self.lowered = lowered
+        self.run = graph.run if lowered is None else lowered.run
+
+
+def interpret(graph: Graph) -> Program:
+    """The program that runs the operations one by one with NumPy, as eager mode does: ``backend="eager"``."""
+    return Program(graph)

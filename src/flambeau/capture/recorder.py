@@ -1,0 +1,381 @@
+"""The recorder: what eager execution is replaced by while a compiled function runs.
+
+It stands below every transform and below the tape, so all of those work as in eager mode, and see their operations
+noted instead of run.  A *segment* is what is noted between two flushes.  In a segment that was seen before, results
+are promises (`Pending`) and the flush runs one program.  A new operation ends that: from there on operations run as
+they come, and are noted for the next time.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..core.eager import complain, eager
+from ..core.op import REGISTRY, Op, bind
+from ..core.pending import Pending, resolve
+from ..core.state import tls
+from ..core.tape import record
+from ..core.tensor import Tensor, make_view, new_object, storage
+from ..core.where import describe, user_place
+from .graph import Graph
+from .program import Program
+from .treatment import waits
+from .trie import INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
+
+__all__ = ["Recorder", "Statistics"]
+
+ndarray = np.ndarray
+NUMBERS = frozenset((int, float, bool, complex))
+LONGEST = 4000  # operations in a segment: a loop without end must not pile up memory
+_treatments: dict[Op, Any] = {}
+
+
+class Statistics:
+    """What a compiled function did: flushes, operations noted and seen before, programs made."""
+
+    __slots__ = ("flushes", "hits", "misses", "at_once", "programs", "reasons")
+
+    def __init__(self) -> None:
+        self.flushes = self.hits = self.misses = self.at_once = self.programs = 0
+        self.reasons: dict[str, int] = {}
+
+    def note(self, reason: str) -> None:
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+
+class Segment:
+    """What was noted since the last flush."""
+
+    __slots__ = ("recorder", "step", "arrays", "places", "numbers", "results", "handles", "count", "cold")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.step: Step = recorder.root
+        self.arrays: list[Any] = []  # inputs, in order of first use
+        self.places: dict[
+            int, int
+        ] = {}  # id of an input array -> its number; the arrays above keep the ids valid
+        self.numbers: list[Any] = []
+        self.results: list[Pending] = []  # the promises, until they are kept
+        self.handles: list[Any] = []  # weak references to the tensors that were given promises
+        self.count = 0
+        self.cold = False  # operations run as they come
+
+    def compute(self, pending: Pending) -> None:
+        """Called by a promise whose value is asked for."""
+        recorder = self.recorder
+        with recorder.lock:
+            if recorder.segment is self:
+                recorder.flush("a value was read")
+
+
+def _holders(results: list[Pending]) -> list[int]:
+    return [sys.getrefcount(p) for p in results]
+
+
+# What `_holders` says of a promise that only the segment holds; versions of Python differ.
+_UNWANTED = _holders([new_object(Pending)])[0]
+
+
+class Recorder:
+    """Notes the operations of one thread while it is inside a compiled function."""
+
+    def __init__(
+        self, root: Root, make: Callable[[Graph], Program], statistics: Statistics, fullgraph: bool = False
+    ) -> None:
+        self.root = root
+        self.make = make
+        self.statistics = statistics
+        self.fullgraph = fullgraph
+        self.lock = threading.RLock()
+        self.segment = Segment(self)
+
+    # ---- operations ----
+
+    def process(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """The tensors that stand for the results of `op`."""
+        treatment = _treatments.get(op)
+        if treatment is None:
+            treatment = _treatments[op] = waits(op)
+        segment = self.segment
+        key: list[Any] = [op]
+        real = True
+        if treatment:
+            for x in args:
+                if isinstance(x, Tensor):
+                    a = x._a
+                    if type(a) is Pending:
+                        if a.owner is not segment:
+                            x._a = a = a.force()
+                        else:
+                            real = False
+                    if treatment == "floats" and a.dtype.kind not in "fcV":
+                        treatment = False
+                        break
+                elif x is not None and type(x) not in NUMBERS:
+                    treatment = False
+                    break
+        if treatment and real and op.is_view:
+            treatment = False  # a view of memory that exists: made now, it aliases as it should
+        if treatment and params:
+            try:
+                key.append(tuple([freeze(v) for v in params.values()]))
+            except TypeError:
+                treatment = False
+        if (
+            treatment
+            and op.family == "factory"
+            and type(params["value"]) is not bool
+            and params["value"] not in (0, 1)
+        ):
+            treatment = False  # a number of the program's: as an input, not as part of the sequence
+        if not treatment:
+            return self.at_once(op, args, params)
+        if segment.count >= LONGEST:
+            self.flush("the segment had grown to its limit")
+            return self.process(op, args, params)
+        places, arrays = segment.places, segment.arrays
+        for x in args:
+            if isinstance(x, Tensor):
+                a = x._a
+                if type(a) is Pending:
+                    key.append(a.slot)
+                else:
+                    at = places.get(id(a))
+                    if at is None:
+                        places[id(a)] = len(arrays)
+                        arrays.append(a)
+                        key.append((a.shape, a.dtype, a.strides))
+                    else:
+                        key.append(~at)
+            elif x is None:
+                key.append(None)
+            else:
+                segment.numbers.append(x)
+                key.append(type(x))
+        name = tuple(key)
+        step = segment.step.children.get(name)
+        if step is None:
+            return self.learn(op, args, params, name)
+        segment.step = step
+        if segment.cold:  # known from here on, but the values before were computed as they came
+            return self.run_now(op, args, params, step)
+        self.statistics.hits += 1
+        slot = segment.count
+        outs = []
+        for shape, dtype, strides in step.metas:
+            p = new_object(Pending)
+            p.shape, p.dtype, p.strides = shape, dtype, strides
+            p.value, p.owner, p.slot = None, segment, slot
+            p.is_view, p.is_viewed = op.is_view, False
+            segment.results.append(p)
+            slot += 1
+            outs.append(self.handle(p))
+        segment.count = slot
+        if op.is_view and type(args[0]._a) is Pending:
+            args[0]._a.is_viewed = True
+        return finish(op, args, params, outs[0] if op.n_out == 1 else tuple(outs))
+
+    def handle(self, payload: Any) -> Tensor:
+        t: Tensor = new_object(Tensor)
+        t._a = payload
+        t._node = None
+        t._st = None
+        t._base = None
+        self.segment.handles.append(weakref.ref(t))
+        return t
+
+    def at_once(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Run an operation that does not wait."""
+        self.statistics.at_once += 1
+        for x in args:
+            if isinstance(x, Tensor) and type(x._a) is Pending:
+                if x._a.owner is self.segment:
+                    self.flush(f"{op.name} runs at once")
+                x._a = x._a.force()
+        tls.capture = None
+        try:
+            return eager(op, args, params)
+        finally:
+            tls.capture = self
+
+    def learn(self, op: Op, args: tuple[Any, ...], params: dict[str, Any], name: Any) -> Any:
+        """Run an operation that was not seen in this place before, and note it."""
+        segment = self.segment
+        if not segment.cold:
+            self.run(segment)
+            segment.cold = True
+            segment.results = []
+        refs: list[Any] = []
+        for part in name[1 + bool(params) :]:
+            if type(part) is int:
+                refs.append((RESULT, part) if part >= 0 else (INPUT, ~part))
+            elif type(part) is tuple:
+                refs.append((NEW, part))
+            elif part is None:
+                refs.append((NONE, None))
+            else:
+                refs.append((NUMBER, part))
+        step = Step(segment.step, op, tuple(refs), params, (), user_place(4))
+        result = self.run_now(op, args, params, step)
+        outs = (result,) if op.n_out == 1 else result
+        step.metas = tuple([(o._a.shape, o._a.dtype, o._a.strides) for o in outs])
+        segment.step.children[name] = step
+        segment.step = step
+        self.root.grown()
+        self.statistics.misses += 1
+        return result
+
+    def run_now(self, op: Op, args: tuple[Any, ...], params: dict[str, Any], step: Step) -> Any:
+        """Run a noted operation in a segment whose values are computed as they come."""
+        segment = self.segment
+        arrays = []
+        for x in args:
+            if isinstance(x, Tensor):
+                a = x._a
+                arrays.append(a.value if type(a) is Pending else a)
+            else:
+                arrays.append(x)
+        try:
+            result = op.impl(*arrays, **params)
+        except Exception as e:
+            result = complain(op, args, params, e)
+        outs = []
+        for r in (result,) if op.n_out == 1 else result:
+            p = new_object(Pending)
+            a = r if type(r) is ndarray else np.asarray(r)
+            p.shape, p.dtype, p.strides, p.value = a.shape, a.dtype, a.strides, a
+            p.owner, p.slot, p.is_view, p.is_viewed = segment, segment.count, op.is_view, False
+            segment.count += 1
+            outs.append(self.handle(p))
+        return finish(op, args, params, outs[0] if op.n_out == 1 else tuple(outs))
+
+    # ---- flushing ----
+
+    def flush(self, reason: str = "memory is written or shown", last: bool = False) -> None:
+        """Keep the promises made so far; `last` says that the compiled function has ended.
+
+        Raises: RuntimeError under fullgraph=True, unless `last`; what the operations raise.
+        """
+        with self.lock:
+            segment = self.segment
+            if not segment.count:
+                return
+            if self.fullgraph and not last:
+                raise RuntimeError(
+                    f"compile(fullgraph=True): {reason} at {describe(user_place(2))}, in the middle of the function; "
+                    "move it out of the compiled function, or compile without fullgraph"
+                )
+            self.segment = Segment(self)
+            self.statistics.flushes += 1
+            self.statistics.note("the function ended" if last else reason)
+            if not segment.cold:
+                self.run(segment)
+            for ref in segment.handles:
+                t = ref()
+                if t is not None and type(t._a) is Pending and t._a.value is not None:
+                    t._a = t._a.value
+            segment.arrays, segment.results, segment.handles = [], [], []
+            self.root.prune()
+
+    def run(self, segment: Segment) -> None:
+        """Compute what was promised and is still wanted."""
+        results = segment.results
+        if not results:
+            return
+        wanted = tuple([n > _UNWANTED for n in _holders(results)])
+        if True not in wanted:
+            return
+        step = segment.step
+        program = step.programs.get(wanted)
+        if program is None:
+            program = step.programs[wanted] = self.make(step.graph(wanted))
+            self.statistics.programs += 1
+        values = iter(program.run(segment.arrays, segment.numbers))
+        for p, want in zip(results, wanted):
+            if want:
+                a = next(values)
+                if a.shape != p.shape or a.dtype != p.dtype:
+                    raise RuntimeError(
+                        f"compile: a result has shape {list(a.shape)} and dtype {a.dtype}, where {list(p.shape)} and "
+                        f"{p.dtype} were expected; its shape depends on values, which is a defect: please report it"
+                    )
+                p.value = a
+
+    # ---- in-place ----
+
+    def alone(self, t: Tensor) -> bool:
+        """Whether writing to `t` may give it new memory instead: no other tensor, view or array can tell.
+
+        The references to the payload are counted: any other handle, saved value or NumPy alias is one more.
+        """
+        a = t._a
+        if t._base is not None:
+            return False
+        st = t._st
+        if st is not None and st.views is not None and any([ref() is not None for ref in st.views]):
+            return False
+        segment = self.segment
+        if type(a) is Pending:
+            if a.owner is segment:
+                return (
+                    not a.is_view and not a.is_viewed and sys.getrefcount(a) <= _UNWANTED + (not segment.cold)
+                )
+            if a.value is None:
+                return False
+            a = resolve(t)
+        noted = id(a) in segment.places
+        return type(a) is ndarray and a.base is None and sys.getrefcount(a) <= _UNWANTED + noted
+
+    def sole(self, p: Pending) -> bool:
+        """Whether one tensor, the caller's, holds this promise, and its memory will be its own."""
+        segment = self.segment
+        # held by: the segment (unless cold), the tensor, the caller's and our name, the argument
+        return (
+            p.owner is segment
+            and not p.is_view
+            and not p.is_viewed
+            and sys.getrefcount(p) <= 4 + (not segment.cold)
+            and p.flags.c_contiguous
+        )
+
+    def rebind(self, t: Tensor, new: Tensor) -> bool:
+        """Give `t`, which is `alone`, the payload of `new`; False where that would change its layout."""
+        strides = t._a.strides
+        b = new._a
+        # held by: the segment (unless cold), `new`, the local name, the argument
+        if (
+            type(b) is not Pending
+            or b.owner is not self.segment
+            or b.is_view
+            or b.is_viewed
+            or b.strides != strides
+            or sys.getrefcount(b) > 3 + (not self.segment.cold)
+        ):
+            b = bind(REGISTRY["clone"], (new,), {})._a
+        if type(b) is not Pending or b.strides != strides:
+            return False
+        t._a = b
+        self.segment.handles.append(weakref.ref(t))
+        return True
+
+
+def finish(op: Op, args: tuple[Any, ...], params: dict[str, Any], out: Any) -> Any:
+    """What eager execution does once the results are there: view, tape, inference mode."""
+    if op.is_view:
+        make_view(out, args[0], op, params)
+    if tls.grad and op.differentiable:
+        for x in args:
+            if isinstance(x, Tensor) and x._node is not None:
+                record(op, args, params, out)
+                return out
+    if tls.inference and not op.is_view:
+        for t in (out,) if op.n_out == 1 else out:
+            storage(t).inference = True
+    return out

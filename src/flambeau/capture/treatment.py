@@ -1,0 +1,34 @@
+"""Which operations wait for a flush, and which run at once.
+
+An operation waits when nothing but its result can tell when it ran.  So these run at once: random draws (their order
+is the program's order), results whose shape depends on values, and operations that raise on some values, whose error
+belongs to the line that called them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.op import Op
+
+__all__ = ["waits"]
+
+_FAMILIES = frozenset(("pointwise", "reduction", "view", "linear", "multilinear"))
+# Operations of other families that cannot fail on values.
+_SAFE = frozenset(
+    "cast softmax softmax_grad log_softmax log_softmax_grad cross_entropy cross_entropy_grad standardize standardize_grad "
+    "full cumprod logcumsumexp argsort isin searchsorted max_pool max_pool_taps max_pool_positions max_pool_pick "
+    "max_pool_spread frexp_exponent frexp_mantissa permutation_matrix mode".split()
+)
+_RAISES = frozenset(("phase_check", "check_envelope"))
+# Of integers these can raise (division by zero, negative exponents).
+_INTEGER_RAISES = frozenset("div div_floor div_trunc remainder fmod pow reciprocal gcd lcm".split())
+
+
+def waits(op: Op) -> Any:
+    """True, False, or "floats": only if all inputs are floating or complex."""
+    if op.name in _RAISES:
+        return False
+    if op.name in _INTEGER_RAISES:
+        return "floats"
+    return op.family in _FAMILIES or op.name in _SAFE

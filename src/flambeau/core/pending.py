@@ -1,0 +1,162 @@
+"""Stand-ins for arrays that a compiled function has promised and not computed yet.
+
+A `Pending` is a tensor's payload while a function under `flambeau.compile` runs.  Its shape, dtype and strides are
+known; whatever else is asked of it (its elements, its address) makes the recorder compute what was noted so far, and
+is then answered by the array.  So code that knows nothing of compilation gets eager's answer, only later.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = ["Layout", "Pending", "known", "resolve", "settle"]
+
+
+class Owner(Protocol):
+    """What a recorder is to its pending arrays."""
+
+    def compute(self, pending: Pending) -> None:
+        """Give `pending` its value."""
+
+
+class Layout:
+    """The flags of an array that does not exist yet."""
+
+    __slots__ = ("c_contiguous", "f_contiguous")
+    writeable = aligned = owndata = True
+
+    def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> None:
+        self.c_contiguous = _dense(shape[::-1], strides[::-1], itemsize)
+        self.f_contiguous = _dense(shape, strides, itemsize)
+
+    @property
+    def contiguous(self) -> bool:
+        return self.c_contiguous
+
+
+def _dense(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
+    """Whether dims, fastest first, lie without gaps."""
+    for n, stride in zip(shape, strides):
+        if n == 0:
+            return True
+        if n != 1:
+            if stride != itemsize:
+                return 0 in shape
+            itemsize *= n
+    return True
+
+
+class Pending:
+    """An array to come.
+
+    `owner` computes it (None once that has happened, or failed); `slot` is its number in the owner's segment;
+    `is_view` says that it shares its memory with another array, `is_viewed` that another shares it.
+    """
+
+    __slots__ = ("shape", "dtype", "strides", "value", "owner", "slot", "is_view", "is_viewed")
+    __array_priority__ = 1000
+
+    shape: tuple[int, ...]
+    dtype: Any
+    strides: tuple[int, ...]
+    value: Any
+    owner: Owner | None
+    slot: int
+    is_view: bool
+    is_viewed: bool
+
+    def force(self) -> Any:
+        """The array, computed now if need be."""
+        if self.owner is not None:
+            self.owner.compute(self)
+            self.owner = None
+        if self.value is None:
+            raise RuntimeError(
+                "a tensor of a compiled function has no value: the program that was to compute it failed before"
+            )
+        return self.value
+
+    def stand_in(self) -> Any:
+        """An array with this layout and no memory: to be asked for strides and flags, never for elements."""
+        if self.value is not None:
+            return self.value
+        return np.lib.stride_tricks.as_strided(np.empty(1, self.dtype), self.shape, self.strides)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        n = 1
+        for s in self.shape:
+            n *= s
+        return n
+
+    @property
+    def itemsize(self) -> int:
+        return int(self.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * int(self.dtype.itemsize)
+
+    @property
+    def flags(self) -> Any:
+        return self.value.flags if self.value is not None else Layout(self.shape, self.strides, self.itemsize)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        a = self.force()
+        if dtype is not None and a.dtype != dtype:
+            return a.astype(dtype)
+        return a.copy() if copy else a
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # protocols that an array of numbers does not have
+            raise AttributeError(name)
+        return getattr(self.force(), name)
+
+    def __len__(self) -> int:
+        return len(self.force())
+
+    def __bool__(self) -> bool:
+        return bool(self.force())
+
+    __hash__ = object.__hash__
+
+
+def _forward(name: str) -> Any:
+    def method(self: Pending, *args: Any) -> Any:
+        return getattr(self.force(), name)(*[a.force() if type(a) is Pending else a for a in args])
+
+    method.__name__ = name
+    return method
+
+
+for _name in (
+    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul and rand or ror "
+    "xor rxor neg pos abs invert lt le gt ge eq ne getitem setitem iter int float index complex contains"
+).split():
+    setattr(Pending, f"__{_name}__", _forward(f"__{_name}__"))
+
+
+def known(t: Any) -> Any:
+    """The array under a tensor, for a check of its values; None where a transform hides them."""
+    a = t._a
+    if type(a) is np.ndarray:
+        return a
+    return resolve(t) if type(a) is Pending else None
+
+
+def resolve(t: Any) -> Any:
+    """Give a tensor whose payload is Pending its array."""
+    t._a = a = t._a.force()
+    return a
+
+
+def settle(recorder: Any) -> None:
+    """Compute what is pending before memory is written or shown: pending operations read it as it is now."""
+    if recorder is not None:
+        recorder.flush()
