@@ -195,10 +195,12 @@ class Recorder:
         """Run an operation that does not wait."""
         self.statistics.at_once += 1
         for x in args:
-            if isinstance(x, Tensor) and type(x._a) is Pending:
-                if x._a.owner is self.segment:
-                    self.flush(f"{op.name} runs at once")
-                x._a = x._a.force()
+            if isinstance(x, Tensor):
+                p = x._a
+                if type(p) is Pending:
+                    if p.owner is self.segment:
+                        self.flush(f"{op.name} runs at once")
+                    x._a = p.force()
         tls.capture = None
         try:
             return eager(op, args, params)
