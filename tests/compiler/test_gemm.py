@@ -41,10 +41,17 @@ WAYS = st.sampled_from(["plain", "transposed", "sliced", "strided", "reversed", 
 SIDE = st.sampled_from([0, 1, 2, 5, 8, 17, 33, 40])
 
 
-@pytest.fixture(params=["own", "blas"])
+@pytest.fixture(params=["in place", "packed", "in stretches"])
 def way(request, monkeypatch):
-    """Products by the engine's own loops, or by OpenBLAS."""
-    monkeypatch.setattr(gemm, "_own_limit", lambda: 1 << 30 if request.param == "own" else 0)
+    """Products of factors as they lie, packed, and packed a little at a time."""
+    monkeypatch.setattr(gemm, "_IN_PLACE", 1 << 30 if request.param == "in place" else 0)
+    monkeypatch.setattr(gemm, "_FEW_ROWS", 1 << 30)
+    if request.param == "in stretches":
+        monkeypatch.setattr(gemm, "_STRETCH", 11)
+        monkeypatch.setattr(gemm, "_ROOM", 2000)
+    gemm._plan.cache_clear()
+    yield
+    gemm._plan.cache_clear()
 
 
 @given(st.integers(0, 9), SIDE, SIDE, SIDE, WAYS, WAYS, st.sampled_from(["float32", "float64"]), st.data())
@@ -74,29 +81,58 @@ def test_matmul_of_matrices(way, shape, dtype):
             np.testing.assert_allclose(gemm.matmul(a, b), exact, atol=limit * np.sqrt(k) * 4, rtol=0)
 
 
-def test_the_number_of_openblas_threads_is_restored(monkeypatch):
-    library = gemm._library()
-    if library is None:
-        pytest.skip("NumPy has another BLAS")
-    before = library.get_threads()
-    x = np.ones((4, 40, 40))
-    monkeypatch.setattr(gemm, "_own_limit", lambda: 0)
-    workers = [
-        threading.Thread(target=lambda: [gemm.batched_matmul(x, x) for _ in range(50)]) for _ in range(4)
-    ]
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 40, 64), (50, 70, 90), (1, 1, 1), (4, 0, 5), (130, 33, 31)])
+def test_into_a_given_array(way, shape, dtype):
+    m, k, n = shape
+    rng = np.random.default_rng(0)
+    a, b, bias, old = (rng.normal(size=s).astype(dtype) for s in ((2, m, k), (1, k, n), (n,), (2, m, n)))
+    exact = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    out = np.full_like(old, np.nan)
+    assert gemm.batched_matmul(a, b, out, bias=bias) is out
+    limit = 40 * np.finfo(dtype).eps
+    np.testing.assert_allclose(out, exact + bias, atol=limit * 10)
+    gemm.batched_matmul(a, b, out, bias=np.repeat(bias, 2)[::2])
+    np.testing.assert_allclose(out, exact + bias, atol=limit * 10)
+    out = old.copy()
+    gemm.batched_matmul(a, b, out, accumulate=True)
+    np.testing.assert_allclose(out, old + exact, atol=limit * 10)
+    single = gemm.matmul(a[0], b[0], np.empty((m, n), dtype), bias=bias)
+    np.testing.assert_allclose(single, exact[0] + bias, atol=limit * 10)
+
+
+def test_each_row_of_the_result_depends_on_its_own_row_alone(way):
+    a, b = np.ones((1, 30, 40), np.float32), np.ones((1, 40, 50), np.float32)
+    a[0, 7, 3] = np.nan
+    b[0, 5, 11] = np.inf
+    got = gemm.batched_matmul(a, b)[0]
+    assert np.isnan(got[7]).all()
+    rest = np.delete(got, 7, axis=0)
+    assert np.isinf(rest[:, 11]).all()
+    assert (np.delete(rest, 11, axis=1) == 40).all()
+
+
+def test_many_threads_at_once(way):
+    x = np.random.default_rng(0).normal(size=(4, 70, 70))
+    exact, wrong = x @ x, []
+
+    def work():
+        for _ in range(30):
+            if not np.allclose(gemm.batched_matmul(x, x), exact, atol=1e-12):
+                wrong.append(1)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
     for w in workers:
         w.start()
     for w in workers:
         w.join()
-    assert library.get_threads() == before
+    assert not wrong
 
 
-def test_without_openblas(monkeypatch):
-    monkeypatch.setattr(gemm, "_library", lambda: None)
-    monkeypatch.setattr(gemm, "_own_limit", lambda: 0)
-    x = np.random.default_rng(0).normal(size=(3, 40, 40))
-    np.testing.assert_array_equal(gemm.batched_matmul(x, x), x @ x)
-    assert not gemm.available()
+def test_large_products():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(1, 700, 600)), rng.normal(size=(1, 600, 900))
+    np.testing.assert_allclose(gemm.batched_matmul(a, b), a @ b, atol=1e-11)
 
 
 def test_bad_arguments():
@@ -107,3 +143,13 @@ def test_bad_arguments():
     for a, b in ((x, x.astype(np.float32)), (x.astype(int), x.astype(int))):
         with pytest.raises(TypeError, match="float32 or float64"):
             gemm.batched_matmul(a, b)
+    out = np.empty((3, 4, 4))
+    for bad in (out[:2], out.transpose(0, 2, 1), np.broadcast_to(out[:1], out.shape)):
+        with pytest.raises(ValueError, match="out must be"):
+            gemm.batched_matmul(x, x, bad)
+    with pytest.raises(TypeError, match="out must be float64"):
+        gemm.batched_matmul(x, x, out.astype(np.float32))
+    with pytest.raises(ValueError, match="bias must be"):
+        gemm.batched_matmul(x, x, bias=np.ones(3))
+    with pytest.raises(ValueError, match="needs out"):
+        gemm.batched_matmul(x, x, accumulate=True)

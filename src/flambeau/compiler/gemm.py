@@ -1,21 +1,16 @@
-"""Matrix products of batches: OpenBLAS on one thread each, under the pool.
+"""Matrix products on the pool, from generated code alone.
 
-NumPy's `matmul` does not use threads over a batch, and OpenBLAS's threads inside of pool threads fight for
-the processors; so each product runs on one thread and the pool shares out the batch. The `sgemm` and `dgemm`
-of the OpenBLAS that NumPy itself has loaded are called through their addresses; where NumPy was built with
-another library `np.matmul` computes. Products of factors that fit in the cache do not call BLAS.
+A product whose second factor fits in the second-level cache as it lies is multiplied in place
+(`small_gemm`); the others are packed (`packed_gemm`).  A batch is shared out product by product, a single
+product tile by tile.  NumPy's BLAS is not called but for tiny products: its threads and the pool's would
+fight for the processors, and it takes narrow registers on processors that it does not know.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,17 +18,18 @@ import numpy.typing as npt
 
 from ..runtime.pool import empty
 from ..runtime.threads import get_num_threads
-from . import engine, launch, native
+from . import engine, launch, native, packed_gemm
 from .small_gemm import write_product, write_transposed_product
 
-__all__ = ["available", "batched_matmul", "matmul"]
+__all__ = ["batched_matmul", "matmul"]
 
 Array = npt.NDArray[Any]
-_ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112
 _CHUNK = 100_000  # multiplications at least that a thread takes at once
-_WIDE_CORES = ("SkylakeX", "Cooperlake", "Sapphirerapids")  # OpenBLAS's names of those with 512-bit kernels
-_TINY = 100_000  # multiplications in all below which NumPy's shorter way to BLAS is faster
-_LARGE = 4_000_000  # multiplications from which OpenBLAS's own threads are worth their start
+_TINY = 100_000  # multiplications in all below which NumPy's shorter way is faster
+_IN_PLACE = 1 << 21  # bytes of the second factor up to which it is read where it lies
+_FEW_ROWS = 24  # of the first factor: packing the second one, transposed, is not worth it up to here
+_STRETCH = 256  # the inner dimension is packed in stretches of about this many
+_ROOM = 4 << 20  # bytes of each factor that are packed at a time
 
 _KERNEL = """
 define void @kernel(ptr %arrays, ptr %scalars, i64 %lo, i64 %hi) {{
@@ -58,7 +54,8 @@ loop:
   %ap = getelementptr i8, ptr %a, i64 %ao
   %bp = getelementptr i8, ptr %b, i64 %bo
   %op = getelementptr i8, ptr %o, i64 %oo
-  {call}
+  call void
+    @small(ptr %ap, ptr %bp, ptr %op, i64 %height, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow)
   %next = add i64 %unit, 1
   %more = icmp ult i64 %next, %hi
   br i1 %more, label %loop, label %done
@@ -66,177 +63,110 @@ done:
   ret void
 }}
 """
-_BLAS = """
-declare i64 @llvm.umin.i64(i64, i64)
-declare void @gemm(i32, i32, i32, i64, i64, i64, {type}, ptr, i64, ptr, i64, {type}, ptr, i64)
-"""
-_BLAS_CALL = """%ta32 = trunc i64 %ta to i32
-  %tb32 = trunc i64 %tb to i32
-  call void @gemm(i32 {order}, i32 %ta32, i32 %tb32, i64 %height, i64 %n, i64 %k, {type} 1.0, ptr %ap,
-    i64 %la, ptr %bp, i64 %lb, {type} 0.0, ptr %op, i64 %n)"""
-_OWN_CALL = """call void
-    @small(ptr %ap, ptr %bp, ptr %op, i64 %height, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow)"""
 _NAMES = {
     np.dtype(name): name for name in ("float32", "float64")
 }  # an array's dtype.name takes a microsecond
 _ARRAYS = ("o", "a", "b")
 # The first three are what the launcher needs: units, multiplications of a unit, units of a chunk.
 _SCALARS = (
-    *("units", "work", "grain", "sa", "sb", "so", "ta", "tb", "m", "n", "k", "la", "lb"),
+    *("units", "work", "grain", "sa", "sb", "so", "m", "n", "k"),
     *("arow", "acol", "brow", "orow", "parts", "rows"),
 )
 
 
-class _Library:
-    """NumPy's OpenBLAS."""
-
-    def __init__(self, handle: ctypes.CDLL) -> None:
-        self.sgemm = handle.scipy_cblas_sgemm64_
-        self.dgemm = handle.scipy_cblas_dgemm64_
-        self.get_threads = handle.scipy_openblas_get_num_threads64_
-        self.set_threads = handle.scipy_openblas_set_num_threads64_
-        self.get_threads.restype, self.get_threads.argtypes = ctypes.c_int, []
-        self.set_threads.restype, self.set_threads.argtypes = None, [ctypes.c_int]
-        self.core_name_function = handle.scipy_openblas_get_corename64_
-        self.core_name_function.restype, self.core_name_function.argtypes = ctypes.c_char_p, []
-        self.lock = threading.Lock()
-
-    def core_name(self) -> str:
-        """The processor that OpenBLAS believes it runs on."""
-        return bytes(self.core_name_function() or b"").decode(errors="replace")
-
-    @contextmanager
-    def one_thread(self) -> Iterator[None]:
-        """OpenBLAS without threads of its own. One user at a time: the setting is global."""
-        with self.lock:
-            before = self.get_threads()
-            self.set_threads(1)
-            try:
-                yield
-            finally:
-                self.set_threads(before)
-
-
-@cache
-def _library() -> _Library | None:
-    for path in _candidates():
-        try:
-            # RTLD_NOLOAD: only the copy that NumPy uses, never a second one with threads of its own.
-            library = _Library(ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD | os.RTLD_NOW))
-        except (OSError, AttributeError):
-            continue
-        if _computes(library):
-            return library
-    return None
-
-
-def _candidates() -> list[Path]:
-    if sys.platform != "linux" or ctypes.sizeof(ctypes.c_void_p) != 8:
-        return []
-    return sorted(Path(np.__file__).parent.parent.glob("numpy.libs/libscipy_openblas64_*"))
-
-
-def _computes(library: _Library) -> bool:
-    """One small product through the address, so that an unexpected interface is found out here."""
-    a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(12, dtype=np.float32).reshape(3, 4)
-    out = np.zeros((2, 4), np.float32)
-    i64, pointer = ctypes.c_int64, ctypes.c_void_p
-    call = ctypes.CFUNCTYPE(
-        None,
-        *[ctypes.c_int] * 3,
-        *[i64] * 3,
-        ctypes.c_float,
-        pointer,
-        i64,
-        pointer,
-        i64,
-        ctypes.c_float,
-        pointer,
-        i64,
-    )(ctypes.cast(library.sgemm, pointer).value or 0)
-    flags = (_ROW_MAJOR, _NO_TRANSPOSE, _NO_TRANSPOSE)
-    call(*flags, 2, 4, 3, 1.0, a.ctypes.data, 3, b.ctypes.data, 4, 0.0, out.ctypes.data, 4)
-    return bool((out == a @ b).all())
-
-
 def _address(name: str, way: str) -> int:
-    """The kernel's address; `way` is ``blas``, ``plain`` or ``transposed`` (the second factor)."""
+    """The kernel's address; `way` is ``packed``, ``plain`` or ``transposed`` (the second factor)."""
+    if way == "packed":
+        imports = {"pool.run": launch.pool().run_address}
+        return engine.build(packed_gemm.write_packed_product(name), ["kernel"], imports)["kernel"]
     loads = "\n".join(
         f"  %{field}.p = getelementptr i64, ptr %{base}, i64 {i}\n  %{field} = load {type}, ptr %{field}.p"
         for fields, base, type in ((_ARRAYS, "arrays", "ptr"), (_SCALARS, "scalars", "i64"))
         for i, field in enumerate(fields)
     )
-    if way != "blas":
-        own = write_product(name) if way == "plain" else write_transposed_product(name)
-        return engine.build(_KERNEL.format(loads=loads, call=_OWN_CALL) + own, ["kernel"])["kernel"]
-    library = _library()
-    assert library is not None
-    type = "float" if name == "float32" else "double"
-    call = _BLAS_CALL.format(order=_ROW_MAJOR, type=type)
-    text = _KERNEL.format(loads=loads, call=call) + _BLAS.format(type=type)
-    routine = library.sgemm if name == "float32" else library.dgemm
-    imports = {"gemm": ctypes.cast(routine, ctypes.c_void_p).value or 0}
-    return engine.build(text, ["kernel"], imports)["kernel"]
+    own = write_product(name) if way == "plain" else write_transposed_product(name)
+    return engine.build(_KERNEL.format(loads=loads) + own, ["kernel"])["kernel"]
 
 
 @cache
 def _product(name: str, way: str) -> Callable[..., None]:
-    """``product(out, a, b, scalars...)`` for arrays that were checked."""
+    """``product(out, arrays..., scalars...)`` for arrays that were checked."""
     dtype, entry, kernel = np.dtype(name), launch.launcher(), _address(name, way)
+    arrays, scalars = (packed_gemm.ARRAYS, packed_gemm.SCALARS) if way == "packed" else (_ARRAYS, _SCALARS)
+    count = len(arrays)
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
 
     def through_ctypes(*arguments: Any) -> None:
-        pointers = np.array([a.ctypes.data for a in arguments[:3]], np.uint64)
-        scalars = np.array(arguments[3:], np.int64)
-        run(kernel, pointers.ctypes.data, scalars.ctypes.data, arguments[3], arguments[5])
+        pointers = np.array([a.ctypes.data for a in arguments[:count]], np.uint64)
+        words = np.array(arguments[count:], np.int64)
+        run(kernel, pointers.ctypes.data, words.ctypes.data, arguments[count], arguments[count + 2])
 
     if not entry.units:
         return through_ctypes
     descriptor = launch.Descriptor(
-        kernel, 1, (id(dtype),) * 3, (dtype.itemsize,) * 3, (True,) * len(_SCALARS), cost=0.01
+        kernel, 1, (id(dtype),) * count, (dtype.itemsize,) * count, (True,) * len(scalars), cost=0.01
     )
     words = np.array(descriptor.words(), np.int64)
     made: Callable[..., None] = native.make_function("product", entry.units, (words, through_ctypes))
     return made
 
 
-@cache
-def _own_limit() -> int:
-    """Bytes of the second factor up to which `small_gemm` is used; twice that if it is transposed.
-
-    They keep the multipliers busy while the factor is in the second-level cache. OpenBLAS does as well for
-    matrices that are not tiny, if it knows the processor; it takes narrower registers if not.
-    """
-    library = _library()
-    if library is None or (engine.host().vector_bits == 512 and library.core_name() not in _WIDE_CORES):
-        return 1 << 21
-    return 1 << 14
-
-
-def available() -> bool:
-    """Whether NumPy's OpenBLAS was found."""
-    return _library() is not None
-
-
 def _matrix(x: Array) -> tuple[Array, int, int]:
-    """`x` with matrices that BLAS can read, copied if need be: (x, transpose flag, leading dimension)."""
+    """`x` with contiguous rows or columns, copied if need be, and the distances between rows and columns."""
     size = x.itemsize
     rows, columns = x.shape[-2:]
     row, column = x.strides[-2:]
     if (column == size or columns == 1) and row % size == 0 and (row >= columns * size or rows == 1):
-        return x, _NO_TRANSPOSE, max(row // size, columns, 1)
+        return x, max(row, columns * size), size
     if (row == size or rows == 1) and column % size == 0 and (column >= rows * size or columns == 1):
-        return x, _TRANSPOSE, max(column // size, rows, 1)
+        return x, size, max(column, rows * size)
     x = np.ascontiguousarray(x)
-    return x, _NO_TRANSPOSE, max(columns, 1)
+    return x, columns * size, size
 
 
-def batched_matmul(a: Array, b: Array) -> Array:
+def _up(a: int, unit: int) -> int:
+    return -(-a // unit) * unit
+
+
+@lru_cache(maxsize=4096)
+def _plan(name: str, m: int, n: int, k: int, threads: int) -> tuple[int, tuple[int, ...]]:
+    """How a product is cut: elements of the room that it needs, and the scalars ``kc`` to ``pb``."""
+    height, width, lanes = packed_gemm.panel_sizes(name)
+    deep = -(-k // -(-k // _STRETCH))
+    most = _ROOM // (deep * np.dtype(name).itemsize)
+    rows, columns = min(_up(m, height), _up(most, height)), min(_up(n, width), _up(most, width))
+    down, across = rows // height, columns // width  # panels
+    # Tiles of up to 12 panels of rows; of columns so few that each thread gets four tiles.
+    tile = -(-down // -(-down // 12))
+    wide = -(-across // min(across, max(1, -(-4 * threads * tile // down))))
+    room = columns * deep + down * (height * deep + lanes) + 64
+    share = 4 * threads
+    return room, (
+        *(deep, rows, columns, tile * height, wide * width),
+        *(max(1, down // share), max(1, across // share)),
+    )
+
+
+def batched_matmul(
+    a: Array,
+    b: Array,
+    out: Array | None = None,
+    *,
+    bias: Array | None = None,
+    accumulate: bool = False,
+) -> Array:
     """``np.matmul(a, b)`` for float32 or float64 arrays of three dimensions.
 
     One of them may have batch size 1. Transposed and sliced matrices are read in place.
 
-    Raises: ValueError for shapes that do not belong together; TypeError for dtypes.
+    Args:
+        a: batch of matrices (batch or 1, m, k).
+        b: batch of matrices (batch or 1, k, n).
+        out: C-contiguous array for the result, which shares no memory with the others.
+        bias: contiguous vector of n numbers to add to every row of the result.
+        accumulate: add the products to what `out` holds; not together with `bias`.
+
+    Raises: ValueError for shapes that do not belong together and an unusable `out`; TypeError for dtypes.
 
     >>> import numpy as np
     >>> from flambeau.compiler.gemm import batched_matmul
@@ -252,51 +182,86 @@ def batched_matmul(a: Array, b: Array) -> Array:
     if a.shape[2] != b.shape[1] or b.shape[0] not in (1, batch):
         raise ValueError(f"batches of shapes {a.shape} and {b.shape} cannot be multiplied")
     m, k, n = a.shape[1], a.shape[2], b.shape[2]
-    out = empty((batch, m, n), a.dtype)
-    if batch * m * n * k < _TINY or not (a.flags.aligned and b.flags.aligned):
+    if out is None:
+        if accumulate:
+            raise ValueError("accumulate=True needs out")
+        out = empty((batch, m, n), a.dtype)
+    elif out.shape != (batch, m, n) or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(
+            f"out must be a writable C-contiguous array of shape {(batch, m, n)}, got shape {out.shape}, "
+            f"strides {out.strides}"
+        )
+    elif out.dtype != a.dtype:
+        raise TypeError(f"out must be {a.dtype}, got {out.dtype}")
+    if bias is not None and (bias.shape != (n,) or bias.dtype != a.dtype or accumulate):
+        raise ValueError(
+            f"bias must be a {a.dtype} vector of {n} numbers, without accumulate; got {bias.dtype} {bias.shape}"
+        )
+    work = batch * m * n * k
+    if work >= _TINY and a.flags.aligned and b.flags.aligned and out.flags.aligned:
+        _multiply(name, a, b, out, bias, accumulate)
+    elif accumulate:
+        out += np.matmul(a, b)
+    else:
         np.matmul(a, b, out=out)
-        return out
-    _multiply(name, a, b, out)
+        if bias is not None:
+            out += bias
     return out
 
 
-def _multiply(name: str, a: Array, b: Array, out: Array) -> None:
+def _multiply(name: str, a: Array, b: Array, out: Array, bias: Array | None, accumulate: bool) -> None:
     batch, m, n = out.shape
     k, item = a.shape[2], out.itemsize
     threads, size = get_num_threads(), m * n * k
-    (x, tx, lx), (y, ty, ly) = _matrix(a), _matrix(b)
-    way = "blas"
-    if k * n * item <= _own_limit() * (1 + (ty == _TRANSPOSE)) and not tx == ty == _TRANSPOSE:
-        way = "plain" if ty == _NO_TRANSPOSE else "transposed"
-    library = _library() if way == "blas" else None
-    # A few large products are left to OpenBLAS's own threads.
-    few = threads > 1 and batch < threads and size >= _LARGE
-    if way == "blas" and (library is None or few):
-        np.matmul(a, b, out=out)
+    (x, arow, acol), (y, brow, bcol) = _matrix(a), _matrix(b)
+    steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
+    way = "packed"
+    if not accumulate and k * n * item <= _IN_PLACE:
+        if bcol == item:
+            way = "plain"
+        elif acol == item and m <= _FEW_ROWS:
+            way = "transposed"
+    if way == "packed":
+        room, cuts = _plan(name, m, n, k, threads)
+        # A batch is shared out, unless its products are so few or so large that each is better cut up.
+        grain = batch if batch < 2 * threads or size > 1 << 26 else -(-batch // (4 * threads))
+        grain = min(batch, max(grain, -(-_CHUNK // size)))
+        space = empty((room * -(-batch // grain),), out.dtype)
+        if bias is not None and not (bias.flags.c_contiguous and bias.flags.aligned):
+            bias = np.array(bias)
+        _product(name, way)(
+            *(out, x, y, space, out if bias is None else bias),
+            *(batch, size, grain, room * item, *steps, m * n * item, m, n, k),
+            *(arow, acol, brow, bcol, n * item, *cuts, bias is not None, accumulate),
+        )
         return
     # Enough parts for all threads: of the batch, and where that is small of the rows too.
     rows, parts = m, 1
-    if way != "blas" and batch < 4 * threads and size > _CHUNK:
+    if batch < 4 * threads and size > _CHUNK:
         rows = max(8, -(-m * batch // (4 * threads)), _CHUNK // (k * n))
-        rows = min(m, -(-rows // 8) * 8)
+        rows = min(m, _up(rows, 8))
         parts = -(-m // rows)
     units = batch * parts
     grain = min(units, max(1, _CHUNK // (rows * n * k), units // (threads * 8)))
-    steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
-    strides = (lx * item, item) if tx == _NO_TRANSPOSE else (item, lx * item)
-    head = (units, rows * n * k, grain, *steps, m * n * item, tx, ty, m, n, k, lx, ly)
-    arguments = (out, x, y, *head, *strides, ly * item, n * item, parts, rows)
-    if library is None:
-        _product(name, way)(*arguments)
-        return
-    with library.one_thread():
-        _product(name, way)(*arguments)
+    _product(name, way)(
+        *(out, x, y, units, rows * n * k, grain, *steps, m * n * item, m, n, k),
+        *(arow, acol, brow if way == "plain" else bcol, n * item, parts, rows),
+    )
+    if bias is not None:
+        out += bias
 
 
-def matmul(a: Array, b: Array) -> Array:
+def matmul(
+    a: Array,
+    b: Array,
+    out: Array | None = None,
+    *,
+    bias: Array | None = None,
+    accumulate: bool = False,
+) -> Array:
     """``np.matmul(a, b)`` for two float32 or float64 matrices, which may be transposed or sliced.
 
-    Raises: ValueError for shapes that do not belong together; TypeError for dtypes.
+    The other arguments, and what is raised, are those of `batched_matmul`.
 
     >>> import numpy as np
     >>> from flambeau.compiler.gemm import matmul
@@ -306,5 +271,6 @@ def matmul(a: Array, b: Array) -> Array:
     """
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError(f"matrices must have 2 dimensions, got shapes {a.shape} and {b.shape}")
-    result: Array = batched_matmul(a[None], b[None])[0]
+    into = None if out is None else out[None]
+    result: Array = batched_matmul(a[None], b[None], into, bias=bias, accumulate=accumulate)[0]
     return result

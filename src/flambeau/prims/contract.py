@@ -11,21 +11,13 @@ from ..core import families as fam
 from ..core.families import multilinear_op
 from ..core.op import Op, bind
 from ..core.tensor import Tensor
-from ..runtime import pool
+from . import products
 from .base import permute_op, reshape, sum_op
 from .pointwise import conj
 
 
 def _matmul(a: Any, b: Any) -> Any:
-    dtype = a.dtype
-    if dtype.itemsize == 2 and dtype.kind in "fV":  # half types accumulate in float32, as PyTorch does
-        return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(dtype)
-    if dtype.kind == "b":
-        return np.matmul(a, b)
-    rows, cols = a.shape[-2], b.shape[-1]
-    if rows * cols * dtype.itemsize >= fam.BIG and a.ndim == 2 and b.ndim == 2:
-        return np.matmul(a, b, out=pool.empty((rows, cols), dtype))
-    return np.matmul(a, b)
+    return products.matmul(a, b)
 
 
 def adjoint(x: Tensor) -> Tensor:
@@ -55,10 +47,7 @@ matmul_op = multilinear_op("matmul", _matmul, (_vjp_a, _vjp_b), _batch, grad_nam
 
 
 def _linear(x: Any, w: Any, *b: Any) -> Any:
-    y = _matmul(x, w.T)
-    if b:
-        np.add(y, b[0], out=y)
-    return y
+    return products.matmul(x, w.T, None, b[0] if b else None)
 
 
 def _transposed(x: Tensor) -> Tensor:

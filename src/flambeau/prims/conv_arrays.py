@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .products import matmul
+
 Sizes = tuple[int, ...]
 SMALL_IMAGE = 200  # outputs of an image below which all images are done at once
 SMALL_ADJOINT = 15_000  # the same for the adjoint in the input, times channels: it goes through every tap
@@ -110,14 +112,14 @@ def _rows_last(g: Any) -> Any:
 def _small(x: Any, w: Any, q: Geometry) -> Any:
     n, o = x.shape[0], w.shape[0]
     taps_first = np.moveaxis(w, (0, 1), (-1, -2)).reshape(-1, o)
-    y = np.matmul(_columns_last(x, q), taps_first).reshape(n, -1, o)
+    y = matmul(_columns_last(x, q), taps_first).reshape(n, -1, o)
     return np.ascontiguousarray(y.transpose(0, 2, 1)).reshape(n, o, *q.out)
 
 
 def _small_input(g: Any, w: Any, q: Geometry) -> Any:
     n, c = g.shape[0], w.shape[1]
     taps_first = np.moveaxis(w, 1, -1).reshape(w.shape[0], -1)
-    columns = np.matmul(_rows_last(g), taps_first).reshape(n, *q.out, *q.kernel, c)
+    columns = matmul(_rows_last(g), taps_first).reshape(n, *q.out, *q.kernel, c)
     padded = np.zeros((n, *q.padded, c), g.dtype)
     lead = (slice(None),) * (1 + len(q.out))
     for at, where in q.taps():
@@ -127,7 +129,7 @@ def _small_input(g: Any, w: Any, q: Geometry) -> Any:
 
 
 def _small_weight(x: Any, g: Any, q: Geometry) -> Any:
-    w = np.matmul(_rows_last(g).T, _columns_last(x, q))
+    w = matmul(_rows_last(g).T, _columns_last(x, q))
     return np.ascontiguousarray(np.moveaxis(w.reshape(g.shape[1], *q.kernel, x.shape[1]), -1, 1))
 
 
@@ -156,11 +158,11 @@ def _images(x: Any, w: Any, q: Geometry, groups: int) -> Any:
     y = np.empty((n, groups, o // groups, math.prod(q.out)), x.dtype)
     factor = w.reshape(groups, o // groups, -1)
     if _is_matmul(q):
-        np.matmul(factor, x.reshape(n, groups, x.shape[1] // groups, -1), out=y)
+        matmul(factor, x.reshape(n, groups, x.shape[1] // groups, -1), out=y)
     else:
         unfold = _Unfolder(x.shape[1], groups, x.dtype, q)
         for i in range(n):
-            np.matmul(factor, unfold(x[i]), out=y[i])
+            matmul(factor, unfold(x[i]), out=y[i])
     return y.reshape(n, o, *q.out)
 
 
@@ -171,14 +173,14 @@ def _images_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
     flat = g.reshape(n, groups, o // groups, -1)
     x = np.empty((n, channels, *q.size), g.dtype)
     if _is_matmul(q):
-        np.matmul(factor, flat, out=x.reshape(n, groups, w.shape[1], -1))
+        matmul(factor, flat, out=x.reshape(n, groups, w.shape[1], -1))
         return x
     padded = np.empty((channels, *q.padded), g.dtype)
     columns = np.empty((channels, *q.kernel, *q.out), g.dtype)
     matrices = columns.reshape(groups, -1, math.prod(q.out))
     whole = (slice(None),)
     for i in range(n):
-        np.matmul(factor, flat[i], out=matrices)
+        matmul(factor, flat[i], out=matrices)
         padded[...] = 0
         for at, where in q.taps():
             padded[whole + where] += columns[whole + at]
@@ -190,14 +192,14 @@ def _images_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
     n, o = g.shape[:2]
     flat = g.reshape(n, groups, o // groups, -1)
     if _is_matmul(q):
-        parts = np.matmul(flat, x.reshape(n, groups, x.shape[1] // groups, -1).swapaxes(-1, -2))
+        parts = matmul(flat, x.reshape(n, groups, x.shape[1] // groups, -1).swapaxes(-1, -2))
         w = parts.sum(axis=0)
     else:
         unfold = _Unfolder(x.shape[1], groups, x.dtype, q)
         w = np.zeros((groups, o // groups, unfold.matrices.shape[1]), x.dtype)
         part = np.empty_like(w)
         for i in range(n):
-            w += np.matmul(flat[i], unfold(x[i]).transpose(0, 2, 1), out=part)
+            w += matmul(flat[i], unfold(x[i]).transpose(0, 2, 1), out=part)
     return w.reshape(o, x.shape[1] // groups, *q.kernel)
 
 

@@ -1,0 +1,81 @@
+"""Matrix products of arrays: NumPy's, or generated code from a size where that is faster.
+
+Generated products run on the library's own threads, read transposed factors in place, and share a batch out;
+`np.matmul` multiplies the products of a batch one after another, on one thread.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core.acceleration import BIG, LOADING
+from ..runtime import pool
+
+WORTH = 1 << 18  # multiplications from which generated code pays
+FEW = 4  # rows or columns of a product that only reads a matrix once: BLAS does as well
+SECONDS_PER_MULTIPLICATION = 5e-12  # what generated code saves, a cautious figure
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class _State:
+    saved = 0.0
+    module: Any = None
+
+
+def _kernels(work: int) -> Any:
+    """`compiler.gemm` once what the products so far would have saved is worth loading it, else None."""
+    if _State.module is None:
+        _State.saved += work * SECONDS_PER_MULTIPLICATION
+        if _State.saved < LOADING:
+            return None
+        from ..compiler import gemm
+
+        _State.module = gemm
+    return _State.module
+
+
+def _batches(a: Any, b: Any) -> tuple[Any, Any] | None:
+    """The factors as batches of matrices; None where one of them would have to be repeated."""
+    m, k = a.shape[-2:]
+    n = b.shape[-1]
+    if b.ndim == 2:  # one product with more rows
+        return a.reshape(1, -1, k), b[None]
+    left, right = math.prod(a.shape[:-2]), math.prod(b.shape[:-2])
+    if a.shape[:-2] == b.shape[:-2] or left == 1 or right == 1:
+        return a.reshape(left, m, k), b.reshape(right, k, n)
+    return None
+
+
+def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
+    """``np.matmul(a, b)``, plus `bias` in every row; half types are multiplied in float32 and rounded once.
+
+    `out` is C-contiguous, of the result's shape and dtype.
+    """
+    dtype = a.dtype
+    if dtype.itemsize == 2 and dtype.kind in "fV":
+        y = matmul(a.astype(np.float32), b.astype(np.float32), None, bias).astype(dtype)
+        if out is None:
+            return y
+        out[...] = y
+        return out
+    if dtype in FLOATS and b.dtype == dtype and a.ndim >= 2 and b.ndim >= 2:
+        m, n = a.shape[-2], b.shape[-1]
+        work = max(a.size * n, b.size * m)
+        if work >= WORTH and n >= FEW and (m >= FEW or (b.ndim == 2 and a.size >= FEW * a.shape[-1])):
+            kernels = _kernels(work)
+            pair = _batches(a, b) if kernels is not None and a.shape[-1] == b.shape[-2] else None
+            if pair is not None:
+                if out is None:
+                    y = kernels.batched_matmul(*pair, bias=bias)
+                    return y.reshape(*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
+                kernels.batched_matmul(*pair, out.reshape(-1, pair[0].shape[1], n), bias=bias)
+                return out
+        if out is None and work and a.ndim == b.ndim == 2 and m * n * dtype.itemsize >= BIG:
+            out = pool.empty((m, n), dtype)
+    y = np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
+    if bias is not None:
+        y += bias
+    return y
