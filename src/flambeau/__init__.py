@@ -121,7 +121,7 @@ def is_tensor(obj: object) -> bool:
 _LAZY = {
     **{
         n: f"flambeau.{n}"
-        for n in ("nn", "optim", "utils", "serialization", "compiler", "linalg", "fft", "signal")
+        for n in ("nn", "optim", "utils", "serialization", "compiler", "linalg", "fft", "signal", "array_api")
     },
     **{n: f"flambeau.{n}" for n in ("accelerator", "cuda", "cpu", "backends", "return_types", "version")},
     "storage": "flambeau.tensor.storage",

@@ -38,7 +38,7 @@ def _contract(a: Tensor, la: list[int], b: Tensor, lb: list[int], out: list[int]
             small = base.reshape(small, tuple([n for k, n in zip(small_labels, small._a.shape) if k != x]))
             nb, ns = [k for k in labels if k != x], [k for k in small_labels if k != x]
             return _contract(big, nb, small, ns, out) if sa[x] != 1 else _contract(small, ns, big, nb, out)
-    size = {x: max(sa.get(x, 1), sb.get(x, 1)) for x in (*la, *lb)}
+    size = {x: sb.get(x, 1) if sa.get(x, 1) == 1 else sa[x] for x in (*la, *lb)}
 
     def prod(labels: Sequence[int], sizes: dict[int, int]) -> int:
         return math.prod([sizes[x] for x in labels])

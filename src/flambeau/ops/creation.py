@@ -26,7 +26,7 @@ from ..core.tape import LeafNode
 from ..core.tensor import Tensor, constructors, new_object, storage, wrap
 from ..prims import base
 from ..prims.base import from_value
-from ..runtime import dtypes, pool, types
+from ..runtime import dlpack, dtypes, pool, types
 from ..runtime.dtypes import dtype
 from ..runtime.types import check_device
 from .args import as_dtype, check_sizes, dtype_of, numel, sizes
@@ -296,7 +296,7 @@ def array_of(data: Any, d: dtype | None) -> Any:
         if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
             return array_of(np.asarray(data), d)
         if hasattr(data, "__dlpack__"):
-            return array_of(np.from_dlpack(data), d)
+            return array_of(dlpack.from_dlpack(data), d)
         if not hasattr(data, "__len__"):
             if hasattr(data, "__index__"):
                 data = data.__index__()
@@ -511,12 +511,24 @@ def asarray(
     return finish(t, requires_grad)
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor over the memory of another library's array, through the DLPack protocol (CPU)."""
-    if isinstance(ext_tensor, Tensor):
-        return ext_tensor.view_as(ext_tensor)  # type: ignore[no-any-return]
-    a = np.from_dlpack(ext_tensor)
-    return finish(from_value(a))
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor over the memory of another library's array (an object with ``__dlpack__``, or a capsule).
+
+    `copy` True asks for memory of its own, False for none.  Memory marked as read-only can be read, and writing raises.
+
+    Raises: BufferError for tensors that require grad, memory of other devices, and types without a dtype here;
+    RuntimeError for a capsule that was used before.
+
+    >>> import numpy as np, flambeau as torch
+    >>> a = np.zeros(2)
+    >>> torch.from_dlpack(a).add_(1) is not None, a
+    (True, array([1., 1.]))
+    """
+    if device is not None:
+        check_device(device)
+    array = dlpack.from_dlpack(ext_tensor, copy)
+    dtypes.from_numpy_dtype(array.dtype)
+    return finish(from_value(array))
 
 
 def frombuffer(

@@ -166,6 +166,9 @@ def broadcast_strides(x: Any, shape: tuple[int, ...]) -> Any:
     strides = [0] * lead
     for n, m, s in zip(x.shape, shape[lead:], x.strides):
         strides.append(s if n == m else 0)
+    if x.dtype.isbuiltin != 1:  # NumPy finds some of the others only by their integers
+        bits = np.lib.stride_tricks.as_strided(x.view(f"u{x.itemsize}"), shape, strides)
+        return bits.view(x.dtype)
     return np.lib.stride_tricks.as_strided(x, shape, strides)
 
 

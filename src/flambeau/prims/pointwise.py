@@ -464,8 +464,8 @@ def _shift(left: bool) -> Any:
     """Shifts by less than 0 or at least the width give 0 (or the sign), where C leaves them undefined."""
 
     def impl(a: Any, b: Any) -> Any:
+        dtype = np.result_type(a, b)  # before they are arrays: a Python number takes the other's dtype
         a, b = np.asarray(a), np.asarray(b)
-        dtype = np.result_type(a, b)
         bits = dtype.itemsize * 8
         bad = (b < 0) | (b >= bits)
         safe = np.where(bad, 0, b).astype(dtype)

@@ -24,6 +24,7 @@ from ..ops.creation import mark_leaf
 from ..prims.base import innermost
 from ..prims.pointwise import overwrite_op
 from ..runtime import types
+from ..runtime.dlpack import to_dlpack
 from ..runtime.types import CPU, Size
 
 
@@ -347,14 +348,27 @@ def __array_wrap__(self: Tensor, array: Any, context: Any = None, return_scalar:
 
 
 @method
-def __dlpack__(self: Tensor, **kwargs: Any) -> Any:
+def __dlpack__(
+    self: Tensor,
+    *,
+    stream: Any = -1,
+    max_version: Any = None,
+    dl_device: Any = None,
+    copy: bool | None = None,
+) -> Any:
+    """A DLPack capsule over the memory, for the ``from_dlpack`` of another library.
+
+    Raises: BufferError for tensors that require grad, for other devices, and for read-only memory when the consumer
+    does not know DLPack 1.0; TypeError or AssertionError for a stream.
+    """
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    kwargs = {k: v for k, v in kwargs.items() if k in ("max_version", "dl_device", "copy") and v is not None}
-    try:
-        return raw(self).__dlpack__(**kwargs)
-    except BufferError:
-        return raw(self).__dlpack__()
+    if stream is not None and type(stream) is not int:
+        raise TypeError("stream must be ``int`` or ``none``")
+    if stream not in (None, -1):
+        raise AssertionError("stream should be None on cpu.")
+    array = _concrete(self, "__dlpack__()")
+    return to_dlpack(array, max_version=max_version, dl_device=dl_device, copy=copy)
 
 
 @method

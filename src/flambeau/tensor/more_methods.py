@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -196,6 +197,37 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
 for _name in ("is_ipu", "is_maia", "is_mtia", "is_vulkan"):
     setattr(Tensor, _name, property(lambda self: False, doc="False: tensors live on the CPU."))
 setattr(Tensor, "name", property(lambda self: None, doc="None."))
+
+# ------------------------------------------------------------------------------------- the array API standard
+
+
+@method
+def __array_namespace__(self: Tensor, /, *, api_version: str | None = None) -> Any:
+    """`flambeau.array_api`, the functions of the Python array API standard.
+
+    Raises: ValueError for versions of the standard that it does not follow.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2).__array_namespace__().__name__
+    'flambeau.array_api'
+    """
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ValueError(f"version {api_version!r} of the array API standard is not known here; 2024.12 is")
+    return importlib.import_module(
+        "flambeau.array_api"
+    )  # the namespace is above the tensors: it loads when asked for
+
+
+@method
+def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """The tensor on a device, as the array API standard spells ``to(device)``.
+
+    Raises: ValueError when a stream is given, which no device here has.
+    """
+    if stream is not None:
+        raise ValueError(f"to_device(): stream must be None on the CPU, not {stream!r}")
+    return self.to(device)  # type: ignore[no-any-return]
+
 
 # Methods that are also functions.
 for _name in (
