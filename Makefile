@@ -1,5 +1,6 @@
 # Each target makes .venv and installs what it needs, once: from Python 3.10 or later with pip, nothing else.
 #   make demo          train a digit classifier, write pictures into demo-output/
+#   make examples      run all programs of examples/, about two minutes
 #   make test          tests, doctests, lint
 #   make bench         timings side by side with PyTorch
 #   make lint          ruff, mypy --strict, layers
@@ -13,14 +14,15 @@ BIN := .venv/bin
 JOBS ?= 2
 HARNESS ?=
 OPS ?=
+EXAMPLES ?= digits vae gpt lstm reinforce neural_ode maml laplace finetune
 
 # The products here are small: threads of BLAS gain nothing, and wait for each other where the machine is busy.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test bench lint conformance clean
+.PHONY: help demo examples test bench lint conformance clean
 
 help:
-	@sed -n '2,6s/^#   //p' Makefile
+	@sed -n '2,7s/^#   //p' Makefile
 
 # Where Python was packaged without ensurepip, the pip outside fills the environment.
 .venv/.made:
@@ -36,6 +38,9 @@ help:
 
 demo: .venv/.has-demo
 	$(BIN)/python examples/digits.py
+
+examples: .venv/.has-demo
+	@set -e; for name in $(EXAMPLES); do echo "== examples/$$name.py"; $(BIN)/python examples/$$name.py; done
 
 test: .venv/.has-test .venv/.has-lint
 	$(BIN)/python -m pytest -n $(JOBS)

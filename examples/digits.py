@@ -1,32 +1,26 @@
 """Train a small convolutional network on 1,797 scanned digits and draw what happened.
 
-    python examples/digits.py [--epochs 30] [--batch-size 64] [--seed 0] [--output demo-output]
+    python examples/digits.py [--steps 690] [--seed 0] [--out demo-output] [--library torch]
 
-Plain PyTorch code: ``import torch`` instead of the first import line below runs the same program there.
-It needs scikit-learn (which ships the images) and matplotlib; rich, when installed, draws the progress bar.
+The images come with scikit-learn. The pictures show the curves of loss and accuracy, a confusion matrix, the digits
+taken for others, and the graph that the backward pass of one training step walks.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
 import graph_picture
 import pictures
+from common import F, Run, nn, optim, progress_bar, torch
 from sklearn.datasets import load_digits
 
-import flambeau as torch
-from flambeau import nn, optim
-from flambeau.nn import functional as F
-from flambeau.utils.data import DataLoader, TensorDataset
+DataLoader, TensorDataset = torch.utils.data.DataLoader, torch.utils.data.TensorDataset
 
+BATCH = 64
 HELD_OUT = 360  # a fifth of the images, never trained on
-
-Report = Callable[[str], None]
 
 
 class DigitNet(nn.Module):
@@ -94,73 +88,30 @@ def evaluate(model: DigitNet, data: TensorDataset) -> tuple[float, torch.Tensor]
     return F.cross_entropy(scores, labels).item(), scores.softmax(dim=1)
 
 
-@contextmanager
-def progress_bar(steps: int) -> Iterator[Report]:
-    """Gives a function to be called after each of `steps` steps with a line about how it goes."""
-    try:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    except ImportError:
-        with plain_progress_bar(steps) as report:
-            yield report
-        return
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns) as bar:
-        task = bar.add_task("", total=steps)
-        yield lambda text: bar.update(task, advance=1, description=text)
-
-
-@contextmanager
-def plain_progress_bar(steps: int, width: int = 30) -> Iterator[Report]:
-    """A bar that redraws itself in a terminal, and a line for each tenth of the way elsewhere."""
-    done = 0
-    live = sys.stdout.isatty()
-
-    def report(text: str) -> None:
-        nonlocal done
-        done += 1
-        filled = width * done // steps
-        line = f"[{'#' * filled}{'.' * (width - filled)}] {done}/{steps}  {text}"
-        if live:
-            print(f"\r{line}\x1b[K", end="", flush=True)
-        elif done * 10 // steps > (done - 1) * 10 // steps:
-            print(line, flush=True)
-
-    yield report
-    if live:
-        print()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("demo-output"))
-    options = parser.parse_args()
-
-    torch.manual_seed(options.seed)
-    training, held_out = load(options.seed)
-    loader = DataLoader(training, batch_size=options.batch_size, shuffle=True)
+    run = Run(__doc__, steps=690)
+    training, held_out = load(run.seed)
+    loader = DataLoader(training, batch_size=BATCH, shuffle=True)
+    epochs = math.ceil(run.count / len(loader))
     model = DigitNet()
     optimizer = optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
-    steps = options.epochs * len(loader)
-    scheduler = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=steps)
+    scheduler = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=epochs * len(loader))
     print(
         f"{len(training)} training images, {len(held_out)} held out, "
-        f"{sum(p.numel() for p in model.parameters()):,} parameters, {options.epochs} epochs"
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, {epochs} epochs"
     )
 
     labels = held_out.tensors[1]
     history = pictures.History()
     seconds = 0.0
-    with progress_bar(steps) as report:
-        for epoch in range(1, options.epochs + 1):
+    with progress_bar(epochs * len(loader)) as advance:
+        for epoch in range(1, epochs + 1):
             started = time.perf_counter()
             total = 0.0
             for size, loss in train_epoch(model, loader, optimizer, scheduler):
                 total += size * loss
                 last = f", held out {history.accuracy[-1]:.1%}" if history.accuracy else ""
-                report(f"epoch {epoch}: loss {loss:.3f}{last}")
+                advance(run.report(loss, f"epoch {epoch}{last}"))
             seconds += time.perf_counter() - started
             held_out_loss, probabilities = evaluate(model, held_out)
             accuracy = (probabilities.argmax(dim=1) == labels).float().mean().item()
@@ -172,23 +123,21 @@ def main() -> None:
     inference = len(held_out) / (time.perf_counter() - started)
 
     loss = F.cross_entropy(model.train()(images[:4]), labels[:4])
-    options.output.mkdir(parents=True, exist_ok=True)
-    written = [
-        pictures.draw_curves(history, options.output / "curves.png"),
-        pictures.draw_confusion(labels.numpy(), probabilities.numpy(), options.output / "confusion.png"),
-        pictures.draw_mistakes(
-            images[:, 0].numpy(), labels.numpy(), probabilities.numpy(), options.output / "misclassified.png"
-        ),
-        graph_picture.draw(loss, dict(model.named_parameters()), options.output / "graph.png"),
-    ]
+    folder = run.folder
+    pictures.draw_curves(history, folder / "curves.png")
+    pictures.draw_confusion(labels.numpy(), probabilities.numpy(), folder / "confusion.png")
+    pictures.draw_mistakes(
+        images[:, 0].numpy(), labels.numpy(), probabilities.numpy(), folder / "misclassified.png"
+    )
+    graph_picture.draw(loss, dict(model.named_parameters()), folder / "graph.png")
 
     wrong = round((1 - accuracy) * len(held_out))
     print(f"held-out accuracy {accuracy:.2%} ({wrong} of {len(held_out)} wrong)")
     print(
-        f"training   {len(training) * options.epochs / seconds:,.0f} images/s ({seconds:.1f} s)\n"
+        f"training   {len(training) * epochs / seconds:,.0f} images/s ({seconds:.1f} s)\n"
         f"prediction {inference:,.0f} images/s"
     )
-    print("pictures:  " + "  ".join(str(path) for path in written))
+    run.finish(*(folder / f"{name}.png" for name in ("curves", "confusion", "misclassified", "graph")))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The programs beside the package run: the digits example, the benchmarks, the make targets."""
+"""The programs beside the package run: the benchmarks, the make targets."""
 
 from __future__ import annotations
 
@@ -18,17 +18,6 @@ def run(*command: str, **variables: str) -> str:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def test_digits_learns_and_draws(tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
-    pytest.importorskip("matplotlib")
-    output = run(sys.executable, "examples/digits.py", "--epochs", "4", "--output", str(tmp_path))
-    accuracy = float(output.split("held-out accuracy ")[1].split("%")[0])
-    assert accuracy > 90
-    for name in ("curves", "confusion", "misclassified", "graph"):
-        picture = (tmp_path / f"{name}.png").read_bytes()
-        assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
 
 
 BENCHMARK = ("benchmarks/core.py", "--rounds", "2", "--seconds", "0.001", "--threads", "1", "--only", "add")
@@ -52,8 +41,8 @@ def test_benchmarks_without_pytorch_say_so(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_says_what_there_is() -> None:
-    for target in ("demo", "test", "bench", "lint", "conformance"):
+    for target in ("demo", "examples", "test", "bench", "lint", "conformance"):
         assert f"make {target}" in run("make", "help")
-    plan = run("make", "--dry-run", "--always-make", "demo", "test", "bench")
+    plan = run("make", "--dry-run", "--always-make", "demo", "examples", "test", "bench")
     for step in ("examples/digits.py", "-m pytest", "benchmarks/core.py"):
         assert step in plan

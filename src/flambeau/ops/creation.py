@@ -30,6 +30,7 @@ from ..runtime import dlpack, dtypes, pool, types
 from ..runtime.dtypes import dtype
 from ..runtime.types import check_device
 from .args import as_dtype, check_sizes, dtype_of, numel, sizes
+from .layouts import memory_like
 
 
 def finish(t: Tensor, requires_grad: bool = False, device: Any = None) -> Tensor:
@@ -769,22 +770,6 @@ def eye(
 # ------------------------------------------------------------------------------------------------------- like another
 
 
-def _strides_like(x: Tensor, d: dtype) -> Any:
-    """Uninitialised memory with the dims of `x` in the same order (preserve_format)."""
-    a = x._a
-    if type(a) in (np.ndarray, Pending) and a.ndim > 1 and not a.flags.c_contiguous and 0 not in a.strides:
-        order = sorted(range(a.ndim), key=lambda i: -a.strides[i])
-        dense = (
-            math.prod(a.shape) * a.itemsize
-            == sum((n - 1) * s for n, s in zip(a.shape, a.strides)) + a.itemsize
-        )
-        if dense and all(n > 0 for n in a.shape):
-            mem = empty_array(tuple([a.shape[i] for i in order]), d.numpy)
-            inverse = np.argsort(order)
-            return mem.transpose(inverse)
-    return empty_array(tuple(a.shape), d.numpy)
-
-
 def _like(name: str, value: Any) -> Any:
     def make(
         input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
@@ -802,7 +787,7 @@ def _like(name: str, value: Any) -> Any:
                 device,
             )
         a = (
-            _strides_like(input, d)
+            memory_like(input, d)
             if memory_format is types.preserve_format
             else empty_array(tuple(input._a.shape), d.numpy)
         )
@@ -839,7 +824,7 @@ def full_like(
     value = checked_scalar(_number(fill_value), d)
     if tls.stack:
         return finish(base.full(tuple(input._a.shape), value, d.numpy), requires_grad, device)
-    a = _strides_like(input, d)
+    a = memory_like(input, d)
     a[...] = value
     return finish(wrap(a), requires_grad, device)
 

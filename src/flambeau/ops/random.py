@@ -12,6 +12,7 @@ from ..core import families as fam
 from ..core import inplace
 from ..core.eager import raw
 from ..core.op import bind
+from ..core.pending import Pending
 from ..core.public import FUNCTIONS, METHODS, convert, public
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
@@ -21,6 +22,7 @@ from ..runtime import distributions as dist
 from ..runtime import dtypes, mt19937, types
 from .args import as_dtype, check_sizes, dtype_of, sizes
 from .creation import finish
+from .layouts import memory_like
 
 
 class Generator(mt19937.Generator):
@@ -119,23 +121,44 @@ def _shape_op(name: str, fn: Callable[..., Any]) -> Any:
     return _op(name, draw)
 
 
-_OPS = {
-    "uniform": _shape_op("uniform", dist.uniform),
-    "normal": _shape_op("normal", dist.normal),
-    "integers_from": _shape_op("integers_from", dist.random_integers_from),
-    "integers": _shape_op("integers", dist.random_integers),
-    "bernoulli": _shape_op("bernoulli", dist.bernoulli),
-    "exponential": _shape_op("exponential", dist.exponential),
-    "cauchy": _shape_op("cauchy", dist.cauchy),
-    "log_normal": _shape_op("log_normal", dist.log_normal),
-    "geometric": _shape_op("geometric", dist.geometric),
-    "dropout": _shape_op("dropout", dist.dropout_noise),
+_DRAWS: dict[str, Callable[..., Any]] = {
+    "uniform": dist.uniform,
+    "normal": dist.normal,
+    "integers_from": dist.random_integers_from,
+    "integers": dist.random_integers,
+    "bernoulli": dist.bernoulli,
+    "exponential": dist.exponential,
+    "cauchy": dist.cauchy,
+    "log_normal": dist.log_normal,
+    "geometric": dist.geometric,
+    "dropout": dist.dropout_noise,
 }
+_OPS = {kind: _shape_op(kind, fn) for kind, fn in _DRAWS.items()}
 
 
 def draw(kind: str, shape: tuple[int, ...], d: Any, *args: Any, generator: Any = None) -> Tensor:
     """A tensor of draws of one kind, through the current interpreter (vmap asks its randomness mode)."""
     return bind(_OPS[kind], (), {"shape": shape, "generator": _gen(generator), "dtype": d, "args": args})  # type: ignore[no-any-return]
+
+
+def draw_like(
+    kind: str, x: Tensor, d: dtypes.dtype, *args: Any, generator: Any = None, memory_format: Any = None
+) -> Tensor:
+    """`draw` in the shape of `x`, and in the order of its memory unless another format is asked for."""
+    preserve = memory_format is None or memory_format is types.preserve_format
+    plain = x._a.flags.c_contiguous if preserve and type(x._a) in (np.ndarray, Pending) else preserve
+    if tls.stack or plain or memory_format is types.contiguous_format:
+        return draw(kind, tuple(x._a.shape), d.numpy, *args, generator=generator)
+    like = x if preserve else x.detach().contiguous(memory_format=memory_format)
+    memory = memory_like(like, d)
+    return wrap(_filled(kind, memory, args, _gen(generator), memory.flags.c_contiguous))
+
+
+def _filled(kind: str, memory: Any, args: tuple[Any, ...], generator: Any, contiguous: bool) -> Any:
+    """`memory` full of draws, in its own order; `contiguous` says so of the tensor they are for."""
+    extra = {} if contiguous or kind != "normal" else {"contiguous": False}
+    dist.fill(memory, lambda shape: _DRAWS[kind](generator, shape, memory.dtype, *args, **extra))
+    return memory
 
 
 def _random_factory(name: str, kind: str) -> Any:
@@ -174,12 +197,19 @@ def _like(name: str, kind: str) -> None:
         pin_memory: bool = False, memory_format: Any = None,
     ) -> Tensor:  # fmt: skip
         d = as_dtype(dtype, dtype_of(input))
-        t = draw(kind, tuple(input._a.shape), d.numpy, generator=generator)
+        t = draw_like(kind, input, d, generator=generator, memory_format=memory_format)
         return finish(t, requires_grad, device)
 
 
 _like("rand_like", "uniform")
 _like("randn_like", "normal")
+
+
+def _check_integers(low: Any, high: Any) -> None:
+    if high is not None and int(low) >= int(high):
+        raise RuntimeError(
+            f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}"
+        )
 
 
 @public(method=False, out=True)
@@ -206,10 +236,7 @@ def randint(
     d = as_dtype(dtype, dtypes.int64)
     shape = sizes((size,), "randint")
     check_sizes(shape, "randint", d.itemsize)
-    if int(low) >= int(high):
-        raise RuntimeError(
-            f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}"
-        )
+    _check_integers(low, high)
     t = draw("integers_from", shape, d.numpy, int(low), int(high), generator=generator)
     return finish(t, requires_grad, device)
 
@@ -225,15 +252,12 @@ def randint_like(
     low = kw.get("low", bounds[0] if len(bounds) > 1 else 0)
     if high is None:
         raise TypeError("randint_like() missing the argument 'high'")
-    return randint(
-        int(low),
-        int(high),
-        tuple(input._a.shape),
-        dtype=as_dtype(dtype, dtype_of(input)),
-        generator=generator,
-        requires_grad=requires_grad,
-        device=device,
+    _check_integers(low, high)
+    d = as_dtype(dtype, dtype_of(input))
+    t = draw_like(
+        "integers_from", input, d, int(low), int(high), generator=generator, memory_format=memory_format
     )
+    return finish(t, requires_grad, device)
 
 
 @public(method=False, out=True)
@@ -346,42 +370,30 @@ def multinomial(
 # ---------------------------------------------------------------------------------------------------- in-place fills
 
 
+def _fill_in_place(self: Tensor, name: str, kind: str, values: tuple[Any, ...], generator: Any) -> Tensor:
+    """Overwrites `self` with draws, in the order of its memory."""
+    if tls.stack:
+        new = draw(kind, tuple(self._a.shape), self._a.dtype, *values, generator=generator)
+        return inplace.write(self, new, name)
+    inplace.check_writable(self, name)
+    a = raw(self)
+    g = _gen(generator)
+    if a.flags.c_contiguous:
+        new = wrap(_DRAWS[kind](g, a.shape, a.dtype, *values))
+    else:
+        new = wrap(_filled(kind, np.empty_like(a, order="K"), values, g, False))
+    return inplace.write(self, new, name)
+
+
 def _fill(name: str, kind: str, arguments: Callable[..., tuple[Any, ...]]) -> Callable[..., Tensor]:
     def method(self: Tensor, *args: Any, generator: Any = None, **kwargs: Any) -> Tensor:
-        values = arguments(*args, **kwargs)
-        if tls.stack:
-            return inplace.write(
-                self, draw(kind, tuple(self._a.shape), self._a.dtype, *values, generator=generator), name
-            )
-        inplace.check_writable(self, name)
-        a = raw(self)
-        g = _gen(generator)
-        fn = _DRAWS[kind]
-        if a.flags.c_contiguous:
-            new = wrap(fn(g, a.shape, a.dtype, *values))
-        else:
-            extra = {"contiguous": False} if kind == "normal" else {}
-            memory = np.empty_like(a, order="K")
-            dist.fill(memory, lambda shape: fn(g, shape, a.dtype, *values, **extra))
-            new = wrap(memory)
-        return inplace.write(self, new, name)
+        return _fill_in_place(self, name, kind, arguments(*args, **kwargs), generator)
 
     method.__name__ = name
     method.__doc__ = f"Fill with {kind} draws, in place; PyTorch's numbers for the same seed."
     METHODS[name] = method
     setattr(Tensor, name, method)
     return method
-
-
-_DRAWS: dict[str, Callable[..., Any]] = {
-    "uniform": dist.uniform,
-    "normal": dist.normal,
-    "exponential": dist.exponential,
-    "cauchy": dist.cauchy,
-    "log_normal": dist.log_normal,
-    "geometric": dist.geometric,
-    "bernoulli": dist.bernoulli,
-}
 
 
 def _two(a: str, b: str, x: float, y: float) -> Callable[..., tuple[Any, ...]]:
@@ -419,21 +431,10 @@ def random_(self: Tensor, *args: Any, generator: Any = None, **kw: Any) -> Tenso
     low = kw.get("from", args[0] if len(args) > 1 else 0)
     high = kw.get("to", args[1] if len(args) > 1 else args[0] if args else None)
     if not args and not kw:
-        new = draw("integers", tuple(self._a.shape), self._a.dtype, generator=generator)
-    else:
-        if high is not None and int(low) >= int(high):
-            raise RuntimeError(
-                f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}"
-            )
-        new = draw(
-            "integers_from",
-            tuple(self._a.shape),
-            self._a.dtype,
-            int(low),
-            None if high is None else int(high),
-            generator=generator,
-        )
-    return inplace.write(self, new, "random_")
+        return _fill_in_place(self, "random_", "integers", (), generator)
+    _check_integers(low, high)
+    bounds = (int(low), None if high is None else int(high))
+    return _fill_in_place(self, "random_", "integers_from", bounds, generator)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
@@ -443,11 +444,15 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
         from .shape import expand_to
 
         probs = expand_to(p if p._a.dtype.kind in "fV" else convert(p, dtypes.float32), shape)
-        new = bind(_bernoulli_op, (probs.detach(),), {"shape": shape, "generator": _gen(generator)})
+        inplace.check_writable(self, "bernoulli_")
+        order = list(range(len(shape)))
+        if not tls.stack and not self._a.flags.c_contiguous:
+            order.sort(key=lambda d: -self._a.strides[d])
+        params = {"shape": tuple(shape[d] for d in order), "generator": _gen(generator)}
+        new = bind(_bernoulli_op, (probs.detach().permute(order),), params)
+        new = new.permute(sorted(range(len(order)), key=order.__getitem__))
         return inplace.write(self, convert(new, dtype_of(self)), "bernoulli_")
-    return inplace.write(
-        self, draw("bernoulli", shape, self._a.dtype, float(p), generator=generator), "bernoulli_"
-    )
+    return _fill_in_place(self, "bernoulli_", "bernoulli", (float(p),), generator)
 
 
 for _fn in (random_, bernoulli_):

@@ -24,6 +24,14 @@ def _is_sequence_index(x: Any) -> bool:
     return isinstance(x, (list, tuple, range, np.ndarray))
 
 
+def _is_list_of_indices(key: Any) -> bool:
+    """Whether a list stands for a tuple: x[[i, j]] for x[i, j], as in PyTorch where one of them is no number."""
+    if type(key) is not list or len(key) >= 32:
+        return False
+    kinds = (slice, Tensor, list, tuple, range, np.ndarray)
+    return any(isinstance(v, kinds) or v is None or v is Ellipsis for v in key)
+
+
 def _as_tensor_index(x: Any) -> Tensor:
     a = np.asarray(x)
     if a.dtype.kind == "O":  # a list that holds tensors
@@ -41,12 +49,7 @@ def _split(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[tuple[int, Tensor
     Raises: IndexError for too many or out-of-range indices, TypeError for other objects.
     """
     shape = x._a.shape
-    items = list(key) if type(key) is tuple else [key]
-    if type(key) is list and any(
-        isinstance(v, (slice, Tensor, list, tuple)) or v is None or v is Ellipsis for v in key
-    ):
-        if any(isinstance(v, slice) or v is None or v is Ellipsis for v in key):
-            items = list(key)
+    items = list(key) if type(key) is tuple or _is_list_of_indices(key) else [key]
     used = 0
     for item in items:
         if item is None or item is Ellipsis or isinstance(item, (bool, np.bool_)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ... import ops
 from ...core.tensor import Tensor
-from ...ops.random import draw
+from ...ops.args import dtype_of
+from ...ops.random import draw, draw_like
 from .activation import in_place
 
 
@@ -23,14 +24,13 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         return input
     if p == 1:
         return in_place(input, input * ops.zeros_like(input), inplace, "dropout_")
-    noise = draw("dropout", tuple(input._a.shape), input._a.dtype, p)
+    noise = draw_like("dropout", input, dtype_of(input), p)
     return in_place(input, input * noise, inplace, "dropout_")
 
 
-def _feature_noise(input: Tensor, p: float) -> Tensor:
+def _feature_shape(input: Tensor) -> tuple[int, ...]:
     s = tuple(input._a.shape)
-    shape = (*s[:2], *(1,) * (len(s) - 2))
-    return draw("dropout", shape, input._a.dtype, p)
+    return (*s[:2], *(1,) * (len(s) - 2))
 
 
 def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
@@ -39,7 +39,9 @@ def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> 
         return input
     if p == 1:
         return in_place(input, input * ops.zeros_like(input), inplace, "feature_dropout_")
-    return in_place(input, input * _feature_noise(input, p), inplace, "feature_dropout_")
+    return in_place(
+        input, input * draw("dropout", _feature_shape(input), input._a.dtype, p), inplace, "feature_dropout_"
+    )
 
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -68,13 +70,16 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 ALPHA = 1.7580993408473766  # -scale * alpha of SELU: the value dropped units take
 
 
-def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...]) -> Tensor:
+def _alpha(input: Tensor, p: float, training: bool, inplace: bool, features: bool) -> Tensor:
     check_probability(p)
     if p == 0 or not training or not input.numel():
         return input
     if p == 1:
         return in_place(input, input * ops.zeros_like(input), inplace, "alpha_dropout_")
-    keep = draw("bernoulli", shape, input._a.dtype, 1 - p)
+    if features:
+        keep = draw("bernoulli", _feature_shape(input), input._a.dtype, 1 - p)
+    else:
+        keep = draw_like("bernoulli", input, dtype_of(input), 1 - p)
     a = 1.0 / ((ALPHA * ALPHA * p + 1) * (1 - p)) ** 0.5
     b = (keep - 1) * (ALPHA * a) + ALPHA * a * p
     return in_place(input, input * (keep * a) + b, inplace, "alpha_dropout_")
@@ -82,12 +87,11 @@ def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[
 
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout that keeps mean and variance under SELU (Klambauer et al., 2017)."""
-    return _alpha(input, p, training, inplace, tuple(input._a.shape))
+    return _alpha(input, p, training, inplace, features=False)
 
 
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """``alpha_dropout`` of whole channels."""
-    s = tuple(input._a.shape)
-    return _alpha(input, p, training, inplace, (*s[:2], *(1,) * (len(s) - 2)))
+    return _alpha(input, p, training, inplace, features=True)

@@ -9,7 +9,7 @@ import numpy as np
 from ...core.public import FUNCTIONS, convert, public
 from ...core.tensor import Tensor
 from ...ops.args import numel
-from ...ops.random import draw
+from ...ops.random import draw_like
 from ...ops.reduce import moments
 from ...prims import base
 from ...prims.pointwise import rsqrt
@@ -178,7 +178,7 @@ def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor,
     shape = tuple(input._a.shape)
     if train is False or not numel(input):
         return input.clone(), base.full(shape, True, np.dtype(bool))
-    mask = draw("bernoulli", shape, np.dtype(bool), 1.0 - p)
+    mask = draw_like("bernoulli", input, dtypes.bool_, 1.0 - p)
     return input * mask * (0.0 if p == 1 else 1.0 / (1.0 - p)), mask
 
 
