@@ -1,0 +1,164 @@
+"""Every operation of the first tier against PyTorch in eager mode, forward and backward, at three sizes.
+
+    python benchmarks/ops.py [--ops NAME ...] [--sizes small middle large] [--threads N] [--rounds N] [--seconds S]
+
+The ratio is flambeau's time / PyTorch's, medians of rounds in turns. Shown are rows over 2, each with its reason
+(`REASONS`), the ratios by size, and the geometric mean over all rows; ``--all`` shows every row, ``--check`` makes a
+mean over 1 an error. The sizes have about 64, 10^5 and 4 * 10^6 elements; `ops_table.py` has the calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import math
+import os
+import statistics
+import sys
+import time
+import timeit
+from dataclasses import dataclass
+
+import harness
+from ops_table import CALLS, SIZES, Call
+
+LIMIT = 2.0
+
+# Why an operation is more than twice as slow as PyTorch's. The first entry whose name, way and size match counts; an
+# empty text matches everything.
+REASONS: list[tuple[str, str, str, str]] = []
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table, with seconds a call."""
+
+    name: str
+    way: str
+    size: str
+    ours: float
+    theirs: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs
+
+    @property
+    def reason(self) -> str:
+        for name, way, size, text in REASONS:
+            if (not name or name == self.name) and way in ("", self.way) and size in ("", self.size):
+                return text
+        return ""
+
+
+def timer(call: Call, size: str, module: str, backward: bool) -> timeit.Timer:
+    """The call's timer; the backward pass starts from a gradient of ones."""
+    torch = importlib.import_module(module)
+    scope = {"torch": torch, "s": SIZES[size]}
+    torch.manual_seed(0)
+    exec(call.setup, scope)
+    if not backward:
+        return timeit.Timer(call.expression, globals=scope)
+    for name in call.wrt:
+        scope[name] = scope[name].detach().requires_grad_()
+    y = eval(call.expression, scope)
+    scope |= {"y_": y, "g_": torch.ones_like(y), "grad_": torch.autograd.grad}
+    inputs = "".join(f"{name}, " for name in call.wrt)
+    return timeit.Timer(f"grad_(y_, ({inputs}), g_, retain_graph=True)", globals=scope)
+
+
+def measure(name: str, size: str, backward: bool, rounds: int, seconds: float) -> Entry:
+    """Rounds in turns; a round that takes long has one call."""
+    timers = [timer(CALLS[name], size, module, backward) for module in ("flambeau", "torch")]
+    counts = [harness.calls_per_round(t, seconds) for t in timers]
+    taken: list[list[float]] = [[], []]
+    for turn in range(rounds):
+        for i in (0, 1) if turn % 2 else (1, 0):
+            time.sleep(0.001)
+            taken[i].append(timers[i].timeit(counts[i]) / counts[i])
+        if sum(map(sum, taken)) > 3.0 and turn:
+            break
+    return Entry(name, "backward" if backward else "forward", size, *map(statistics.median, taken))
+
+
+def warm_up() -> None:
+    """What a program has after its first seconds: generated code is loaded, both libraries' threads exist."""
+    for module in ("flambeau", "torch"):
+        torch = importlib.import_module(module)
+        torch.manual_seed(0)
+        x, w = torch.randn(2000, 1000), torch.randn(1000, 1000)
+        until = time.perf_counter() + 1.0
+        while time.perf_counter() < until:
+            torch.softmax(torch.exp(x * 0.1 + x) @ w, 1)
+
+
+def mean(entries: list[Entry]) -> float:
+    return math.exp(statistics.fmean(math.log(e.ratio) for e in entries)) if entries else math.nan
+
+
+def show(entry: Entry) -> str:
+    columns = "{:<46} {:<9} {:<7} {:>9} {:>9} {:>6}  {}"
+    times = (harness.show_time(entry.ours), harness.show_time(entry.theirs))
+    reason = entry.reason if entry.ratio > LIMIT else ""
+    return columns.format(entry.name, entry.way, entry.size, *times, f"{entry.ratio:.2f}", reason)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    parser.add_argument("--ops", nargs="*", default=[], help="names, or parts of names")
+    parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--ways", nargs="*", default=["forward", "backward"], choices=["forward", "backward"])
+    parser.add_argument("--threads", type=int, default=threads, help="for both libraries")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.003, help="how long a round of one library takes")
+    parser.add_argument("--all", action="store_true", help="show every row")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when the mean is over 1")
+    options = parser.parse_args()
+    harness.set_threads(options.threads)
+    print(harness.conditions(options.threads))
+    if harness.reference() is None:
+        print("Nothing to compare with: pip install -e '.[reference]'")
+        return 0
+    unknown = [o for o in options.ops if not any(o in name for name in CALLS)]
+    if unknown:
+        parser.error(f"no operation is called {', '.join(unknown)}")
+    names = [n for n in CALLS if not options.ops or n in options.ops or any(o in n for o in options.ops)]
+    warm_up()
+    entries, failed = [], 0
+    gc.collect()
+    gc.disable()
+    for name in names:
+        for size in CALLS[name].sizes:
+            for way in options.ways:
+                backward = way == "backward"
+                if size not in options.sizes or backward and not CALLS[name].wrt:
+                    continue
+                try:
+                    entry = measure(name, size, backward, options.rounds, options.seconds)
+                except Exception as error:
+                    print(f"{name:<46} {way:<9} {size:<7} failed: {type(error).__name__}: {error}")
+                    failed += 1
+                    continue
+                entries.append(entry)
+                if options.all or entry.ratio > LIMIT:
+                    print(show(entry), flush=True)
+        gc.collect()
+    print()
+    for way in options.ways:
+        for size in options.sizes:
+            chosen = [e for e in entries if e.way == way and e.size == size]
+            if chosen:
+                print(f"{way:<9} {size:<7} {len(chosen):>4} rows, geometric mean {mean(chosen):.2f}")
+    over = [e for e in entries if e.ratio > LIMIT]
+    total = mean(entries)
+    bare = sum(not e.reason for e in over)
+    print(
+        f"all: {len(entries)} rows, geometric mean {total:.2f}; {len(over)} over {LIMIT:g}, {bare} without a reason"
+    )
+    return int(failed > 0 or (options.check and total > 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
