@@ -101,7 +101,11 @@ def main() -> None:
         axes.plot(
             1900 + 0.1 * torch.arange(len(curve)).numpy(), curve[:, column].numpy(), color=color, label=name
         )
-    axes.set(ylabel="pelts, thousands", title="measured, and solved from the first year on")
+    axes.set(
+        xticks=range(1900, 1921, 5),
+        ylabel="pelts, thousands",
+        title="measured, and solved from the first year on",
+    )
     axes.legend(frameon=False)
     run.finish(run.save(figure))
 

@@ -1,6 +1,6 @@
 """A variational autoencoder of scanned digits (Kingma and Welling, 2014): images from two numbers each.
 
-    python examples/vae.py [--steps 2000] [--seed 0] [--out demo-output] [--library torch]
+    python examples/vae.py [--steps 4000] [--seed 0] [--out demo-output] [--library torch]
 
 The picture shows digits and what is left of them after the two numbers, and the plane those numbers span.
 """
@@ -17,8 +17,14 @@ class VAE(nn.Module):
 
     def __init__(self, hidden: int = 128, latent: int = 2) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(64, hidden), nn.SiLU(), nn.Linear(hidden, 2 * latent))
-        self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.SiLU(), nn.Linear(hidden, 64))
+        self.encoder = nn.Sequential(
+            *(nn.Linear(64, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()),
+            nn.Linear(hidden, 2 * latent),
+        )
+        self.decoder = nn.Sequential(
+            *(nn.Linear(latent, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()),
+            nn.Linear(hidden, 64),
+        )
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
@@ -35,8 +41,14 @@ def negative_elbo(
     return (reconstruction + divergence).mean()
 
 
+def mosaic(images: torch.Tensor, columns: int) -> torch.Tensor:
+    """Images (N, 64) in rows, with a margin around each."""
+    tiles = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
+    return tiles.transpose(1, 2).reshape(-1, 10 * columns)
+
+
 def main() -> None:
-    run = Run(__doc__, steps=2000)
+    run = Run(__doc__, steps=4000)
     images = torch.from_numpy(load_digits().data).float() / 16
     model = VAE()
     optimizer = optim.Adam(model.parameters(), lr=2e-3)
@@ -55,15 +67,14 @@ def main() -> None:
     points = torch.special.ndtri(torch.linspace(0.02, 0.98, 12))
     with torch.no_grad():
         grid = torch.cartesian_prod(-points, points).flip(1)
-        plane = model.decoder(grid).sigmoid().reshape(12, 12, 8, 8).transpose(1, 2).reshape(96, 96)
+        plane = model.decoder(grid).sigmoid()
         before = images[:12]
         after = model.decoder(model.encoder(before)[:, :2]).sigmoid()
-    pairs = torch.stack([before, after]).reshape(2, 12, 8, 8).transpose(1, 2).reshape(16, 96)
 
     figure, (top, bottom) = new_figure(2, 1, figsize=(6, 7.5), height_ratios=(1, 6))
-    top.imshow(pairs.numpy(), cmap="gray_r")
+    top.imshow(mosaic(torch.cat([before, after]), 12).numpy(), cmap="gray_r")
     top.set_title("digits, and their reconstructions")
-    bottom.imshow(plane.numpy(), cmap="gray_r")
+    bottom.imshow(mosaic(plane, 12).numpy(), cmap="gray_r")
     bottom.set_title("decoded plane")
     for axes in (top, bottom):
         axes.set_axis_off()
