@@ -41,6 +41,7 @@ from .runtime.types import (  # noqa: E402
     sparse_coo,
     strided,
 )
+from .tensor import copying as _copying  # noqa: E402
 from .tensor import indexing as _indexing  # noqa: E402
 from .tensor import methods as _methods  # noqa: E402
 from .tensor import more_methods as _more_methods  # noqa: E402

@@ -8,7 +8,6 @@ from .ops import reduce as _reduce
 
 
 def __getattr__(name: str) -> Any:
-    found = getattr(_reduce, name, None)
-    if isinstance(found, type) and issubclass(found, tuple) and found.__name__ == name:
-        return found
+    if name in _reduce.NAMED:
+        return _reduce.NAMED[name]
     raise AttributeError(f"module 'flambeau.return_types' has no attribute {name!r}")

@@ -42,7 +42,9 @@ class ElementCount(int):
 def _operator(symbol: str, fn: str, reflected: bool = False) -> Callable[..., Any]:
     def method(self: Array, other: Any, /) -> Any:
         if not isinstance(other, (Tensor, *_SCALARS)):
-            return NotImplemented
+            if not isinstance(other, np.generic):
+                return NotImplemented
+            other = other.item()
         call = elementwise_functions()[fn]
         return call(other, self) if reflected else call(self, other)
 
@@ -56,6 +58,8 @@ def _in_place(symbol: str) -> Callable[..., Any]:
     through = {"floordiv": "floor_divide"}.get(symbol)  # PyTorch's own has other values at infinity
 
     def method(self: Array, other: Any, /) -> Any:
+        if isinstance(other, np.generic):
+            other = other.item()
         if not isinstance(other, (Tensor, *_SCALARS)):
             return NotImplemented
         wanted = result_type(self, other)

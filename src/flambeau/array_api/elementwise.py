@@ -64,7 +64,6 @@ for _name, _doc in (
     *(("log1p", "log(1 + x), exact near zero"), ("log2", "The logarithm to base 2")),
     *(("log10", "The logarithm to base 10"), ("reciprocal", "1 / x"), ("sin", "The sine")),
     *(("sinh", "The hyperbolic sine"), ("sqrt", "The square root"), ("tan", "The tangent")),
-    ("tanh", "The hyperbolic tangent"),
 ):
     _unary(_name, FUNCTIONS[_name], _doc)
 
@@ -106,7 +105,18 @@ def _expm1(x: Any) -> Any:
         (a == -_math.inf) & lost, -1.0, where((a == _math.inf) & (lost | (b == 0)), _math.inf, found.real)
     )
     imag = where(b == 0, b, where((a == -_math.inf) & lost, 0.0, found.imag))
-    return FUNCTIONS["complex"](real, imag)
+    return FUNCTIONS["complex"](where((a == 0) & (b == 0), 0.0, real), imag)
+
+
+def _tanh(x: Any) -> Any:
+    found = FUNCTIONS["tanh"](x)
+    if x.dtype.category != COMPLEX:
+        return found
+    # Far out, the imaginary part is a zero that keeps the sign of the argument's, whatever its angle.
+    where, a, b = FUNCTIONS["where"], x.real, x.imag
+    zero = FUNCTIONS["copysign"](FUNCTIONS["zeros_like"](b), b)
+    far = FUNCTIONS["isinf"](a) & FUNCTIONS["isfinite"](b)
+    return FUNCTIONS["complex"](found.real, where(far, zero, found.imag))
 
 
 def _floor_divide(a: Any, b: Any) -> Any:
@@ -123,6 +133,7 @@ def _imag(x: Any) -> Any:
 
 
 _unary("abs", FUNCTIONS["abs"], "The absolute value")
+_unary("tanh", _tanh, "The hyperbolic tangent")
 _unary("expm1", _expm1, "exp(x) - 1, exact near zero")
 _binary("floor_divide", _floor_divide, "floor(x1 / x2)", _REAL)
 for _name, _doc in (

@@ -291,6 +291,8 @@ def register(
     inplace: bool = False,
     aliases: Sequence[str] = (),
 ) -> None:
+    if function and fn.__module__ == __name__:
+        fn.__module__ = "flambeau"  # where pickle finds it
     for n in (name, *aliases):
         if function:
             FUNCTIONS[n] = fn

@@ -37,6 +37,9 @@ class Storage:
         self.inference = False
         self.owner: Any = None
 
+    def __reduce__(self) -> Any:
+        return Storage, ()  # a copy counts anew, and knows of no views
+
     def add_view(self, view: Tensor) -> None:
         """Remember a view so that a write through another handle can re-point its history."""
         views = self.views

@@ -25,6 +25,9 @@ class Extreme(NamedTuple):
     indices: Tensor
 
 
+NAMED: dict[str, Any] = {}  # by name, which for most is also the name of a function
+
+
 def named(name: str, *fields: str) -> Any:
     """A namedtuple type that prints as PyTorch's return types do."""
     import collections
@@ -36,8 +39,8 @@ def named(name: str, *fields: str) -> Any:
         return f"torch.return_types.{name}(\n{inner})"
 
     base_type.__repr__ = show  # type: ignore[method-assign]
-    base_type.__module__ = __name__
-    globals()[name] = base_type
+    base_type.__module__ = "flambeau.return_types"  # where pickle finds it
+    NAMED[name] = base_type
     return base_type
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.tensor import Storage, Tensor, node_of, wrap
-from ..runtime import dtypes
+from ..runtime import dtypes, memory
 
 if TYPE_CHECKING:
     from .archive import Bytes
@@ -75,9 +75,7 @@ def storage_of(tensor: Any) -> StoredTensor:
         stride = [math.prod(max(n, 1) for n in array.shape[i + 1 :]) for i in range(array.ndim)]
         empty = np.empty(0, np.uint8)
         return StoredTensor((id(tensor), 0), empty, 0, array.shape, tuple(stride), dtype, requires_grad)
-    root: Any = array
-    while isinstance(root.base, np.ndarray):
-        root = root.base
+    root: Any = memory.root(array)
     low, high = np.lib.array_utils.byte_bounds(root)
     itemsize = array.itemsize
     begin = _address(array)

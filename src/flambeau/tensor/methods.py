@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -332,19 +331,35 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
 
 
 @method
+def to_numpy(self: Tensor) -> Any:
+    """``numpy()``, under the name by which plotting and data frame libraries ask for it (not in PyTorch).
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).to_numpy()
+    array([1., 1.], dtype=float32)
+    """
+    return self.numpy()
+
+
+@method
 def __array__(self: Tensor, dtype: Any = None, copy: Any = None) -> Any:
     a = self.numpy()
     if dtype is not None and a.dtype != dtype:
+        if copy is False:
+            raise ValueError(
+                f"Unable to avoid copy while creating an array of {np.dtype(dtype)} from a tensor of {self.dtype}"
+            )
         return a.astype(dtype)
     return a.copy() if copy else a
 
 
 @method
 def __array_wrap__(self: Tensor, array: Any, context: Any = None, return_scalar: bool = False) -> Tensor:
+    """What NumPy's functions make of their result for a tensor: a tensor, with bool as uint8 (so does PyTorch)."""
     from ..ops.creation import from_numpy
 
     a = np.asarray(array)
-    return from_numpy(a.astype(np.uint8) if a.dtype == bool and context is None else a)
+    return from_numpy(a.astype(np.uint8) if a.dtype == bool else a)
 
 
 @method
@@ -434,49 +449,6 @@ def __format__(self: Tensor, spec: str) -> str:
     if not self._a.shape and known(self) is not None and type(self) is Tensor:
         return self.item().__format__(spec)  # type: ignore[no-any-return]
     return object.__format__(self, spec)
-
-
-@method
-def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
-    if known(self) is None:
-        raise RuntimeError("tensors inside a transform cannot be pickled")
-    if not (self._node is None or type(self._node) is LeafNode):
-        raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the pickle protocol; use .detach() first"
-        )
-    extra = {k: v for k, v in self.__dict__.items()}
-    return _rebuild, (type(self), self._a, self.requires_grad, extra)
-
-
-def _rebuild(cls: type, a: Any, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
-    t: Any = new_object(cls)
-    t._a, t._node, t._st, t._base = a, None, None, None
-    t.__dict__.update(extra)
-    if requires_grad:
-        mark_leaf(t)
-    return t  # type: ignore[no-any-return]
-
-
-@method
-def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
-    if id(self) in memo:
-        return memo[id(self)]  # type: ignore[no-any-return]
-    if not (self._node is None or type(self._node) is LeafNode):
-        raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
-            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage; "
-            "otherwise copy x.detach()"
-        )
-    t: Any = new_object(type(self))
-    t._a = self._a.copy(order="K")
-    t._node = t._st = t._base = None
-    memo[id(self)] = t
-    t.__dict__.update(copy.deepcopy(self.__dict__, memo))
-    if self.requires_grad:
-        mark_leaf(t)
-    if getattr(self, "_grad", None) is not None:
-        t._grad = copy.deepcopy(self._grad, memo)
-    return t  # type: ignore[no-any-return]
 
 
 # ----------------------------------------------------------------------------------------------------------- autograd

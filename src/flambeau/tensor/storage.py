@@ -10,7 +10,7 @@ import numpy as np
 from ..core.eager import raw
 from ..core.tensor import Tensor, mark_written, wrap
 from ..ops.args import dtype_of
-from ..runtime import dtypes, types
+from ..runtime import dtypes, memory, types
 
 __all__ = ["TypedStorage", "UntypedStorage"]
 
@@ -28,9 +28,7 @@ class _Bytes:
 
 
 def _memory_of(x: Tensor) -> Any:
-    a: Any = raw(x)
-    while isinstance(a.base, np.ndarray):
-        a = a.base
+    a: Any = memory.root(raw(x))
     return np.asarray(_Bytes(a)) if a.size else np.empty(0, np.uint8)
 
 

@@ -8,14 +8,31 @@ goes when they do. Where there is no such folder the arrays go through the pipe.
 from __future__ import annotations
 
 import glob
+import io
 import mmap
 import os
 import pickle
 from typing import Any
 
+from ...core.eager import raw
+from ...core.tensor import Tensor
+from ...runtime import memory
+from ...tensor import copying
+
 FOLDER = "/dev/shm"
 SHARE_MIN = 1 << 16  # bytes; less is cheaper to send
 _ALIGNMENT = 64
+
+
+class _Pickler(pickle.Pickler):
+    """Sends a view of a larger memory without the rest of that memory: a sample is often a row of the whole dataset."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, Tensor) and type(value).__reduce_ex__ is Tensor.__reduce_ex__:
+            array = raw(value)
+            if memory.root(array) is not array:
+                return copying.build, (type(value), array, value.requires_grad, None, dict(value.__dict__))
+        return NotImplemented
 
 
 class Sender:
@@ -28,7 +45,9 @@ class Sender:
     def pack(self, data: Any) -> tuple[bytes, Any]:
         """The pickled data, and its buffers: a list of bytes, or ``(path, [(start, size), ...])``."""
         buffers: list[pickle.PickleBuffer] = []
-        payload = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
+        stream = io.BytesIO()
+        _Pickler(stream, protocol=5, buffer_callback=buffers.append).dump(data)
+        payload = stream.getvalue()
         views = [b.raw() for b in buffers]
         total = sum(v.nbytes for v in views)
         if total >= SHARE_MIN and os.path.isdir(FOLDER):
@@ -49,9 +68,9 @@ class Sender:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.posix_fallocate(handle, 0, end)  # a full folder is an error here, and not a crash on writing
-            with mmap.mmap(handle, end) as memory:
+            with mmap.mmap(handle, end) as mapped:
                 for v, (start, size) in zip(views, spans, strict=True):
-                    memory[start : start + size] = v
+                    mapped[start : start + size] = v
         except BaseException:
             os.unlink(path)
             raise
@@ -68,11 +87,11 @@ def unpack(packed: tuple[bytes, Any]) -> Any:
     path, spans = buffers
     handle = os.open(path, os.O_RDWR)
     try:
-        memory = memoryview(mmap.mmap(handle, 0))
+        mapped = memoryview(mmap.mmap(handle, 0))
     finally:
         os.close(handle)
         os.unlink(path)
-    return pickle.loads(payload, buffers=[memory[start : start + size] for start, size in spans])
+    return pickle.loads(payload, buffers=[mapped[start : start + size] for start, size in spans])
 
 
 def remove_all(prefix: str) -> None:
