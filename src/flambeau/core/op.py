@@ -14,6 +14,7 @@ No rule can read an unsaved value, and nothing is saved that no rule reads.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -167,7 +168,7 @@ class Op:
             "is_view",
             "put",
         ),
-        *("grad_name", "scalar", "public", "differentiable", "adjoint", "info"),
+        *("grad_name", "scalar", "public", "differentiable", "adjoint", "info", "shown"),
     )
 
     def __init__(
@@ -207,6 +208,7 @@ class Op:
         self.scalar: Any = None  # a pointwise op's body, for the compiler
         self.public: Any = None
         self.info: dict[str, Any] = {}  # what the test battery and the documentation need to know
+        self.shown: dict[str, Op] = {}
         REGISTRY[name] = self
 
     def __call__(self, *args: Any, **params: Any) -> Any:
@@ -214,6 +216,14 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<{self.family} op {self.name}>"
+
+    def shown_as(self, grad_name: str) -> Op:
+        """This operation with another name for its nodes: the last step of a composite bears the composite's."""
+        found = self.shown.get(grad_name)
+        if found is None:
+            found = self.shown[grad_name] = copy.copy(self)
+            found.grad_name, found.plans = grad_name, {}
+        return found
 
     def plan(self, needs: tuple[bool, ...]) -> Plan:
         """The Plan for this pattern of inputs that need gradients (cached)."""

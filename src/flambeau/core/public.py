@@ -18,7 +18,7 @@ from . import families, inplace
 from .families import BIG
 from .op import REGISTRY, Op, bind, parameter_names
 from .state import NO_GRAD, RECORD, defaults, everyone, tls
-from .tape import Node, PlainNode, helpers, next_seq
+from .tape import Node, OutNode, PlainNode, helpers, next_seq
 from .tensor import Storage, Tensor, new_object, snapshot
 from .where import user_place
 
@@ -208,8 +208,11 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     return not (from_.category == INTEGRAL and to.category == BOOL)
 
 
-def inplace_form(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """``name_``: the operation, written back into its first argument."""
+def inplace_form(fn: Callable[..., Any], name: str, grad_name: GradName | None = None) -> Callable[..., Any]:
+    """``name_``: the operation, written back into its first argument.
+
+    `grad_name` is given where the node shows another name than that of the operation.
+    """
     op: Op | None = getattr(fn, "op", None)
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -231,6 +234,8 @@ def inplace_form(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
             source._a = self._a.copy()  # rules may save the old values, which are about to be overwritten
             source._st = None
         new = fn(source, *args, **kwargs)
+        if grad_name is not None and not tls.stack:
+            show(new, grad_name, (source, *args), kwargs)
         d, own = dtypes.OF_NUMPY[new._a.dtype], dtypes.OF_NUMPY[self._a.dtype]
         if d is not own and not can_cast(d, own):
             raise RuntimeError(
@@ -290,6 +295,7 @@ def register(
     function: bool = True,
     inplace: bool = False,
     aliases: Sequence[str] = (),
+    inplace_name: GradName | None = None,
 ) -> None:
     if function and fn.__module__ == __name__:
         fn.__module__ = "flambeau"  # where pickle finds it
@@ -300,7 +306,7 @@ def register(
             METHODS[n] = fn
             setattr(Tensor, n, fn)
         if inplace:
-            form = inplace_form(fn, n + "_")
+            form = inplace_form(fn, n + "_", inplace_name)
             METHODS[n + "_"] = form
             setattr(Tensor, n + "_", form)
             if function:
@@ -314,12 +320,14 @@ def public(
     aliases: Sequence[str] = (),
     name: str | None = None,
     function: bool = True,
-    grad_name: Any = None,
+    grad_name: GradName | None = None,
+    inplace_name: GradName | None = None,
     half: bool = False,
 ) -> Callable[[F], F]:
     """Make an ordinary function over operations part of the API.
 
-    `grad_name` is the name that the result's node shows (or a function of the arguments that gives it);
+    `grad_name` is the name that the result's node shows (or a function of the arguments that gives it), `inplace_name`
+    the one after the in-place form, where it differs;
     `half` says that tensors of 16-bit floating dtypes are to be computed in float32 throughout, and rounded at the end.
     """
 
@@ -351,7 +359,7 @@ def public(
                 except AttributeError as e:
                     raise not_a_tensor(e, fname) from None
             if grad_name is not None and not tls.stack:
-                rename(result, grad_name if isinstance(grad_name, str) else grad_name(args, kwargs))
+                show(result, grad_name, args, kwargs)
             return result
 
         def call(args: Any, kwargs: Any) -> Any:
@@ -362,27 +370,75 @@ def public(
 
         positional = parameter_names(fn)
         wrapper.__name__ = fname
-        register(wrapper, fname, method=method, function=function, inplace=inplace, aliases=aliases)
+        register(
+            wrapper,
+            fname,
+            method=method,
+            function=function,
+            inplace=inplace,
+            aliases=aliases,
+            inplace_name=inplace_name,
+        )
         return wrapper  # type: ignore[return-value]
 
     return decorate
 
 
-def rename(result: Any, name: str) -> Any:
-    """Give the nodes of a composite's results the name under which PyTorch shows them."""
+def rename(result: Any, name: str, args: Sequence[Any] = ()) -> Any:
+    """Give the nodes of a composite's results the name under which PyTorch shows them.
+
+    What the composite handed back as it came (one of `args`) keeps its own.
+    """
     for t in result if isinstance(result, (tuple, list)) else (result,):
-        if isinstance(t, Tensor):
-            node = t._node
+        if isinstance(t, Tensor) and not any(t is a for a in args):
+            node: Any = t._node
+            if type(node) is OutNode:
+                node = node.parent
             if type(node) is Node or type(node) is PlainNode:
-                node.extras().name = name
+                node.show_as(name)
     return result
 
 
-def by_dim(one: str, other: str, position: int = 1, name: str = "dim") -> Callable[..., str]:
+# The name of a result's node, or a function of a call's arguments that gives it.
+GradName = str | Callable[[tuple[Any, ...], dict[str, Any]], "str | None"]
+
+
+def shows(grad_name: GradName) -> Callable[[F], F]:
+    """For a function that is not `public`: the name that its result's node shows."""
+
+    def decorate(fn: F) -> F:
+        @functools.wraps(fn)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            result = fn(*args, **kwargs)
+            return result if tls.stack else show(result, grad_name, args, kwargs)
+
+        wrapper.names = parameter_names(fn)  # type: ignore[attr-defined]
+        return wrapper  # type: ignore[return-value]
+
+    return decorate
+
+
+def show(result: Any, grad_name: GradName, args: Any, kwargs: Any) -> Any:
+    """Rename the nodes of a result, for this call."""
+    name = grad_name if type(grad_name) is str else grad_name(args, kwargs)  # type: ignore[operator]
+    return result if name is None else rename(result, name, (*args, *kwargs.values()) if kwargs else args)
+
+
+def by_dim(one: str, other: str, position: int = 1, name: str = "dim") -> GradName:
     """The name for calls without a dim, and the one for calls with it."""
 
     def choose(args: Any, kwargs: Any) -> str:
         return other if len(args) > position or kwargs.get(name) is not None else one
+
+    return choose
+
+
+def by_tensor(tensor: str, number: str, position: int, name: str) -> GradName:
+    """The name for calls in which an argument is a tensor, and the one where it is a number."""
+
+    def choose(args: Any, kwargs: Any) -> str:
+        given = args[position] if len(args) > position else kwargs.get(name)
+        return tensor if isinstance(given, Tensor) else number
 
     return choose
 
@@ -566,15 +622,21 @@ def binary(
     dunder: str = "",
     commutes: bool = False,
     numbers: str = "",
+    tensor_name: str | None = None,
+    reflected_name: tuple[str, str] | None = None,
 ) -> Any:
     """Define a binary elementwise operation; as `unary`, and `dunder` names its operator (``__add__``).
+
+    Nodes show `grad_name`; where they differ, `tensor_name` if `other` is a tensor, and `reflected_name` for the
+    operator with a number, or with a tensor, on its left.
 
     `numbers` says which operands may be Python numbers: "both" (one at a time), "other", or "none".
     """
     numbers = numbers or ("other" if kind == COMPARE else "both")
     op = families.pointwise_op(name, body, d, vjp=vjp, impl=impl, grad_name=grad_name)
     ufunc = op.info["ufunc"]
-    method_fn, reflected, slow = _binary_fast(op, name, ufunc, kind, reject, numbers)
+    names = (tensor_name, reflected_name)
+    method_fn, reflected, slow = _binary_fast(op, name, ufunc, kind, reject, numbers, names)
 
     def fn(input: Any, other: Any, *, out: Any = None) -> Any:
         if OVERRIDES:
@@ -618,15 +680,24 @@ def _operator(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _binary_fast(
-    op: Op, name: str, ufunc: Any, kind: str, reject: str, numbers: str
+    op: Op,
+    name: str,
+    ufunc: Any,
+    kind: str,
+    reject: str,
+    numbers: str,
+    names: tuple[str | None, tuple[str, str] | None],
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    plans = {}
-    if op.differentiable:
-        plans = {k: op.plan(k) for k in ((True, True), (True, False), (False, True))}
+    tensor_name, reflected_name = names
+    pair_op = op if tensor_name is None else op.shown_as(tensor_name)
+    number: Any
     both: Any
     left: Any
     right: Any
-    both, left, right = (plans.get(k) for k in ((True, True), (True, False), (False, True)))
+    number = both = left = right = None
+    if op.differentiable:
+        number = op.plan((True, False))  # the other operand is a Python number
+        both, left, right = (pair_op.plan(k) for k in ((True, True), (True, False), (False, True)))
     call = ufunc if ufunc is not None else op.info["plain"]
     integers = kind != FLOAT
     scalars: dict[Any, dict[Any, Any]] = {F32: {}, F64: {}}
@@ -658,13 +729,13 @@ def _binary_fast(
                         t._st = None
                         t._base = None
                         node = self._node
-                        if node is None or left is None or mode == NO_GRAD:
+                        if node is None or number is None or mode == NO_GRAD:
                             t._node = None
-                        elif left.inputs or left.output:
-                            t._node = _saving_node(left, (node, None), (self, other), t)
+                        elif number.inputs or number.output:
+                            t._node = _saving_node(number, (node, None), (self, other), t)
                         else:
                             t._node = n = new_object(PlainNode)
-                            n.plan = left
+                            n.plan = number
                             n.next = (node, None)
                             n.seq = next_seq()
                             n.extra = None
@@ -737,12 +808,15 @@ def _binary_fast(
         if k in reject:
             raise RuntimeError(f'"{name}" not implemented for dtype {result_type(*args)}')
         check_broadcast(args)
-        return bind(op, tuple(args), _NO_PARAMS)
+        return bind(pair_op if isinstance(other, Tensor) else op, tuple(args), _NO_PARAMS)
 
     def reflected(self: Any, other: Any) -> Any:
         if not isinstance(other, OPERANDS):
             return NotImplemented
-        return slow(other, self)
+        result = slow(other, self)
+        if reflected_name is None or tls.stack:
+            return result
+        return rename(result, reflected_name[isinstance(other, Tensor)])
 
     method.__name__, reflected.__name__ = name, f"r{name}"
     return method, reflected, slow

@@ -36,7 +36,6 @@ class Extras:
         "metadata",
         "post_accumulate",
         "created",
-        "name",
     )
 
     def __init__(self) -> None:
@@ -47,7 +46,6 @@ class Extras:
         self.retain: weakref.ref[Tensor] | None = None
         self.metadata: dict[str, Any] = {}
         self.created: Any = None  # anomaly mode: the traceback of the forward call
-        self.name: str | None = None
 
 
 class BaseNode:
@@ -164,7 +162,11 @@ class PlainNode(BaseNode):
         return self.plan.op
 
     def name(self) -> str:
-        return (self.extra is not None and self.extra.name) or self.plan.op.grad_name
+        return self.plan.op.grad_name
+
+    def show_as(self, name: str) -> None:
+        """Bear another name in graphs."""
+        self.plan = self.plan.op.shown_as(name).plan(self.plan.needs)
 
     def backward(self, g: Any) -> Sequence[Any]:
         return self.plan.run(self, g)  # type: ignore[no-any-return]
@@ -199,8 +201,11 @@ class Node(BaseNode):
     freed: Place  # where the graph was first consumed
 
     def name(self) -> str:
-        extra = self.extra
-        return (extra and extra.name) or self.op.grad_name
+        return self.op.grad_name
+
+    def show_as(self, name: str) -> None:
+        """Bear another name in graphs."""
+        self.op = self.op.shown_as(name)
 
     @property
     def n_out(self) -> int:
@@ -224,6 +229,7 @@ class Node(BaseNode):
                 t._node = None
             return t
         if type(value) is Packed:
+            tls.refresh()  # the hook sees the grad mode of backward
             t = value.unpack(value.value)
             if not isinstance(t, Tensor):
                 raise TypeError(

@@ -22,7 +22,7 @@ relu = unary(
 )
 
 
-@public(name="prelu")
+@public(name="prelu", grad_name="PreluKernelBackward0")
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where positive, ``weight * x`` elsewhere; one weight, or one for each channel (dim 1).
 
@@ -61,13 +61,13 @@ def _over(op: Any, x: Tensor, dim: Any, dtype: Any, name: str) -> Tensor:
     return op(x, dim=d)  # type: ignore[no-any-return]
 
 
-@public(out=True, name="softmax")
+@public(out=True, name="softmax", grad_name="SoftmaxBackward0")
 def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """``exp(x) / sum(exp(x))`` over a dim, computed around the maximum."""
     return _over(softmax_op, input, dim, dtype, "softmax_lastdim")
 
 
-@public(out=True, name="log_softmax")
+@public(out=True, name="log_softmax", grad_name="LogSoftmaxBackward0")
 def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """``log(softmax(x))``, without overflow."""
     return _over(log_softmax_op, input, dim, dtype, "log_softmax_lastdim")

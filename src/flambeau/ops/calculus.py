@@ -173,7 +173,13 @@ def _pairs(y: Tensor, d: int) -> Tensor:
     return _without_first(y, d) + _without_last(y, d)  # type: ignore[no-any-return]
 
 
-@public(method=False, aliases=("trapz",))
+def _trapezoid_name(args: Any, kwargs: Any) -> str:
+    """The last step divides by 2, or multiplies by the steps: by a number either way."""
+    points = args[1] if len(args) > 1 else kwargs.get("x")
+    return "MulBackward1" if points is None and not isinstance(kwargs.get("dx"), Tensor) else "DivBackward1"
+
+
+@public(method=False, aliases=("trapz",), grad_name=_trapezoid_name)
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = -1) -> Tensor:
     """The integral along a dim by the trapezoidal rule, at the points `x` or with steps `dx` (default 1).
 

@@ -332,14 +332,14 @@ def norm(
     return store_out(out, y, "norm") if out is not None else y
 
 
-@public(half=True)
+@public(half=True, grad_name="DistBackward0")
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
     x = input - other
     return vector_norm(x, float(p), tuple(range(len(x._a.shape))), False)
 
 
-@public(inplace=True, out=True, half=True)
+@public(inplace=True, out=True, half=True, grad_name="RenormBackward0")
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Slices along `dim` scaled down so that their p-norm is at most maxnorm."""
     nd = len(input._a.shape)

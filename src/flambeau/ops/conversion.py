@@ -153,10 +153,10 @@ def conj(input: Tensor) -> Tensor:
     return pw.conj(input)
 
 
-@public(out=True)
+@public(out=True, grad_name="ConjPhysicalBackward0")
 def conj_physical(input: Tensor) -> Tensor:
-    """The complex conjugate, computed at once."""
-    return pw.conj(input) if input._a.dtype.kind == "c" else input.clone()
+    """The complex conjugate, computed at once; real tensors are returned as they are."""
+    return pw.conj(input)
 
 
 def _conj_physical_(self: Tensor) -> Tensor:
@@ -232,7 +232,7 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
     return pw.complex_op(real, imag)  # type: ignore[no-any-return]
 
 
-@public(method=False, out=True)
+@public(method=False, out=True, grad_name="PolarBackward0")
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """The complex tensor with these absolute values and angles (radians)."""
     if abs._a.dtype != angle._a.dtype or abs._a.dtype.kind != "f":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..core.public import FUNCTIONS, METHODS, convert, public
+from ..core.public import FUNCTIONS, METHODS, convert, public, rename
+from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims.base import index_view_op
@@ -65,9 +66,11 @@ def _copy_of(view: str, method: bool = False) -> None:
 
     def fn(input: Tensor, *args: Any, **kwargs: Any) -> Any:
         found = of(input, *args, **kwargs)
-        if isinstance(found, Tensor):
-            return found.clone(memory_format=contiguous_format)
-        return tuple([v.clone(memory_format=contiguous_format) for v in found])
+        parts = [found] if isinstance(found, Tensor) else found
+        copies = [v.clone(memory_format=contiguous_format) for v in parts]
+        if parts and parts[0]._node is not None and not tls.stack:
+            rename(copies, "NarrowCopyBackward0" if view == "narrow" else parts[0]._node.name() + "_copy")
+        return copies[0] if isinstance(found, Tensor) else tuple(copies)
 
     fn.__doc__ = f"What ``{view}`` gives, in memory of its own."
     public(method=method, out=True, name=f"{view}_copy")(fn)
@@ -86,7 +89,7 @@ def _clone(name: str) -> None:
         return input.clone()  # type: ignore[no-any-return]
 
     fn.__doc__ = "A copy of the tensor."
-    public(method=False, out=True, name=name)(fn)
+    public(method=False, out=True, name=name, grad_name="AliasBackward0_copy")(fn)
 
 
 _clone("alias_copy")
@@ -189,7 +192,10 @@ def _unsafe(name: str, of: Callable[..., Any]) -> None:
     fn.__doc__ = (
         f"``{name[7:]}``; PyTorch leaves the aliasing of the parts unchecked, here it is always tracked."
     )
-    public(name=name)(fn)
+    public(
+        name=name,
+        grad_name="UnsafeSplitWithSizesBackward0" if name.endswith("sizes") else "UnsafeSplitBackward0",
+    )(fn)
 
 
 for _view in ("chunk", "split", "split_with_sizes"):

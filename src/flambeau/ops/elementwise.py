@@ -11,6 +11,8 @@ from ..core.public import (
     FLOAT,
     FUNCTIONS,
     adapt,
+    by_dim,
+    by_tensor,
     check_broadcast,
     check_tensor,
     convert,
@@ -77,7 +79,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     return _sub(input, _scaled(other, alpha, input))  # type: ignore[no-any-return]
 
 
-@public()
+@public(grad_name=by_tensor("RsubBackward0", "RsubBackward1", 1, "other"))
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``."""
     check_tensor(input, "rsub")
@@ -88,7 +90,12 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     )
 
 
-@public(inplace=True, out=True, aliases=("divide",), grad_name="DivBackward0")
+@public(
+    inplace=True,
+    out=True,
+    aliases=("divide",),
+    grad_name=by_dim("DivBackward0", "DivBackward2", 2, "rounding_mode"),
+)
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``, rounded if `rounding_mode` is "trunc" or "floor" (integers then stay integers).
 
@@ -116,7 +123,6 @@ setattr(Tensor, "__rfloordiv__", lambda self, other: floor_divide(other, self))
 setattr(Tensor, "__ifloordiv__", lambda self, other: self.floor_divide_(other))
 setattr(Tensor, "__rdiv__", Tensor.__rtruediv__)
 setattr(Tensor, "__div__", Tensor.__truediv__)
-setattr(Tensor, "__rpow__", lambda self, other: pw.power(other, self))
 for _n in ("__rlshift__", "__rrshift__"):
     setattr(Tensor, _n, Tensor.__dict__[_n])
 
@@ -184,7 +190,7 @@ def _where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 setattr(Tensor, "where", _where_method)
 
 
-@public(inplace=True, grad_name="MaskedFillBackward0")
+@public(inplace=True, grad_name=by_tensor("MaskedFillBackward1", "MaskedFillBackward0", 2, "value"))
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`input` with `value` where the mask holds.
 
@@ -223,7 +229,12 @@ def _bound(x: Tensor, low: Any, high: Any) -> tuple[Tensor, Any, Any]:
     return convert(x, d), *[None if v is None else adapt(v, d) for v in (low, high)]  # type: ignore[return-value]
 
 
-@public(inplace=True, out=True, aliases=("clip",), grad_name="ClampBackward1")
+@public(
+    inplace=True,
+    out=True,
+    aliases=("clip",),
+    grad_name=by_tensor("ClampBackward0", "ClampBackward1", 1, "min"),
+)
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Elements limited to [min, max]; the gradient passes where they are inside, ends included.
 
@@ -252,19 +263,19 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return y
 
 
-@public(inplace=True, out=True)
+@public(inplace=True, out=True, grad_name=by_tensor("ClampMinBackward1", "ClampMinBackward0", 1, "min"))
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """``clamp(input, min=min)``."""
     return clamp(input, min=min)
 
 
-@public(inplace=True, out=True)
+@public(inplace=True, out=True, grad_name=by_tensor("ClampMaxBackward1", "ClampMaxBackward0", 1, "max"))
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """``clamp(input, max=max)``."""
     return clamp(input, max=max)
 
 
-@public(inplace=True, out=True)
+@public(inplace=True, out=True, grad_name="NanToNumBackward0")
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
@@ -282,7 +293,7 @@ def nan_to_num(
     return where_op(x == -math.inf, info.min if neginf is None else neginf, y)  # type: ignore[no-any-return]
 
 
-@public(inplace=True, out=True)
+@public(inplace=True, out=True, grad_name=by_dim("RoundBackward0", "RoundBackward1", 1, "decimals"))
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """Rounded to the nearest integer, halves to even; `decimals` shifts the decimal point."""
     if input._a.dtype.kind == "c":
@@ -326,7 +337,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     return input + (quotient if type(value) is int and value == 1 else quotient * value)  # type: ignore[no-any-return]
 
 
-@public(inplace=True, out=True, grad_name="LerpBackward0", half=True)
+@public(inplace=True, out=True, half=True, grad_name=by_tensor("LerpBackward1", "LerpBackward0", 2, "weight"))
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """``input + weight * (end - input)``, computed from the nearer end."""
     if input._a.dtype != end._a.dtype:
@@ -393,7 +404,12 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return tuple(input._a.shape) == tuple(other._a.shape) and bool((input == other).all())
 
 
-@public(inplace=True, function=True)
+@public(
+    inplace=True,
+    function=True,
+    grad_name=by_tensor("FillBackward1", "FillBackward0", 1, "value"),
+    inplace_name=by_tensor("FillBackward3", "FillBackward2", 1, "value"),
+)
 def fill(input: Tensor, value: Any) -> Tensor:
     """A copy with every element set to `value`."""
     d = dtype_of(input)
@@ -409,7 +425,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
     return pw.overwrite_op(input, full((), checked_scalar(value, d), input._a.dtype))  # type: ignore[no-any-return]
 
 
-@public(inplace=True, method=True)
+@public(inplace=True, method=True, grad_name="ZeroBackward0")
 def zero(input: Tensor) -> Tensor:
     """A copy with every element set to zero."""
     return fill(input, 0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.pending import known
-from ..core.public import convert, public
+from ..core.public import by_tensor, convert, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import indexing as ix
@@ -100,7 +100,13 @@ def _scatter(x: Tensor, dim: int, index: Tensor, src: Any, how: str, name: str) 
     return base.reshape(scatter_op(x1, s1, i1, dim=d, reduce=how), shape)
 
 
-@public(inplace=True, out=True, grad_name="ScatterBackward0")
+def _scatter_name(args: Any, kwargs: Any) -> str:
+    src = args[3] if len(args) > 3 else kwargs.get("src", kwargs.get("value"))
+    reduce = args[4] if len(args) > 4 else kwargs.get("reduce")
+    return f"ScatterBackward{(0 if isinstance(src, Tensor) else 1) + (2 if reduce is not None else 0)}"
+
+
+@public(inplace=True, out=True, grad_name=_scatter_name)
 def scatter(
     input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
@@ -188,7 +194,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     return _index_op(input, dim, index, source, False, "index_copy")
 
 
-@public(inplace=True, grad_name="IndexFillBackward0")
+@public(inplace=True, grad_name=by_tensor("IndexFillBackward1", "IndexFillBackward0", 3, "value"))
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """`input` with `value` at the positions `index` of a dim."""
     check_index(index, "index_fill", ("int64", "int32"))
@@ -214,7 +220,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return base.reshape(where_op(mask, v, x1), tuple(input._a.shape))
 
 
-@public(out=True)
+@public(out=True, grad_name="TakeBackward0")
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements of the flattened tensor at these positions."""
     check_index(index, "take")
@@ -222,7 +228,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     return index_get_op(flat, index, spec=(True,))  # type: ignore[no-any-return]
 
 
-@public(inplace=True)
+@public(inplace=True, grad_name="PutBackward0")
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """`input` with `source` at these positions of the flattened tensor."""
     check_index(index, "put_")
@@ -296,7 +302,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     )
 
 
-@public(inplace=True)
+@public(inplace=True, grad_name="MaskedScatterBackward0")
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """`input` with consecutive elements of `source` where the mask holds."""
     if mask._a.dtype.kind != "b":

@@ -138,7 +138,7 @@ def _solve(A: Tensor, B: Tensor, left: bool, check: str, name: str) -> Tensor:
     return base.reshape(x, tuple(x._a.shape[:-1])) if vector else x
 
 
-@public(name="linalg_solve", method=False, out=True)
+@public(name="linalg_solve", method=False, out=True, grad_name="LinalgSolveExBackward0")
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B (X A = B for left=False), for square A (*, n, n) and B (*, n, k), (n,) or (*, n).
 
@@ -151,7 +151,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return _solve(A, B, bool(left), "torch.linalg.solve", "linalg.solve")
 
 
-@public(name="linalg_solve_ex", method=False, out=True)
+@public(name="linalg_solve_ex", method=False, out=True, grad_name="LinalgSolveExBackward0")
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """(result, info): info is 0, or for a singular matrix the number of its first zero pivot (int32)."""
     result = _solve(A, B, bool(left), "torch.linalg.solve_ex" if check_errors else "", "linalg.solve")
@@ -169,7 +169,7 @@ def triangular(A: Tensor, B: Tensor, upper: bool, left: bool, unit: bool) -> Ten
     return transpose(prim.solve_triangular_op(transpose(A), transpose(B), upper=not upper, unit=unit))
 
 
-@public(name="linalg_solve_triangular", method=False, out=True)
+@public(name="linalg_solve_triangular", method=False, out=True, grad_name="LinalgSolveTriangularBackward0")
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
@@ -191,7 +191,7 @@ def solve_triangular(
     return triangular(a, b, bool(upper), bool(left), bool(unitriangular))
 
 
-@public(name="triangular_solve", out=True)
+@public(name="triangular_solve", out=True, grad_name="TriangularSolveBackward0")
 def triangular_solve(
     b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> Any:
@@ -223,7 +223,7 @@ def _cholesky(A: Tensor, upper: bool, check: str) -> Tensor:
     return prim.cholesky_op(A, check=check)  # type: ignore[no-any-return]
 
 
-@public(name="linalg_cholesky", method=False, out=True)
+@public(name="linalg_cholesky", method=False, out=True, grad_name="LinalgCholeskyExBackward0")
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with A = L L^H (or the upper U with A = U^H U), for positive definite A (*, n, n).
 
@@ -240,14 +240,14 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return _cholesky(A, bool(upper), "linalg.cholesky")
 
 
-@public(name="cholesky", out=True)
+@public(name="cholesky", out=True, grad_name="CholeskyBackward0")
 def old_cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """Alias of :func:`flambeau.linalg.cholesky`."""
     check_square(input, "cholesky")
     return _cholesky(input, bool(upper), "cholesky")
 
 
-@public(name="linalg_cholesky_ex", method=False, out=True)
+@public(name="linalg_cholesky_ex", method=False, out=True, grad_name="LinalgCholeskyExBackward0")
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """(L, info): info is 0, or the order of the first leading minor that is not positive definite (int32)."""
     check_square(A, "linalg.cholesky")
@@ -255,7 +255,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     return _CholeskyEx(L, prim.cholesky_info_op(adjoint(A) if upper else A))
 
 
-@public(out=True)
+@public(out=True, grad_name="CholeskySolveBackward0")
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with A X = B, given the Cholesky factor of A.
 

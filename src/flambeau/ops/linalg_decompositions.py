@@ -89,7 +89,9 @@ def _reflectors(v: Tensor, tau: Tensor, name: str, first: str) -> tuple[Tensor, 
     return unit, t
 
 
-@public(name="linalg_householder_product", method=False, out=True)
+@public(
+    name="linalg_householder_product", method=False, out=True, grad_name="LinalgHouseholderProductBackward0"
+)
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first n columns of the product H_1 ... H_k of Householder reflectors H_i = I - tau_i v_i v_i^H.
 
@@ -124,13 +126,13 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     return from_value(np.eye(m, n, dtype=A._a.dtype)) - matmul_op(v, matmul_op(t, head))  # type: ignore[no-any-return]
 
 
-@public(out=True)
+@public(out=True, grad_name="LinalgHouseholderProductBackward0")
 def orgqr(input: Tensor, input2: Tensor) -> Tensor:
     """Alias of :func:`flambeau.linalg.householder_product`."""
     return householder_product(input, input2)
 
 
-@public(out=True)
+@public(out=True, grad_name="OrmqrBackward0")
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q C (C Q for left=False; Q^H for transpose=True), Q being the product of the reflectors in `input` and `tau`.
 
@@ -207,7 +209,7 @@ def _unpack(packed: Tensor, pivots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return p, low, up
 
 
-@public(name="linalg_lu", method=False, out=True)
+@public(name="linalg_lu", method=False, out=True, grad_name="LinalgLuBackward0")
 def lu(A: Tensor, *, pivot: bool = True) -> Any:
     """(P, L, U) with A = P L U: a permutation, a unit lower and an upper triangular matrix.
 
@@ -231,7 +233,7 @@ def old_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     return (packed, pivots, prim.lu_info_op(A)) if get_infos else (packed, pivots)
 
 
-@public(out=True, method=False)
+@public(out=True, method=False, grad_name="LuUnpackBackward0")
 def lu_unpack(
     LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
 ) -> Any:
@@ -294,7 +296,7 @@ def _lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, left: bool, adj: bool, name
     return x if left else adjoint(x)
 
 
-@public(name="linalg_lu_solve", method=False, out=True)
+@public(name="linalg_lu_solve", method=False, out=True, grad_name="LinalgLuSolveBackward0")
 def linalg_lu_solve(
     LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False
 ) -> Tensor:
@@ -302,7 +304,7 @@ def linalg_lu_solve(
     return _lu_solve(LU, pivots, B, bool(left), bool(adjoint), "linalg.lu_solve")
 
 
-@public(name="lu_solve", out=True)
+@public(name="lu_solve", out=True, grad_name="LinalgLuSolveBackward0")
 def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """X with A X = b, given the factors of A from `lu_factor`."""
     return _lu_solve(LU_data, LU_pivots, b, True, False, "lu_solve")
@@ -446,7 +448,7 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
         zeros = [base.full((*batch, k, k), 0, input._a.dtype) for k in (m, n)]
         return _SVD(zeros[0], dec.svdvals_op(input), zeros[1])
     u, s, vh = dec.svd_op(input, full=not some)
-    return _SVD(u, s, adjoint(vh))
+    return _SVD(u, s, vh.mH)
 
 
 # ------------------------------------------------------------------------------------------------- pseudo-inverse, rank
@@ -483,7 +485,7 @@ def tolerances(A: Tensor, atol: Any, rtol: Any, name: str) -> tuple[Tensor, Tens
     return expand_to(a, shape), expand_to(r, shape)
 
 
-@public(name="linalg_pinv", method=False, out=True)
+@public(name="linalg_pinv", method=False, out=True, grad_name="LinalgPinvBackward0")
 def linalg_pinv(
     A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
 ) -> Tensor:
@@ -507,7 +509,7 @@ def linalg_pinv(
     return dec.pinv_op(x, a, r, hermitian=bool(hermitian))  # type: ignore[no-any-return]
 
 
-@public()
+@public(grad_name="LinalgPinvBackward0")
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """Alias of :func:`flambeau.linalg.pinv`, with its old default tolerance."""
     return linalg_pinv(input, rcond)
@@ -539,7 +541,7 @@ def matrix_rank(
 DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
 
-@public(name="linalg_lstsq", method=False, out=True)
+@public(name="linalg_lstsq", method=False, out=True, grad_name="LinalgLstsqBackward0")
 def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> Any:
     """(solution, residuals, rank, singular_values) of min ||A X - B||, A (*, m, n), B (*, m, k) or (*, m).
 

@@ -223,7 +223,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     return sum_op(z, dims=(wrap_dim(dim, len(z._a.shape)),))  # type: ignore[no-any-return]
 
 
-@public(name="linalg_cross", method=False, out=True)
+@public(name="linalg_cross", method=False, out=True, grad_name="LinalgCrossBackward0")
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross products of vectors of three elements along `dim`; other dims broadcast.
 
@@ -286,7 +286,7 @@ def linalg_matmul(input: Tensor, other: Tensor) -> Tensor:
 MODES = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
 
 
-@public(method=False)
+@public(method=False, grad_name="CdistBackward0")
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = MODES[0]) -> Tensor:
     """The p-norm distance (*, P, R) of each row of x1 (*, P, M) from each row of x2 (*, R, M).
 

@@ -32,7 +32,18 @@ def _mismatch(a: Tensor, b: Tensor) -> RuntimeError:
     )
 
 
-@public(out=True)
+def _matmul_name(args: Any, kwargs: Any) -> str | None:
+    """PyTorch folds, batches or drops dims around a product: the name of its last step."""
+    a, b = (*args, *(kwargs[k] for k in ("input", "other") if k in kwargs))[:2]
+    na, nb = len(a._a.shape), len(b._a.shape)
+    if na == 1 and nb <= 2:
+        return "DotBackward0" if nb == 1 else "SqueezeBackward4"
+    if na == 2 and nb <= 2:
+        return "MvBackward0" if nb == 1 else "MmBackward0"
+    return "UnsafeViewBackward0"
+
+
+@public(out=True, grad_name=_matmul_name)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product; vectors are rows or columns, leading dims broadcast.
 
@@ -155,7 +166,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return _dot(input, tensor, "dot")
 
 
-@public(out=True)
+@public(out=True, grad_name="VdotBackward0")
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """The inner product of two vectors, the first conjugated."""
     return _dot(conj(input), other, "vdot")
@@ -193,7 +204,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return _combine(input, mm(mat1, mat2), beta, alpha)
 
 
-@public(out=True, inplace=True, half=True)
+@public(out=True, inplace=True, half=True, grad_name="AddmvBackward0")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * mat @ vec``."""
     return _combine(input, mv(mat, vec), beta, alpha)
@@ -205,7 +216,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
     return _combine(input, bmm(batch1, batch2), beta, alpha)
 
 
-@public(out=True, inplace=True, half=True)
+@public(out=True, inplace=True, half=True, grad_name="AddbmmBackward0")
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * sum over the batch of batch1 @ batch2``."""
     return _combine(input, sum_op(bmm(batch1, batch2), dims=(0,)), beta, alpha)
@@ -220,7 +231,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return base.reshape(input, (input._a.shape[0], 1)) * vec2  # type: ignore[no-any-return]
 
 
-@public(out=True, inplace=True, half=True)
+@public(out=True, inplace=True, half=True, grad_name="AddrBackward0")
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
     product = outer(vec1, vec2)

@@ -30,7 +30,7 @@ def _memory(x: Tensor) -> tuple[Tensor, int]:
     return root, x.storage_offset()
 
 
-@public(inplace=False)
+@public(inplace=False, grad_name="AsStridedBackward0")
 def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """The view of the tensor's memory with these sizes, strides and offset (in elements).
 

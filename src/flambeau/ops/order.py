@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.families import Axis, opaque_op
-from ..core.public import FUNCTIONS, convert, public
+from ..core.public import FUNCTIONS, by_dim, convert, public
 from ..core.tensor import Tensor
 from ..prims import base, scans
 from ..prims.indexing import gather_op
@@ -44,7 +44,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return scans.argsort_op(input, dim=wrap_dim(dim, len(input._a.shape)), descending=bool(descending))  # type: ignore[no-any-return]
 
 
-@public(out=True, grad_name="SortBackward0")
+@public(out=True, grad_name=by_dim("SortBackward0", "SortBackward1", 3, "stable"))
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool | None = None) -> Any:
     """Values of a dim in order, and where they were (always stable; NaN counts as the largest)."""
     _real(input, "sort")
@@ -135,7 +135,11 @@ def _median(name: str, skip_nan: bool) -> Any:
         return _squeeze(result, _pick(x, at, d), at, d, keepdim)
 
     fn.__doc__ = f"The median (the lower of two) of all elements or a dim{', NaN left out' if skip_nan else '; NaN if there is any'}."
-    return public(out=True, name=name)(fn)
+    return public(
+        out=True,
+        name=name,
+        grad_name=by_dim(f"{name.capitalize()}Backward0", f"{name.capitalize()}Backward1"),
+    )(fn)
 
 
 median = _median("median", False)
@@ -162,7 +166,7 @@ cumsum = _cumulative("cumsum", scans.cumsum_op)
 cumprod = _cumulative("cumprod", scans.cumprod_op)
 
 
-@public(out=True)
+@public(out=True, grad_name="LogcumsumexpBackward0")
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """``log(cumsum(exp(x)))`` without overflow."""
     if input._a.dtype.kind in "bui":
@@ -182,7 +186,7 @@ def _cumextreme(name: str, largest: bool, result: Any) -> Any:
         return result(_pick(x, index, d), index)
 
     fn.__doc__ = f"The running {'maximum' if largest else 'minimum'} along a dim, and where it was."
-    return public(out=True, name=name)(fn)
+    return public(out=True, name=name, grad_name=f"{name.capitalize()}Backward0")(fn)
 
 
 cummax = _cumextreme("cummax", True, _Cummax)
@@ -250,7 +254,7 @@ def unique_consecutive(
     return out[0] if len(out) == 1 else tuple(out)
 
 
-@public(out=True)
+@public(out=True, grad_name="ModeBackward0")
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """The most frequent element of a dim (the smallest of equals) and a place where it occurs."""
     _real(input, "mode")

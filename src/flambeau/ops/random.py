@@ -331,7 +331,7 @@ def _bernoulli_draw(p: Any, *, shape: fam.Shape, generator: Any) -> Any:
 _bernoulli_op = _op("bernoulli_array", _bernoulli_draw)
 
 
-@public(out=True)
+@public(out=True, grad_name="BernoulliBackward0")
 def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
     """0 or 1, with each element's probability of 1 given by `input` (or by `p` for all)."""
     if p is not None:

@@ -108,7 +108,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return indexing.diagonal_op(input, offset=int(offset), dim1=a, dim2=b)  # type: ignore[no-any-return]
 
 
-@public()
+@public(grad_name="DiagEmbedBackward0")
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices (in dims dim1, dim2) with the last dim of the input on a diagonal."""
     nd = len(input._a.shape) + 1
@@ -129,7 +129,12 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return permute(y, order)
 
 
-@public(out=True)
+def _diag_name(args: Any, kwargs: Any) -> str:
+    x = args[0] if args else kwargs["input"]
+    return "DiagEmbedBackward0" if len(x._a.shape) == 1 else "DiagonalBackward0_copy"
+
+
+@public(out=True, grad_name=_diag_name)
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
     nd = len(input._a.shape)
@@ -140,7 +145,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {nd}D")
 
 
-@public()
+@public(grad_name="DiagEmbedBackward0")
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """The matrix with all elements of the input on a diagonal."""
     return diag_embed(reshape(input, (numel(input),)), offset)
@@ -216,7 +221,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     return permute(input, [next(rest) if o is None else o for o in order])
 
 
-@public(method=False)
+@public(method=False, grad_name="ExpandBackward0")
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     """Coordinate grids of vectors; `indexing` "ij" (the default) or "xy"."""
     xs = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else list(tensors)
@@ -253,7 +258,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
     return stack([reshape(g, (numel(g),)) for g in grids], 1)
 
 
-@public()
+@public(grad_name="StackBackward0")
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All combinations of r elements of a vector, one in each row."""
     import itertools
@@ -330,7 +335,7 @@ def column_stack(tensors: Any) -> Tensor:
     return hstack(xs)
 
 
-@public(method=False)
+@public(method=False, grad_name="BlockDiagBackward0")
 def block_diag(*tensors: Tensor) -> Tensor:
     """The matrix with these matrices along its diagonal."""
     if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
@@ -433,7 +438,7 @@ def flipud(input: Tensor) -> Tensor:
     return input.flip(0)  # type: ignore[no-any-return]
 
 
-@public()
+@public(grad_name="Rot90Backward0")
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """Rotated by 90 degrees k times in the plane of two dims."""
     pair = int_tuple(dims, "rot90")
@@ -455,7 +460,7 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     return (input.flip(b).transpose(a, b) if k == 1 else input.transpose(a, b).flip(b)).contiguous()  # type: ignore[no-any-return]
 
 
-@public(function=False)
+@public(function=False, grad_name="UnfoldBackward0")
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of a dim in a new last dim, as a view."""
     s = self._a.shape

@@ -97,7 +97,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
     return keep(total / n if n else total * math.nan, x, dims, keepdim)
 
 
-@public(out=True)
+@public(out=True, grad_name="NansumBackward0")
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum, with NaN counted as zero."""
     x = _accumulator(input, dtype)
@@ -138,7 +138,7 @@ builtin_any = any
 builtin_all = all
 
 
-@public(out=True)
+@public(out=True, grad_name="AmaxBackward0")
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over the dims; equal elements share the gradient."""
     dims = wrap_dims(dim, len(input._a.shape))
@@ -146,7 +146,7 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     return keep(red.amax_op(input, dims=dims), input, dims, keepdim)
 
 
-@public(out=True)
+@public(out=True, grad_name="AminBackward0")
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over the dims; equal elements share the gradient."""
     dims = wrap_dims(dim, len(input._a.shape))
@@ -215,11 +215,17 @@ def _extreme(largest: bool) -> Any:
             values, index = base.reshape(values, shape), base.reshape(index, shape)
         return result(values, index)
 
+    def shown(args: Any, kwargs: Any) -> str:
+        dim = args[1] if len(args) > 1 else kwargs.get("dim")
+        if isinstance(dim, Tensor) or kwargs.get("other") is not None:
+            return f"{name.capitalize()}imumBackward0"
+        return f"{name.capitalize()}Backward{1 if dim is None else 0}"
+
     fn.__doc__ = f"The {name}imum: of all elements, along a dim (values and indices), or elementwise with another tensor."
     return public(
         out=True,
         name=name,
-        grad_name=by_dim(f"{name.capitalize()}Backward1", f"{name.capitalize()}Backward0"),
+        grad_name=shown,
     )(fn)
 
 
@@ -227,7 +233,7 @@ max = _extreme(True)
 min = _extreme(False)
 
 
-@public(out=True)
+@public(out=True, grad_name="AminmaxBackward0")
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """Both extremes over all elements or one dim."""
     if dim is None:
@@ -328,9 +334,9 @@ def _variance(name: str, root: bool, both: bool) -> Any:
         f"The {'standard deviation' if root else 'variance'}{' and the mean' if both else ''} over all or the given dims, "
         "with `correction` (default 1) subtracted from the count."
     )
-    return public(
-        out=not both, name=name, grad_name=None if both else f"{name.capitalize()}Backward0", half=True
-    )(fn)
+    return public(out=not both, name=name, grad_name=f"{name.title().replace('_', '')}Backward0", half=True)(
+        fn
+    )
 
 
 var = _variance("var", False, False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core import families
 from ..core.op import bind
-from ..core.public import by_dim, convert, public, result_type
+from ..core.public import convert, public, rename, result_type
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base, indexing
@@ -212,6 +212,11 @@ def t(input: Tensor) -> Tensor:
     return swap(input, 0, 1) if n == 2 else index_view_op(input, index=())
 
 
+def _exchanged(x: Tensor, a: int, b: int) -> Tensor:
+    y = swap(x, a, b)
+    return y if tls.stack else rename(y, "TransposeBackward0")
+
+
 def _T(self: Tensor) -> Tensor:
     """The dims in reverse order."""
     return permute_op(self, dims=tuple(range(len(self._a.shape)))[::-1])  # type: ignore[no-any-return]
@@ -227,7 +232,7 @@ def _mT(self: Tensor) -> Tensor:
         raise RuntimeError(
             f"tensor.mT is only supported on matrices or batches of matrices. Got {n}-D tensor."
         )
-    return swap(self, n - 2, n - 1)
+    return _exchanged(self, n - 2, n - 1)
 
 
 def _H(self: Tensor) -> Tensor:
@@ -238,7 +243,7 @@ def _H(self: Tensor) -> Tensor:
     n = len(self._a.shape)
     if n not in (0, 2):
         raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {n}-D tensor.")
-    return self.conj() if n == 0 else swap(self, 0, 1).conj()  # type: ignore[no-any-return]
+    return self.conj() if n == 0 else _exchanged(self, 0, 1).conj()  # type: ignore[no-any-return]
 
 
 def _mH(self: Tensor) -> Tensor:
@@ -248,7 +253,7 @@ def _mH(self: Tensor) -> Tensor:
         raise RuntimeError(
             f"tensor.mH is only supported on matrices or batches of matrices. Got {n}-D tensor."
         )
-    return swap(self, n - 2, n - 1).conj()  # type: ignore[no-any-return]
+    return _exchanged(self, n - 2, n - 1).conj()  # type: ignore[no-any-return]
 
 
 for _name, _fn in (("T", _T), ("mT", _mT), ("H", _H), ("mH", _mH)):
@@ -278,7 +283,14 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return index_view_op(input, index=(*[slice(None)] * d, None))  # type: ignore[no-any-return]
 
 
-@public(grad_name=by_dim("SqueezeBackward0", "SqueezeBackward1"))
+def _squeeze_name(args: Any, kwargs: Any) -> str:
+    dim = args[1] if len(args) > 1 else kwargs.get("dim")
+    if dim is None:
+        return "SqueezeBackward0"
+    return "SqueezeBackward1" if hasattr(dim, "__index__") else "SqueezeBackward2"
+
+
+@public(grad_name=_squeeze_name)
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """A view without dims of size 1: all, or those given."""
     s = tuple(input._a.shape)
@@ -327,7 +339,7 @@ def ravel(input: Tensor) -> Tensor:
     return base.reshape(contiguous(input), (numel(input),))
 
 
-@public(function=False)
+@public(function=False, grad_name="ExpandBackward0")
 def expand(self: Tensor, *size: Any, implicit: bool = False, **kw: Any) -> Tensor:
     """A view with dims of size 1 repeated; -1 keeps a size.
 
@@ -360,13 +372,13 @@ def expand(self: Tensor, *size: Any, implicit: bool = False, **kw: Any) -> Tenso
     return expand_to(self, tuple(shape))
 
 
-@public(function=False)
+@public(function=False, grad_name="ExpandBackward0")
 def expand_as(self: Tensor, other: Tensor) -> Tensor:
     """``expand(other.size())``."""
     return expand(self, other.shape)
 
 
-@public()
+@public(grad_name="ExpandBackward0")
 def broadcast_to(input: Tensor, size: Any) -> Tensor:
     """``input.expand(size)``."""
     return expand(input, size)
@@ -492,7 +504,12 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     return slice_dim(input, d, i, i + length)
 
 
-@public(aliases=("split_with_sizes",), grad_name="SplitBackward0")
+def _split_name(args: Any, kwargs: Any) -> str:
+    sizes = args[1] if len(args) > 1 else kwargs.get("split_size_or_sections", kwargs.get("split_sizes", 0))
+    return "SplitBackward0" if hasattr(sizes, "__index__") else "SplitWithSizesBackward0"
+
+
+@public(aliases=("split_with_sizes",), grad_name=_split_name)
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts: of one size (the last may be smaller), or of the sizes listed.
 
@@ -634,7 +651,7 @@ def flip(input: Tensor, *dims: Any, **kw: Any) -> Tensor:
     return indexing.flip_op(input, dims=which)  # type: ignore[no-any-return]
 
 
-@public()
+@public(grad_name="RollBackward0")
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """A copy with elements moved cyclically along dims (over the flattened tensor if none are given)."""
     amounts = int_tuple(shifts, "roll")

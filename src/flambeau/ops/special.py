@@ -19,7 +19,7 @@ def _floating(x: Tensor) -> Tensor:
     return convert(x, defaults.dtype) if x._a.dtype.kind in "bui" else x
 
 
-@public(out=True, inplace=True, aliases=("special_logit",), half=True)
+@public(out=True, inplace=True, aliases=("special_logit",), half=True, grad_name="LogitBackward0")
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """``log(x / (1 - x))``, with x first clamped to [eps, 1 - eps] if eps is given."""
     x = _floating(input)
@@ -50,10 +50,10 @@ def _polygamma_method(self: Tensor, n: int) -> Tensor:
 
 
 setattr(Tensor, "polygamma", _polygamma_method)
-setattr(Tensor, "polygamma_", inplace_form(_polygamma_method, "polygamma_"))
+setattr(Tensor, "polygamma_", inplace_form(_polygamma_method, "polygamma_", "PolygammaBackward1"))
 
 
-@public(out=True, inplace=True, aliases=("special_multigammaln",), half=True)
+@public(out=True, inplace=True, aliases=("special_multigammaln",), half=True, grad_name="MvlgammaBackward0")
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The log of the multivariate gamma function of dimension p.
 
@@ -129,7 +129,7 @@ for _name in _POLYNOMIALS:
     _polynomial(_name)
 
 
-@public(inplace=True, out=True, half=True)
+@public(inplace=True, out=True, half=True, grad_name="Deg2RadBackward0")
 def deg2rad(input: Tensor) -> Tensor:
     """Degrees to radians."""
     if input._a.dtype.kind == "c":
@@ -137,7 +137,7 @@ def deg2rad(input: Tensor) -> Tensor:
     return _floating(input) * (math.pi / 180)  # type: ignore[no-any-return]
 
 
-@public(inplace=True, out=True, half=True)
+@public(inplace=True, out=True, half=True, grad_name="Rad2DegBackward0")
 def rad2deg(input: Tensor) -> Tensor:
     """Radians to degrees."""
     if input._a.dtype.kind == "c":
@@ -145,7 +145,7 @@ def rad2deg(input: Tensor) -> Tensor:
     return _floating(input) * (180 / math.pi)  # type: ignore[no-any-return]
 
 
-@public(inplace=True, out=True, half=True)
+@public(inplace=True, out=True, half=True, grad_name="LdexpBackward0")
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """``input * 2 ** other``."""
     check_tensor(input, "ldexp")

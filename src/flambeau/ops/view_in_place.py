@@ -6,9 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core import inplace
-from ..core.public import FUNCTIONS, METHODS
+from ..core.public import FUNCTIONS, METHODS, rename
 from ..core.state import tls
 from ..core.tensor import Tensor, snapshot
+
+IN_PLACE = {
+    "TBackward0": "TBackward1",
+    "TransposeBackward0": "TransposeBackward1",
+    "SqueezeBackward0": "SqueezeBackward3",
+    "SqueezeBackward1": "SqueezeBackward4",
+    "SqueezeBackward2": "SqueezeBackward5",
+    "UnsqueezeBackward0": "UnsqueezeBackward1",
+    "AsStridedBackward0": "AsStridedBackward1",
+}
 
 
 def _become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
@@ -40,8 +50,15 @@ def _become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor
 def _define(name: str, of: str) -> None:
     fn = FUNCTIONS[of]
 
+    def view(x: Tensor, args: Any, kwargs: Any) -> Tensor:
+        y: Tensor = fn(x, *args, **kwargs)
+        if y._node is not None and not tls.stack:  # each view has a number for its form in place
+            shown = y._node.name()
+            rename(y, IN_PLACE.get(shown, shown), (x,))
+        return y
+
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return _become(self, lambda x: fn(x, *args, **kwargs), name)
+        return _become(self, lambda x: view(x, args, kwargs), name)
 
     method.__name__, method.__qualname__ = name, f"Tensor.{name}"
     method.__doc__ = f"In-place version of :func:`flambeau.{of}`; returns the tensor itself."

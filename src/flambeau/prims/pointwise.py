@@ -24,6 +24,7 @@ sub = binary(
     lambda k, a, b: a - b,
     (lambda t: t, lambda t: -t),
     dunder="__sub__",
+    reflected_name=("RsubBackward1", "RsubBackward0"),
     reject="b",
     aliases=("subtract",),
 )
@@ -41,6 +42,7 @@ div = binary(
     (lambda t, b: t / b, lambda t, a, b: -t * (a / b / b)),  # from a, not y: the result may be written to
     kind=FLOAT,
     dunder="__truediv__",
+    reflected_name=("MulBackward0", "MulBackward0"),
     aliases=("true_divide", "divide"),
 )
 neg = unary("neg", lambda k, x: -x, (lambda t: -t,), kind=SAME, aliases=("negative",), reject="b")
@@ -160,7 +162,7 @@ expm1 = unary("expm1", lambda k, x: k.expm1(x), (lambda t, y: t * (y + 1),), ali
 log = unary("log", lambda k, x: k.log(x), (lambda t, x: t / x,))
 log2 = unary("log2", lambda k, x: k.log2(x), (lambda t, x: t / (x * math.log(2)),))
 log10 = unary("log10", lambda k, x: k.log10(x), (lambda t, x: t / (x * math.log(10)),))
-log1p = unary("log1p", lambda k, x: k.log1p(x), (lambda t, x: t / (x + 1),), aliases=("special_log1p",))
+log1p = unary("log1p", lambda k, x: k.log1p(x), (lambda t, x: t / (x + 1),), aliases=("special_log1p",), grad_name="Log1PBackward0")  # fmt: skip
 
 
 def _pow_exponent_tangent(t: Tensor, a: Any, b: Any, y: Tensor) -> Tensor:
@@ -232,6 +234,8 @@ _pow_binary = binary(
     (_pow_base_tangent, _pow_exponent_tangent),
     impl=_pow,
     dunder="__pow__",
+    tensor_name="PowBackward1",
+    reflected_name=("PowBackward2", "PowBackward1"),
 )
 power = _pow_binary
 
@@ -402,8 +406,8 @@ def _imag_inverse(g: Tensor, x_meta: Any) -> Tensor:
 
 from ..core.families import view_op  # noqa: E402
 
-real_op = view_op(_part("real"), adjoint=_real_inverse, name="real", grad_name="RealBackward0")
-imag_op = view_op(_part("imag"), adjoint=_imag_inverse, name="imag", grad_name="ImagBackward0")
+real_op = view_op(_part("real"), adjoint=_real_inverse, name="real", grad_name="SelectBackward0")
+imag_op = view_op(_part("imag"), adjoint=_imag_inverse, name="imag", grad_name="SelectBackward0")
 
 
 def real(x: Tensor) -> Tensor:
@@ -531,6 +535,7 @@ remainder = binary(
     impl=_remainder,
     dunder="__mod__",
     reject="c",
+    tensor_name="RemainderBackward1",
 )
 fmod = binary(
     "fmod",
@@ -539,6 +544,7 @@ fmod = binary(
     impl=_fmod,
     reject="c",
     numbers="other",
+    tensor_name="FmodBackward1",
 )
 div_floor: Any = binary("div_floor", lambda k, a, b: k.floor_divide(a, b), (lambda t: _zeros(t), lambda t: _zeros(t)), impl=_floor_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
 div_trunc: Any = binary("div_trunc", lambda k, a, b: k.trunc_divide(a, b), (lambda t: _zeros(t), lambda t: _zeros(t)), impl=_trunc_divide, reject="c", method=False, function=False, inplace=False)  # fmt: skip
@@ -552,6 +558,8 @@ copysign = binary(
     kind=FLOAT,
     reject="c",
     numbers="other",
+    grad_name="CopysignBackward1",
+    tensor_name="CopysignBackward0",
 )
 nextafter = binary(
     "nextafter", lambda k, a, b: k.nextafter(a, b), (lambda t: t, None), reject="c", numbers="none"

@@ -149,10 +149,20 @@ i1: Any = special(
     "special_i1", (lambda t, x, y: t * _i1_slope(x, y),), scipy="i1", method=False, inplace=False
 )
 i0e = special(
-    "special_i0e", (lambda t, x, y: t * (i1e(x) - _sign(x) * y),), scipy="i0e", method=False, inplace=False
+    "special_i0e",
+    (lambda t, x, y: t * (i1e(x) - _sign(x) * y),),
+    scipy="i0e",
+    method=False,
+    inplace=False,
+    grad_name="SpecialI0EBackward0",
 )
 i1e: Any = special(
-    "special_i1e", (lambda t, x, y: t * _i1e_slope(x, y),), scipy="i1e", method=False, inplace=False
+    "special_i1e",
+    (lambda t, x, y: t * _i1e_slope(x, y),),
+    scipy="i1e",
+    method=False,
+    inplace=False,
+    grad_name="SpecialI1EBackward0",
 )
 
 
@@ -229,6 +239,7 @@ ndtr = special(
     "special_ndtr",
     (lambda t, x: t * (exp(-x * x / 2) / math.sqrt(2 * math.pi)),),
     scipy="ndtr",
+    grad_name="MulBackward1",
     method=False,
     inplace=False,
 )
@@ -291,6 +302,7 @@ xlog1py = binary(
     method=False,
     inplace=False,
     reject="c",
+    grad_name="SpecialXlog1PyBackward0",
 )
 
 

@@ -196,9 +196,9 @@ def _basic(x: Tensor, basic: tuple[Any, ...]) -> Tensor:
     if node is not None and basic and type(node) is Node:
         last = basic[-1]
         if last is None:
-            node.extras().name = "UnsqueezeBackward0"
+            node.show_as("UnsqueezeBackward0")
         elif type(last) is not slice:
-            node.extras().name = "SelectBackward0"
+            node.show_as("SelectBackward0")
     return y  # type: ignore[no-any-return]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..core import inplace
 from ..core.eager import raw
 from ..core.families import unbroadcast
-from ..core.public import FUNCTIONS, METHODS, convert
+from ..core.public import FUNCTIONS, METHODS, convert, rename
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..ops.args import dtype_of, int_tuple, numel, sizes
@@ -97,7 +97,8 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     tail = own[len(own) - len(shape) :]
     if len(shape) > len(own) or any(n not in (1, m) for n, m in zip(shape, tail)):
         raise RuntimeError(f"size {list(shape)} is not expandable to size {list(own)}.")
-    return unbroadcast(self, shape)
+    y = unbroadcast(self, shape)
+    return y if tls.stack else rename(y, "SumBackward1", (self,))
 
 
 @method

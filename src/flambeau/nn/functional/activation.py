@@ -7,7 +7,8 @@ from typing import Any
 
 from ... import ops
 from ...core.families import random_op
-from ...core.public import SAME, half_in_single, inplace_form, public, store_out, unary
+from ...core.public import SAME, half_in_single, inplace_form, public, rename, shows, store_out, unary
+from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.activation import log_softmax as _log_softmax
 from ...ops.activation import relu as _relu
@@ -30,8 +31,24 @@ def _floating(x: Tensor, name: str) -> None:
         raise NotImplementedError(f'"{name}" not implemented for {dtype_of(x)}')
 
 
+# What the nodes of an activation and of its form in place show.
+SHOWN = {
+    "hardtanh_": ("HardtanhBackward0", "HardtanhBackward0"),
+    "leaky_relu_": ("LeakyReluBackward0", "LeakyReluBackward1"),
+    "elu_": ("EluBackward0", "EluBackward1"),
+    "selu_": ("EluBackward0", "EluBackward1"),
+    "celu_": ("CeluBackward0", "CeluBackward1"),
+    "hardsigmoid_": ("HardsigmoidBackward0", "HardsigmoidBackward0"),
+    "hardswish_": ("HardswishBackward0", "HardswishBackward0"),
+    "threshold_": ("ThresholdBackward0", "ThresholdBackward1"),
+    "rrelu_": ("RreluWithNoiseBackward0", "RreluWithNoiseBackward1"),
+}
+
+
 def in_place(x: Tensor, y: Tensor, flag: bool, name: str) -> Tensor:
-    """The result, written into the input if asked."""
+    """The result, written into the input if asked; its node is named after the function that `name` is a form of."""
+    if y._node is not None and name in SHOWN and not tls.stack:
+        rename(y, SHOWN[name][flag], (x,))
     if not flag:
         return y
     from ...core import inplace
@@ -123,7 +140,7 @@ def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
-@public(inplace=True)
+@public(inplace=True, grad_name="EluBackward0", inplace_name="EluBackward1")
 def _selu(input: Tensor) -> Tensor:
     """Scaled ELU (Klambauer et al., "Self-normalizing neural networks", 2017)."""
     _floating(input, "selu")
@@ -140,7 +157,7 @@ def selu_(input: Tensor) -> Tensor:
     return selu(input, True)
 
 
-@public(inplace=True)
+@public(inplace=True, grad_name="CeluBackward0", inplace_name="CeluBackward1")
 def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``."""
     _floating(input, "celu")
@@ -283,6 +300,7 @@ def _mish(x: Tensor) -> Tensor:
     return x * pw.tanh(_softplus(x, 1.0, 20.0))  # type: ignore[no-any-return]
 
 
+@shows("MishBackward0")
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * tanh(softplus(x))`` (Misra, 2019)."""
     _floating(input, "mish")
@@ -301,6 +319,7 @@ def _softplus(x: Tensor, beta: float, threshold: float) -> Tensor:
     return where_op(linear, x, log1p(exp(where_op(linear, 0, z))) / beta)  # type: ignore[no-any-return]
 
 
+@shows("SoftplusBackward0")
 def softplus(
     input: Tensor, beta: float = 1.0, threshold: float = 20.0, *, out: Tensor | None = None
 ) -> Tensor:
@@ -314,6 +333,7 @@ def _logsigmoid(x: Tensor) -> Tensor:
     return where_op(x < 0, x, 0) - log1p(exp(-x.abs()))  # type: ignore[no-any-return]
 
 
+@shows("LogSigmoidBackward0")
 def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     _floating(input, "logsigmoid")
@@ -342,13 +362,14 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return in_place(input, _hardswish(input), inplace, "hardswish_")
 
 
-@public(out=True)
+@public(out=True, grad_name="HardshrinkBackward0")
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x outside [-lambd, lambd], zero inside."""
     _floating(input, "hardshrink")
     return where_op((input >= -lambd) & (input <= lambd), 0, input)  # type: ignore[no-any-return]
 
 
+@shows("SoftshrinkBackward0")
 def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """x moved towards zero by lambd, zero inside [-lambd, lambd].
 
@@ -389,7 +410,7 @@ def _rrelu_noise(x: Any, *, generator: Any, lower: float, upper: float) -> Any:
 _rrelu_noise_op = random_op("random_rrelu", _rrelu_noise)
 
 
-@public(inplace=True)
+@public(inplace=True, inplace_name="RreluWithNoiseBackward1")
 def rrelu(
     input: Tensor,
     lower: float = 1.0 / 8,
@@ -417,6 +438,7 @@ def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, traini
     return rrelu(input, lower, upper, training, True)
 
 
+@shows("GluBackward0")
 @half_in_single
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half of a dim times the sigmoid of the second.

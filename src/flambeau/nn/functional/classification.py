@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ...core.pending import known
-from ...core.public import FUNCTIONS, convert, half_in_single
+from ...core.public import FUNCTIONS, convert, half_in_single, rename, shows
+from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base
@@ -48,7 +49,12 @@ def nll_loss(
     loss = -base.reshape(gather_op(rows, base.reshape(safe, (n, 1)), dim=1), (n,))
     if ignored is not None:
         loss = where_op(ignored, 0, loss)
-    return _reduced(loss, safe, ignored, weight, reduction, tuple(target._a.shape))
+    return _shown(_reduced(loss, safe, ignored, weight, reduction, tuple(target._a.shape)), input)
+
+
+def _shown(loss: Tensor, input: Tensor) -> Tensor:
+    name = "NllLossBackward0" if len(input._a.shape) <= 2 else "NllLoss2DBackward0"
+    return loss if tls.stack else rename(loss, name)
 
 
 def _rows(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> tuple[Tensor, Tensor]:
@@ -163,7 +169,7 @@ def cross_entropy(
         cross_entropy_op(rows, flat, ignore=int(ignore_index)), safe, ignored, weight, reduction, shape
     )
     if label_smoothing == 0:
-        return loss
+        return _shown(loss, input)
     return loss * (1 - label_smoothing) + _spread_loss(rows, safe, ignored, weight, reduction, shape) * (  # type: ignore[no-any-return]
         label_smoothing / s[d]
     )
@@ -206,10 +212,13 @@ def _soft_targets(
     loss = -terms.sum(d)
     if reduction == "mean":
         n = numel(logp) // s[d] if s[d] else 0
-        return loss.sum() / n if n else loss.sum() * math.nan  # type: ignore[no-any-return]
-    return apply_reduction(loss, reduction)
+        mean = loss.sum() / n if n else loss.sum() * math.nan
+        return mean if tls.stack else rename(mean, "DivBackward1")  # type: ignore[no-any-return]
+    y = apply_reduction(loss, reduction)
+    return y if tls.stack else rename(y, "NegBackward0")
 
 
+@shows("BinaryCrossEntropyBackward0")
 @half_in_single
 def binary_cross_entropy(
     input: Tensor,
@@ -238,6 +247,7 @@ def binary_cross_entropy(
     return apply_reduction(loss, reduction)
 
 
+@shows("BinaryCrossEntropyWithLogitsBackward0")
 @half_in_single
 def binary_cross_entropy_with_logits(
     input: Tensor,
@@ -266,6 +276,7 @@ def binary_cross_entropy_with_logits(
     return apply_reduction(loss, reduction)
 
 
+@shows("SoftMarginLossBackward0")
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: Reduce = None, reduce: Reduce = None, reduction: str = "mean"
 ) -> Tensor:
@@ -290,6 +301,7 @@ def multilabel_soft_margin_loss(
     return apply_reduction(loss.mean(-1), reduction)
 
 
+@shows("MultiMarginLossBackward0")
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -328,6 +340,7 @@ def multi_margin_loss(
     return apply_reduction(loss, reduction)
 
 
+@shows("MultilabelMarginLossBackward0")
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: Reduce = None, reduce: Reduce = None, reduction: str = "mean"
 ) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...core.public import FUNCTIONS, half_in_single
+from ...core.public import FUNCTIONS, half_in_single, rename
+from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims.conv import conv_input_op, conv_op
@@ -89,7 +90,12 @@ def _positive(values: tuple[int, ...], name: str) -> None:
 @half_in_single
 def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dict[str, Any]) -> Tensor:
     y: Tensor = op(x, w, **settings)
-    return y if bias is None else y + bias.reshape(-1, *(1,) * (len(w._a.shape) - 2))
+    if bias is not None:
+        y = y + bias.reshape(-1, *(1,) * (len(w._a.shape) - 2))
+    if tls.stack:
+        return y
+    # PyTorch puts complex convolutions together from real ones
+    return rename(y, "AddBackward0" if y._a.dtype.kind == "c" else "ConvolutionBackward0")  # type: ignore[no-any-return]
 
 
 def _conv(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, convert, half_in_single, public, result_type
+from ...core.public import FUNCTIONS, convert, half_in_single, public, result_type, shows
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, wrap_dims
 from ...ops.contraction import vector_norm
@@ -30,6 +30,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return (unit(a) * unit(b)).sum(dims)  # type: ignore[no-any-return]
 
 
+@shows("NormBackward1")
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
@@ -38,7 +39,7 @@ def pairwise_distance(
     return vector_norm(x, float(p), (max(len(x._a.shape) - 1, 0),) if x._a.shape else (), keepdim)
 
 
-@public(method=False)
+@public(method=False, grad_name="PdistBackward0")
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norms of the differences of all pairs i < j of rows of (N, M): shape (N (N - 1) / 2).
 

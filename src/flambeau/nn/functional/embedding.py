@@ -6,7 +6,7 @@ import numpy as np
 
 from ...core import inplace
 from ...core.pending import known
-from ...core.public import FUNCTIONS, convert
+from ...core.public import FUNCTIONS, convert, shows
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base
@@ -25,6 +25,7 @@ def _wrapped_padding(padding_idx: int, n: int) -> int:
     return padding_idx % n
 
 
+@shows("EmbeddingBackward0")
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -139,6 +140,7 @@ def _check_offsets(offsets: Tensor, count: int) -> None:
         )
 
 
+@shows("EmbeddingBagBackward0")
 def embedding_bag(
     input: Tensor,
     weight: Tensor,

@@ -99,7 +99,7 @@ def fold(
     return col2im_op(input, size=size, kernel=k, dilation=d, padding=p, stride=s)  # type: ignore[no-any-return]
 
 
-@public(method=False)
+@public(method=False, grad_name="PixelShuffleBackward0")
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(*, C * r * r, H, W) to (*, C, H * r, W * r) (Shi et al., "Real-time single image super-resolution", 2016).
 
@@ -124,7 +124,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     return base.reshape(x, (*s[:-3], c // (r * r), h * r, w * r))
 
 
-@public(method=False)
+@public(method=False, grad_name="PixelUnshuffleBackward0")
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """The inverse of `pixel_shuffle`: (*, C, H * r, W * r) to (*, C * r * r, H, W).
 
@@ -164,7 +164,7 @@ def _shuffle(input: Tensor, groups: int, name: str) -> Tensor:
     return base.reshape(permute_op(x, dims=(0, 2, 1, *range(3, len(s) + 1))), s)
 
 
-@public(method=False)
+@public(method=False, grad_name="ChannelShuffleBackward0")
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Channels (dim 1) of all groups interleaved (Zhang et al., "ShuffleNet", 2018).
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import convert
+from ...core.public import convert, rename
+from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims.base import from_value
@@ -211,7 +212,8 @@ def interpolate(
         for k, (n, m, f) in enumerate(zip(s[2:], sizes, factors), 2):
             at = _nearest(n, m, f, mode == "nearest-exact")
             x = index_get_op(x, from_value(at), spec=(*[False] * k, True))
-        return x
+        kind = "Exact" if mode == "nearest-exact" else ""
+        return x if tls.stack else rename(x, f"UpsampleNearest{kind}{nd - 2}DBackward0", (input,))
     d = dtype_of(input)
     if input._a.dtype.kind not in "fV" and not (d is dtypes.uint8 and nd == 4):
         raise NotImplementedError(f'"upsample_{mode}" not implemented for {d}')
@@ -225,7 +227,8 @@ def interpolate(
             x = (resample_op(x, dim=2 + k, taps=_fixed_point(taps)) + 0.5).floor().clamp(0, 255)
         else:
             x = resample_op(x, dim=2 + k, taps=taps)
-    return convert(x, d)
+    y = convert(x, d)
+    return y if tls.stack else rename(y, f"Upsample{mode.capitalize()}{nd - 2}D{'Aa' * antialias}Backward0")
 
 
 def upsample(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ...core.public import FUNCTIONS, convert, store_out
+from ...core.public import FUNCTIONS, convert, rename, store_out
+from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
@@ -45,6 +46,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Te
         y = linear_op(x, weight) + bias
     if len(s) != 2:
         y = base.reshape(y, (*s[:-1], w[0]))
+    if bias is None and not tls.stack:
+        rename(
+            y, "MmBackward0" if len(s) == 2 else "SqueezeBackward4" if len(s) == 1 else "UnsafeViewBackward0"
+        )
     return y if out is None else store_out(out, y, "linear")  # type: ignore[no-any-return]
 
 

@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from ...core.pending import known
-from ...core.public import FUNCTIONS, half_in_single
+from ...core.public import FUNCTIONS, half_in_single, shows
 from ...core.tensor import Tensor
 from ...ops.shape import broadcast_shapes, expand_to
 from ...prims.pointwise import exp, log, where_op
@@ -72,6 +72,7 @@ def _weighted(loss: Tensor, weight: Tensor | None, reduction: str, name: str) ->
     return apply_reduction(loss, reduction)
 
 
+@shows("MseLossBackward0")
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -99,6 +100,13 @@ def l1_loss(
     return _weighted((a - b).abs(), weight, reduction_of(size_average, reduce, reduction), "l1_loss")
 
 
+def _smooth_name(args: Any, kwargs: Any) -> str | None:
+    """With beta = 0 it is the absolute error."""
+    beta = args[5] if len(args) > 5 else kwargs.get("beta", 1.0)
+    return "SmoothL1LossBackward0" if beta else None
+
+
+@shows(_smooth_name)
 @half_in_single
 def smooth_l1_loss(
     input: Tensor,
@@ -120,6 +128,7 @@ def smooth_l1_loss(
     return apply_reduction(loss, reduction_of(size_average, reduce, reduction))
 
 
+@shows("HuberLossBackward0")
 @half_in_single
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None

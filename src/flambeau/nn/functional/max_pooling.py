@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...core import families as fam
+from ...core.public import rename
+from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...ops.random import draw
@@ -27,6 +30,15 @@ def _max_pool(x: Tensor, w: Windows, indices: bool) -> Any:
     return y, positions_op(taps_op(x, y, w=w), w=w)
 
 
+def _named(n: int, name: str) -> Callable[[Any], Any]:
+    """A function that gives results the name that they have in graphs: one dim is computed as two."""
+
+    def rename_result(result: Any) -> Any:
+        return result if tls.stack else rename(result, "SqueezeBackward1" if n == 1 else name)
+
+    return rename_result
+
+
 def _max_pool_nd(n: int, always: bool) -> Any:
     name = f"max_pool{n}d"
 
@@ -40,8 +52,9 @@ def _max_pool_nd(n: int, always: bool) -> Any:
         return_indices: bool = False,
     ) -> Any:
         w = windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, name)
-        return _max_pool(input, w, always or return_indices)
+        return named(_max_pool(input, w, always or return_indices))
 
+    named = _named(n, f"MaxPool{n}DWithIndicesBackward0")
     pool.__name__ = name + "_with_indices" * always
     pool.__doc__ = f"The maximum of each window of the last {n} dims; optionally with flat positions."
     if always:
@@ -98,8 +111,11 @@ def _unpool(n: int) -> Any:
                 f"Found an invalid max index: {bad} (output volumes are of size {' x '.join(map(str, size))})"
             )
         zero = base.full((*lead, total), 0, input._a.dtype)
-        return base.reshape(scatter_op(zero, flat, at, dim=len(lead), reduce="set"), (*lead, *size))
+        return named(  # type: ignore[no-any-return]
+            base.reshape(scatter_op(zero, flat, at, dim=len(lead), reduce="set"), (*lead, *size))
+        )
 
+    named = _named(n, f"MaxUnpool{n}DBackward0")
     unpool.__name__ = f"max_unpool{n}d"
     unpool.__doc__ = (
         f"The partial inverse of ``max_pool{n}d``: values go back to their positions, zeros elsewhere."
@@ -143,10 +159,12 @@ def _adaptive_max(n: int, always: bool) -> Any:
         size = tuple(input._a.shape[-n:])
         if all(o and m % o == 0 for m, o in zip(size, out)):  # equal bins are windows
             step = tuple([m // o for m, o in zip(size, out)])
-            return _max_pool(input, Windows(step, step, (0,) * n, (1,) * n, size, out), indices)
+            return named(_max_pool(input, Windows(step, step, (0,) * n, (1,) * n, size, out), indices))
         index = _argmax_bins_op(input, out=out)
-        y = _pick(input, index, n)
+        y = named(_pick(input, index, n))
         return (y, index) if indices else y
+
+    named = _named(n, f"AdaptiveMaxPool{n}DBackward0")
 
     pool.__name__ = name + "_with_indices" * always
     pool.__doc__ = (
@@ -252,7 +270,10 @@ def _fractional(n: int, always: bool) -> Any:
         y = _pick(x, index, n)
         if single:
             y, index = y.squeeze(0), index.squeeze(0)
+        named(y)
         return (y, index) if always or return_indices else y
+
+    named = _named(n, f"FractionalMaxPool{n}DBackward0")
 
     pool.__name__ = name + "_with_indices" * always
     pool.__doc__ = f"Maxima over pseudorandom windows of the last {n} dims (Graham, "

@@ -114,7 +114,7 @@ def _group_norm(
     return normalization.group_norm(input, num_groups, weight, bias, eps)
 
 
-@public(method=False, out=True)
+@public(method=False, out=True, grad_name="NativeLayerNormBackward0")
 def native_layer_norm(
     input: Tensor, normalized_shape: Any, weight: Any, bias: Any, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,10 +123,10 @@ def native_layer_norm(
     y = normalization.layer_norm(input, shape, weight, bias, eps)
     nd = len(input._a.shape)
     var, mean = moments(_half_free(input), tuple(range(nd - len(shape), nd)), 0)
-    return y, mean, rsqrt(var + eps)
+    return y, mean.detach(), rsqrt(var + eps).detach()  # no derivatives, as in PyTorch
 
 
-@public(method=False, out=True)
+@public(method=False, out=True, grad_name="NativeBatchNormBackward0")
 def native_batch_norm(
     input: Tensor,
     weight: Any,
@@ -148,7 +148,7 @@ def native_batch_norm(
     return y, base.reshape(mean, channels).detach(), base.reshape(rsqrt(var + eps), channels).detach()
 
 
-@public(method=False, out=True)
+@public(method=False, out=True, grad_name="NativeGroupNormBackward0")
 def native_group_norm(
     input: Tensor, weight: Any, bias: Any, N: int, C: int, HxW: int, group: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core import inplace
 from ...core.interpreters import VMap
-from ...core.public import FUNCTIONS, convert, store_out
+from ...core.public import FUNCTIONS, convert, shows, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel, wrap_dims
@@ -39,6 +39,7 @@ def _check_running(t: Tensor | None, channels: int, name: str) -> None:
         raise RuntimeError(f"{name} should contain {channels} elements not {t._a.shape[0]}")
 
 
+@shows("NativeBatchNormBackward0")
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -132,6 +133,7 @@ def _store(buffer: Tensor, value: Tensor) -> None:
         _store(buffer, top.inner(value))
 
 
+@shows("NativeLayerNormBackward0")
 def layer_norm(
     input: Tensor,
     normalized_shape: Any,
@@ -189,6 +191,7 @@ def rms_norm(
     return _affine(y, weight, None, lambda t: t, dtype_of(input))
 
 
+@shows("NativeGroupNormBackward0")
 def group_norm(
     input: Tensor,
     num_groups: int,

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import public
+from ...core.public import public, rename
+from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims.base import from_value, full, index_view_op
@@ -75,6 +76,14 @@ def _positions(n: int, a: int, b: int, mode: str, d: int, shape: list[int]) -> A
     return np.arange(-max(a, 0), kept + max(b, 0)) % max(kept, 1) + max(-a, 0)
 
 
+# What the nodes of the padding modes show.
+PADDED = {
+    "reflect": "ReflectionPad{}DBackward0",
+    "replicate": "ReplicationPad{}DBackward0",
+    "circular": "torch::autograd::CopySlices",
+}
+
+
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
     """Padding; `pad` lists (before, after) from the last dim on; modes constant, reflect, replicate, circular.
 
@@ -117,4 +126,6 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
             )
         at = from_value(_positions(n, a, b, mode, d, shape))
         x = index_get_op(x, at, spec=(*[False] * d, True))
-    return x.clone() if x is input else x
+    if x is input:
+        return x.clone()  # type: ignore[no-any-return]
+    return x if tls.stack else rename(x, PADDED[mode].format(k))

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, half_in_single, store_out
+from ...core.public import FUNCTIONS, half_in_single, rename, shows, store_out
+from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
@@ -128,6 +129,7 @@ def _counts(w: Windows, dim: int, include: bool) -> Any:
     return end - start if include else np.minimum(end, w.size[dim]) - np.maximum(start, 0)
 
 
+@shows("SqueezeBackward1")
 def avg_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -140,6 +142,7 @@ def avg_pool1d(
     return _avg_pool(input, 1, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@shows("AvgPool2DBackward0")
 def avg_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -156,6 +159,7 @@ def avg_pool2d(
     return y if out is None else store_out(out, y, "avg_pool2d")
 
 
+@shows("AvgPool3DBackward0")
 def avg_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -218,6 +222,14 @@ def _adaptive_avg(x: Tensor, n: int, output_size: Any) -> Tensor:
     return x
 
 
+def _adaptive_shown(y: Tensor, x: Tensor, n: int) -> Tensor:
+    if tls.stack:
+        return y
+    whole = all(m == 1 for m in y._a.shape[-n:])  # a single bin is the mean
+    return rename(y, "MeanBackward1" if whole else f"AdaptiveAvgPool{n}DBackward0", (x,))  # type: ignore[no-any-return]
+
+
+@shows("SqueezeBackward1")
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """Averages over as many bins of the last dim as asked for."""
     return _adaptive_avg(input, 1, output_size)
@@ -225,12 +237,12 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """Averages over as many bins of the last 2 dims as asked for (None: the size stays)."""
-    return _adaptive_avg(input, 2, output_size)
+    return _adaptive_shown(_adaptive_avg(input, 2, output_size), input, 2)
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Averages over as many bins of the last 3 dims as asked for (None: the size stays)."""
-    return _adaptive_avg(input, 3, output_size)
+    return _adaptive_shown(_adaptive_avg(input, 3, output_size), input, 3)
 
 
 def _lp(n: int) -> Any:

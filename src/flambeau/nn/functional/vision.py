@@ -191,6 +191,11 @@ def _check(input: Tensor, grid: Tensor, n: int | None, interpolation: int, name:
         raise NotImplementedError(f'"{name}" not implemented for {dtype_of(input)}')
 
 
+def _sampler_name(args: Any, kwargs: Any) -> str:
+    x = args[0] if args else kwargs["input"]
+    return f"GridSampler{len(x._a.shape) - 2}DBackward0"
+
+
 def _sampler(name: str, n: int | None) -> Any:
     def sampler(
         input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
@@ -199,7 +204,7 @@ def _sampler(name: str, n: int | None) -> Any:
         return _sample(input, grid, interpolation_mode, padding_mode, align_corners, name)
 
     sampler.__doc__ = "``nn.functional.grid_sample`` with its modes as numbers: bilinear, nearest, bicubic; zeros, border, reflection."
-    return public(method=False, name=name, half=True)(sampler)
+    return public(method=False, name=name, half=True, grad_name=_sampler_name)(sampler)
 
 
 grid_sampler, grid_sampler_2d, grid_sampler_3d = (
