@@ -42,3 +42,10 @@ def test_import_under_interpreter_options(option: str) -> None:
 def test_submodules_are_reachable_from_the_package() -> None:
     code = "import flambeau as torch\nprint(torch.nn.Linear, torch.optim.SGD, torch.utils.data.DataLoader)"
     assert "Linear" in run(code)
+
+
+def test_modules_leave_the_fast_paths_alone() -> None:
+    """A class that overrides operations makes every call ask for it: ours must not, or every program pays."""
+    code = "import flambeau, flambeau.nn, flambeau.optim; from flambeau.core.public import OVERRIDES; print(OVERRIDES)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

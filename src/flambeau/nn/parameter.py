@@ -93,6 +93,7 @@ class Buffer(Tensor, metaclass=_BufferMeta):
     ['mean']
     """
 
+    _plain_results = True
     persistent: bool
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
@@ -110,6 +111,7 @@ class UninitializedTensorMixin(Tensor):
     It has a dtype and a device, and nothing else can be asked of it.
     """
 
+    _plain_results = True
     cls_to_become: type = Tensor
     _empty: Tensor  # no elements; of the right dtype, so that `Module.to` works
 
