@@ -150,6 +150,11 @@ def backward(
     >>> x.grad
     tensor([2., 4.])
     """
+    if tls.compiled is not None and tls.capture is None:
+        compiled, tls.compiled = tls.compiled, None
+        options = (tensors, grad_tensors, retain_graph, create_graph, grad_variables, inputs)
+        compiled.record(backward, options, {})
+        return
     if grad_tensors is None and inputs is None and not create_graph and tls.mode == RECORD:
         if isinstance(tensors, Tensor) and _plain_scalar(tensors, bool(retain_graph)):
             return
@@ -209,6 +214,11 @@ def grad(
     >>> torch.autograd.grad(g, x)
     (tensor(18.),)
     """
+    if tls.compiled is not None and tls.capture is None:
+        compiled, tls.compiled = tls.compiled, None
+        choices = (retain_graph, create_graph, only_inputs, allow_unused, is_grads_batched, materialize_grads)
+        found: tuple[Any, ...] = compiled.record(grad, (outputs, inputs, grad_outputs, *choices), {})
+        return found
     outs = _as_tuple(outputs, "outputs")
     ins = _as_tuple(inputs, "inputs")
     if materialize_grads and allow_unused is False:
@@ -236,10 +246,10 @@ def grad(
         if node is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         nodes.append(node)
-    found = _run(outs, seeds, keep_graph=keep, create_graph=create_graph, targets=nodes, accumulate=False)
+    reached = _run(outs, seeds, keep_graph=keep, create_graph=create_graph, targets=nodes, accumulate=False)
     result: list[Any] = []
     for t, node in zip(ins, nodes):
-        g = found.get(node)
+        g = reached.get(node)
         if g is None:
             if not unused_ok:
                 raise RuntimeError(

@@ -33,10 +33,19 @@ class Compiled:
         """The function's result; inside another compiled function it is simply part of that one."""
         if tls.capture is not None:
             return self.fn(*args, **kwargs)
-        recorder = Recorder(self.root, self.make, self.statistics, self.fullgraph)
+        result = self.record(self.fn, args, kwargs, self.fullgraph)
+        if settle_results(result):
+            tls.compiled = self
+        return result
+
+    def record(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], fullgraph: bool = False
+    ) -> Any:
+        """Call `fn` under a recorder: also for the backward pass, outside, of what was made inside."""
+        recorder = Recorder(self.root, self.make, self.statistics, fullgraph)
         tls.begin_capture(recorder)
         try:
-            result = self.fn(*args, **kwargs)
+            return fn(*args, **kwargs)
         except BaseException:
             recorder.fullgraph = False  # what was promised before is kept; the error is the function's own
             raise
@@ -45,21 +54,20 @@ class Compiled:
                 recorder.flush(last=True)
             finally:
                 tls.end_capture()
-        settle_results(result)
-        return result
+                recorder.close()
 
 
-def settle_results(x: Any) -> None:
-    """Give every tensor in a result its array."""
+def settle_results(x: Any) -> bool:
+    """Give every tensor in a result its array; whether one of them has a history."""
     if isinstance(x, Tensor):
         if type(x._a) is Pending:
             resolve(x)
-    elif isinstance(x, (list, tuple)):
-        for v in x:
-            settle_results(v)
-    elif isinstance(x, dict):
-        for v in x.values():
-            settle_results(v)
+        return x._node is not None
+    if isinstance(x, dict):
+        x = list(x.values())
+    if isinstance(x, (list, tuple)):
+        return any([settle_results(v) for v in x])
+    return False
 
 
 def reset() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.eager import complain, eager
+from ..core.eager import complain, eager, raw
 from ..core.op import REGISTRY, Op, bind
 from ..core.pending import Pending, resolve
 from ..core.state import tls
@@ -25,7 +25,7 @@ from ..core.tensor import Tensor, make_view, new_object, storage
 from ..core.where import describe, user_place
 from .graph import Graph
 from .program import Program
-from .treatment import waits
+from .treatment import shares, waits
 from .trie import INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
 
 __all__ = ["Recorder", "Statistics"]
@@ -34,6 +34,7 @@ ndarray = np.ndarray
 NUMBERS = frozenset((int, float, bool, complex))
 LONGEST = 4000  # operations in a segment: a loop without end must not pile up memory
 _treatments: dict[Op, Any] = {}
+_sharing: dict[Op, bool] = {}
 
 
 class Statistics:
@@ -55,7 +56,7 @@ class Segment:
     __slots__ = ("recorder", "step", "arrays", "places", "numbers", "results", "handles", "count", "cold")
 
     def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
+        self.recorder: Recorder | None = recorder  # None when the compiled function has ended
         self.step: Step = recorder.root
         self.arrays: list[Any] = []  # inputs, in order of first use
         self.places: dict[
@@ -70,9 +71,19 @@ class Segment:
     def compute(self, pending: Pending) -> None:
         """Called by a promise whose value is asked for."""
         recorder = self.recorder
-        with recorder.lock:
-            if recorder.segment is self:
-                recorder.flush("a value was read")
+        if recorder is None or recorder.segment is not self:
+            return
+        if threading.get_ident() == recorder.thread:
+            recorder.flush("a value was read")
+        elif pending.value is None:
+            self.compute_beside(pending)
+
+    def compute_beside(self, pending: Pending) -> None:
+        """For another thread: one value, leaving the segment to its own thread."""
+        step = self.step
+        results = sum([len(s.metas) for s in step.path()])
+        graph = step.graph(tuple([i == pending.slot for i in range(results)]))
+        (pending.value,) = graph.run(self.arrays, self.numbers)
 
 
 def _holders(results: list[Pending]) -> list[int]:
@@ -93,7 +104,7 @@ class Recorder:
         self.make = make
         self.statistics = statistics
         self.fullgraph = fullgraph
-        self.lock = threading.RLock()
+        self.thread = threading.get_ident()
         self.segment = Segment(self)
 
     # ---- operations ----
@@ -103,6 +114,7 @@ class Recorder:
         treatment = _treatments.get(op)
         if treatment is None:
             treatment = _treatments[op] = waits(op)
+            _sharing[op] = shares(op)
         segment = self.segment
         key: list[Any] = [op]
         real = True
@@ -168,18 +180,19 @@ class Recorder:
             return self.run_now(op, args, params, step)
         self.statistics.hits += 1
         slot = segment.count
+        sharing = _sharing[op]
         outs = []
         for shape, dtype, strides in step.metas:
             p = new_object(Pending)
             p.shape, p.dtype, p.strides = shape, dtype, strides
             p.value, p.owner, p.slot = None, segment, slot
-            p.is_view, p.is_viewed = op.is_view, False
+            p.is_view, p.is_viewed = sharing, False
             segment.results.append(p)
             slot += 1
             outs.append(self.handle(p))
         segment.count = slot
-        if op.is_view and type(args[0]._a) is Pending:
-            args[0]._a.is_viewed = True
+        if sharing:
+            mark_viewed(args)
         return finish(op, args, params, outs[0] if op.n_out == 1 else tuple(outs))
 
     def handle(self, payload: Any) -> Tensor:
@@ -248,43 +261,49 @@ class Recorder:
             result = op.impl(*arrays, **params)
         except Exception as e:
             result = complain(op, args, params, e)
+        sharing = _sharing[op]
+        if sharing:
+            mark_viewed(args)
         outs = []
         for r in (result,) if op.n_out == 1 else result:
             p = new_object(Pending)
             a = r if type(r) is ndarray else np.asarray(r)
             p.shape, p.dtype, p.strides, p.value = a.shape, a.dtype, a.strides, a
-            p.owner, p.slot, p.is_view, p.is_viewed = segment, segment.count, op.is_view, False
+            p.owner, p.slot, p.is_view, p.is_viewed = segment, segment.count, sharing, False
             segment.count += 1
             outs.append(self.handle(p))
         return finish(op, args, params, outs[0] if op.n_out == 1 else tuple(outs))
 
     # ---- flushing ----
 
+    def close(self) -> None:
+        """End: promises that nobody kept refer to their segment, which must not form a cycle with this."""
+        self.segment.recorder = None
+
     def flush(self, reason: str = "memory is written or shown", last: bool = False) -> None:
         """Keep the promises made so far; `last` says that the compiled function has ended.
 
         Raises: RuntimeError under fullgraph=True, unless `last`; what the operations raise.
         """
-        with self.lock:
-            segment = self.segment
-            if not segment.count:
-                return
-            if self.fullgraph and not last:
-                raise RuntimeError(
-                    f"compile(fullgraph=True): {reason} at {describe(user_place(2))}, in the middle of the function; "
-                    "move it out of the compiled function, or compile without fullgraph"
-                )
-            self.segment = Segment(self)
-            self.statistics.flushes += 1
-            self.statistics.note("the function ended" if last else reason)
-            if not segment.cold:
-                self.run(segment)
-            for ref in segment.handles:
-                t = ref()
-                if t is not None and type(t._a) is Pending and t._a.value is not None:
-                    t._a = t._a.value
-            segment.arrays, segment.results, segment.handles = [], [], []
-            self.root.prune()
+        segment = self.segment
+        if not segment.count:
+            return
+        if self.fullgraph and not last:
+            raise RuntimeError(
+                f"compile(fullgraph=True): {reason} at {describe(user_place(2))}, in the middle of the function; "
+                "move it out of the compiled function, or compile without fullgraph"
+            )
+        self.segment = Segment(self)
+        self.statistics.flushes += 1
+        self.statistics.note("the function ended" if last else reason)
+        if not segment.cold:
+            self.run(segment)
+        for ref in segment.handles:
+            t = ref()
+            if t is not None and type(t._a) is Pending and t._a.value is not None:
+                t._a = t._a.value
+        segment.arrays, segment.results, segment.handles = [], [], []
+        self.root.prune()
 
     def run(self, segment: Segment) -> None:
         """Compute what was promised and is still wanted."""
@@ -303,6 +322,8 @@ class Recorder:
         for p, want in zip(results, wanted):
             if want:
                 a = next(values)
+                if p.value is not None:  # another thread was faster
+                    continue
                 if a.shape != p.shape or a.dtype != p.dtype:
                     raise RuntimeError(
                         f"compile: a result has shape {list(a.shape)} and dtype {a.dtype}, where {list(p.shape)} and "
@@ -347,13 +368,14 @@ class Recorder:
             and p.flags.c_contiguous
         )
 
-    def rebind(self, t: Tensor, new: Tensor) -> bool:
-        """Give `t`, which is `alone`, the payload of `new`; False where that would change its layout."""
+    def rebind(self, t: Tensor, new: Tensor, copy: bool) -> None:
+        """Give `t`, which is `alone`, the values of `new` in new memory of the same layout."""
         strides = t._a.strides
         b = new._a
         # held by: the segment (unless cold), `new`, the local name, the argument
         if (
-            type(b) is not Pending
+            copy
+            or type(b) is not Pending
             or b.owner is not self.segment
             or b.is_view
             or b.is_viewed
@@ -362,10 +384,21 @@ class Recorder:
         ):
             b = bind(REGISTRY["clone"], (new,), {})._a
         if type(b) is not Pending or b.strides != strides:
-            return False
+            self.flush("memory is written")
+            layout = t._a.stand_in() if type(t._a) is Pending else t._a
+            fresh = np.empty_like(layout)
+            np.copyto(fresh, raw(new), casting="unsafe")
+            t._a = fresh
+            return
         t._a = b
         self.segment.handles.append(weakref.ref(t))
-        return True
+
+
+def mark_viewed(args: tuple[Any, ...]) -> None:
+    """The results of an operation may share memory with these."""
+    for x in args:
+        if isinstance(x, Tensor) and type(x._a) is Pending:
+            x._a.is_viewed = True
 
 
 def finish(op: Op, args: tuple[Any, ...], params: dict[str, Any], out: Any) -> Any:

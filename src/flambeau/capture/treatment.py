@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.op import Op
 
-__all__ = ["waits"]
+__all__ = ["shares", "waits"]
 
 _FAMILIES = frozenset(("pointwise", "reduction", "view", "linear", "multilinear"))
 # Operations of other families that cannot fail on values.
@@ -32,3 +32,12 @@ def waits(op: Op) -> Any:
     if op.name in _INTEGER_RAISES:
         return "floats"
     return op.family in _FAMILIES or op.name in _SAFE
+
+
+# Not views, but their result may be their argument.
+_SAME = frozenset("overwrite if_full_rank reshape_copy".split())
+
+
+def shares(op: Op) -> bool:
+    """Whether the result may share memory with the first argument that is of its shape."""
+    return op.is_view or op.name in _SAME

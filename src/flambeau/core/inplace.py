@@ -93,7 +93,9 @@ def write_captured(t: Tensor, new: Tensor, alone: bool | None) -> None:
     recorder = tls.capture
     if t._a is new._a:
         return
-    if (recorder.alone(t) if alone is None else alone) and recorder.rebind(t, new):
+    if recorder.alone(t) if alone is None else alone:
+        # an in-place operation has just made `new`; elsewhere (copy_) it may be the user's own tensor
+        recorder.rebind(t, new, copy=alone is None)
         return
     recorder.flush("memory is written")
     target, source = raw(t), raw(new)

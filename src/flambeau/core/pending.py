@@ -71,7 +71,6 @@ class Pending:
         """The array, computed now if need be."""
         if self.owner is not None:
             self.owner.compute(self)
-            self.owner = None
         if self.value is None:
             raise RuntimeError(
                 "a tensor of a compiled function has no value: the program that was to compute it failed before"

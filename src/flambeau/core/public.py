@@ -233,6 +233,8 @@ def inplace_form(fn: Callable[..., Any], name: str, grad_name: GradName | None =
         ):
             source._a = self._a.copy()  # rules may save the old values, which are about to be overwritten
             source._st = None
+        elif alone:
+            source._st = None  # the old values stay what they are: `self` gets new memory
         new = fn(source, *args, **kwargs)
         if grad_name is not None and not tls.stack:
             show(new, grad_name, (source, *args), kwargs)

@@ -42,6 +42,9 @@ class ThreadState(threading.local):
         self.saved_hooks: list[Any] = []  # (pack, unpack) or None, innermost last
         self.walk: Any = None  # weak reference to the backward that is calling hooks
         self.capture: Any = None  # the recorder of the compiled function that is running
+        self.compiled: Any = (
+            None  # the compiled function that made the last graph, until a backward pass uses it
+        )
         self.mode = RECORD  # derived from the fields above: the one thing that the fast paths ask
 
     def refresh(self) -> None:

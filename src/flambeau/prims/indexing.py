@@ -339,7 +339,7 @@ cat_op: Any = Op(
 
 
 def _flip(x: Any, *, dims: fam.Axes) -> Any:
-    return np.ascontiguousarray(np.flip(x, tuple(dims)))
+    return np.asarray(np.flip(x, tuple(dims))).copy()  # (ascontiguousarray would give a 0-d array a dim)
 
 
 flip_op: Any = fam.linear_op(_flip, lambda g, dims: flip_op(g, dims=dims), name="flip")

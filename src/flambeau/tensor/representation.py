@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..core.interpreters import Batched, Dual, Value
+from ..core.pending import known
 from ..core.public import OVERRIDES, overridden
 from ..core.state import defaults
 from ..core.tape import LeafNode
@@ -44,7 +43,7 @@ def _grad_fn(t: Tensor) -> str | None:
 
 def representation(t: Tensor) -> str:
     """The text that PyTorch prints for this tensor."""
-    if not isinstance(t._a, np.ndarray):
+    if known(t) is None:
         return _contents(t)
     cls = type(t)
     name = None if cls is Tensor or getattr(t, "_is_param", False) else cls.__name__

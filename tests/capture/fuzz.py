@@ -1,0 +1,292 @@
+"""Random programs, compiled against eager.
+
+A program is Python text over tensors: elementwise operations, broadcasting, reductions, views, in-place writes,
+matrix products, branches on values, loops, several outputs, gradients.  It runs eagerly and compiled on the same
+inputs, several times, and everything must agree: results, changed arguments, gradients, exceptions.  A failure is
+shrunk to the fewest lines and printed as a script.
+
+    python tests/capture/fuzz.py --programs 10000 --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import flambeau as torch
+
+SHAPES = [(4,), (3, 4), (3, 1), (1, 4), (2, 3, 4), (), (4, 4), (0, 4), (2, 1, 4)]
+UNARY = "exp sin cos tanh sigmoid relu abs neg square floor sign erf log1p sqrt rsqrt reciprocal".split()
+BINARY = ["+", "-", "*", "/"]
+COMPARE = ["<", ">", "<=", "=="]
+REDUCE = "sum mean amax amin".split()
+
+
+@dataclass
+class Program:
+    """Lines of a function body over the arguments a, b, c; `outputs` are the names returned."""
+
+    lines: list[str]
+    outputs: list[str]
+    shapes: list[tuple[int, ...]]
+    dtype: str
+    gradients: bool
+    seed: int
+
+    def source(self) -> str:
+        body = "\n".join("    " + line for line in self.lines)
+        returned = f"    return [{', '.join(self.outputs)}]"
+        return f"def f(a, b, c):\n{body}\n{returned}\n"
+
+    def arguments(self, call: int) -> list[Any]:
+        r = np.random.default_rng((self.seed, call))
+        made = []
+        for shape in self.shapes:
+            t = torch.tensor(r.uniform(0.2, 1.5, shape), dtype=getattr(torch, self.dtype))
+            made.append(t.requires_grad_() if self.gradients else t)
+        return made
+
+    def script(self) -> str:
+        """A program that shows the difference."""
+        return (
+            "import numpy as np\nimport flambeau as torch\n\n" + self.source() + "\n"
+            f"compiled = torch.compile(f)\nfor call in range({CALLS}):\n"
+            f"    r = np.random.default_rng(({self.seed}, call))\n"
+            f"    arrays = [r.uniform(0.2, 1.5, s) for s in {self.shapes}]\n"
+            f"    make = lambda: [torch.tensor(x, dtype=torch.{self.dtype}, requires_grad={self.gradients}) for x in arrays]\n"
+            "    print(f(*make()))\n    print(compiled(*make()))\n"
+        )
+
+
+CALLS = 3
+
+
+def leaf(program: Program) -> str:
+    """A copy of the arguments, so that programs may write to them though they require grad."""
+    return "a, b, c = a * 1, b * 1, c * 1" if program.gradients else "pass"
+
+
+class Writer:
+    """Makes lines that run, by running each one."""
+
+    def __init__(self, seed: int) -> None:
+        self.r = random.Random(seed)
+        shapes = [self.r.choice(SHAPES) for _ in range(3)]
+        self.program = Program(
+            [], [], shapes, self.r.choice(["float64", "float64", "float32"]), self.r.random() < 0.6, seed
+        )
+        self.program.lines.append(leaf(self.program))
+        self.names = ["a", "b", "c"]
+
+    def any(self) -> str:
+        return self.r.choice(self.names[-8:] if self.r.random() < 0.7 else self.names)
+
+    def expression(self) -> str:
+        r = self.r
+        x, y = self.any(), self.any()
+        k = r.choice(["2", "0.5", "-1.5", "3", "1", "True", "0.1"])
+        d = r.choice(["0", "-1", "1"])
+        return r.choice(
+            [
+                lambda: f"torch.{r.choice(UNARY)}({x})",
+                lambda: f"{x} {r.choice(BINARY)} {y}",
+                lambda: f"{x} {r.choice(BINARY)} {k}",
+                lambda: f"{k} {r.choice(BINARY)} {x}",
+                lambda: f"torch.where({x} {r.choice(COMPARE)} {y}, {x}, {self.any()})",
+                lambda: f"torch.{r.choice(['maximum', 'minimum'])}({x}, {y})",
+                lambda: f"{x}.clamp({r.choice(['0.3', '-1'])}, 1.1)",
+                lambda: f"{x}.{r.choice(REDUCE)}({d}{r.choice([', keepdim=True', ''])})",
+                lambda: f"{x}.{r.choice(['sum', 'mean'])}()",
+                lambda: f"{x}.softmax({d})",
+                lambda: f"{x}.log_softmax({d})",
+                lambda: f"{x}.var({d})",
+                lambda: f"{x}.cumsum({d})",
+                lambda: f"{x} @ {y}",
+                lambda: f"{x}.t()",
+                lambda: f"{x}.unsqueeze({d})",
+                lambda: f"{x}.squeeze()",
+                lambda: f"{x}.reshape(-1)",
+                lambda: f"{x}.transpose(0, -1)",
+                lambda: f"{x}[{r.choice(['0', '1:', '..., 0', ':, 1:', '::2', 'None', '-1'])}]",
+                lambda: f"{x}.expand(3, 4)",
+                lambda: f"{x}.detach()",
+                lambda: f"{x}.clone()",
+                lambda: f"{x}.contiguous()",
+                lambda: f"torch.cat([{x}, {y}])",
+                lambda: f"torch.stack([{x}, {y}])",
+                lambda: f"{x}.to(torch.{r.choice(['float32', 'float64', 'float64', 'int64'])})",
+                lambda: f"({x} > {k})",
+                lambda: f"torch.layer_norm({x}, {x}.shape[-1:])",
+                lambda: f"torch.nn.functional.gelu({x})",
+                lambda: f"torch.nn.functional.linear({x}, {y})",
+                lambda: f"torch.addcmul({x}, {y}, {self.any()})",
+                lambda: f"{x}.item() + {y}",
+                lambda: f"torch.zeros_like({x}) + {k}",
+                lambda: f"{x}.flip(0)",
+                lambda: f"{x}.masked_fill({x} > 1, {k})",
+                lambda: f"torch.arange({x}.shape[-1]) * {x}",
+                lambda: f"({x}.pow({r.choice(['2', '3', '0.5', '-1'])}))",
+            ]
+        )()
+
+    def statement(self) -> str:
+        r = self.r
+        x, y = self.any(), self.any()
+        if r.random() < 0.72:
+            name = f"v{len(self.names)}"
+            return f"{name} = {self.expression()}"
+        return r.choice(
+            [
+                lambda: f"{x}.{r.choice(['add_', 'mul_', 'sub_'])}({r.choice(['2', '0.5', y])})",
+                lambda: f"{x}.{r.choice(['exp_', 'sin_', 'relu_', 'zero_', 'neg_', 'abs_'])}()",
+                lambda: f"{x}[{r.choice(['0', '1:', '..., 0', '-1'])}] = {r.choice(['0.5', y])}",
+                lambda: f"{x}[{r.choice(['0', '1:', '..., 0'])}].mul_({r.choice(['2', y])})",
+                lambda: f"{x}.copy_({y})",
+                lambda: f"{x} += {r.choice(['1', y])}",
+                lambda: f"{x}.masked_fill_({x} > 1, 0.5)",
+                lambda: f"if {x}.sum() > {r.choice(['0', '1', '5'])}: {y} = {y} * 2",
+                lambda: f"for i in range({r.choice(['2', '3'])}): {x} = {x} * 0.9 + i",
+                lambda: f"while {x}.numel() and 4 < {x}.abs().max() < 1e6: {x} = {x} / 2",
+                lambda: f"with torch.no_grad(): {y} = {x} * 2",
+                lambda: f"print({x}.mean() > 0, end='')",
+            ]
+        )()
+
+    def write(self, length: int) -> Program:
+        program = self.program
+        with np.errstate(all="ignore"):
+            scope: dict[str, Any] = dict(
+                zip("abc", program.arguments(0)), torch=torch, print=lambda *a, **k: None
+            )
+            exec(program.lines[0], scope)
+            tries = 0
+            while len(program.lines) <= length and tries < 20 * length:
+                tries += 1
+                line = self.statement()
+                try:
+                    exec(line, scope)
+                except (RuntimeError, TypeError, IndexError, ValueError, NotImplementedError):
+                    continue
+                program.lines.append(line)
+                name = line.split(" ", 1)[0]
+                if name.startswith("v") and name not in self.names and name in scope:
+                    if isinstance(scope[name], torch.Tensor) and scope[name].numel() < 2000:
+                        self.names.append(name)
+        count = self.r.randint(1, 4)
+        program.outputs = sorted(set(self.r.choices(self.names[3:] or self.names, k=count)))
+        return program
+
+
+def call(fn: Any, program: Program, number: int) -> Any:
+    """What a caller can see: results, arguments afterwards, gradients; or the type of the exception."""
+    args = program.arguments(number)
+    try:
+        outs = fn(*args)
+        seen = [*outs]
+        if program.gradients:
+            live = [o for o in outs if o.requires_grad]
+            if live:
+                total = sum([(o * 0.7).sum() for o in live])
+                seen += [g for g in torch.autograd.grad(total, args, allow_unused=True) if g is not None]
+        else:
+            seen += args
+        strides = [o.stride() for o in outs]
+        return [s.detach().numpy() for s in seen], strides
+    except (RuntimeError, TypeError, IndexError, ValueError, NotImplementedError) as e:
+        return type(e).__name__
+
+
+def difference(program: Program) -> str | None:
+    """What differs between eager and compiled, or None."""
+    scope: dict[str, Any] = {"torch": torch, "print": lambda *a, **k: None}
+    exec(program.source(), scope)
+    f = scope["f"]
+    compiled = torch.compile(f)
+    tol = 1e-9 if program.dtype == "float64" and "float32" not in program.source() else 2e-3
+    with np.errstate(all="ignore"):
+        for number in range(CALLS):
+            want, got = call(f, program, number), call(compiled, program, number)
+            if isinstance(want, str) or isinstance(got, str):
+                if want != got:
+                    return f"call {number}: eager {str(want)[:200]}, compiled {str(got)[:200]}"
+                continue
+            if len(want[0]) != len(got[0]) or want[1] != got[1]:
+                return f"call {number}: {len(want[0])} values with strides {want[1]}, compiled {len(got[0])}, {got[1]}"
+            for i, (w, g) in enumerate(zip(want[0], got[0])):
+                if w.shape != g.shape or w.dtype != g.dtype:
+                    return f"call {number}: value {i} is {w.dtype}{w.shape}, compiled {g.dtype}{g.shape}"
+                if not np.allclose(g, w, rtol=tol, atol=tol * max(1.0, scale(w)), equal_nan=True):
+                    return f"call {number}: value {i}\neager    {w}\ncompiled {g}"
+    return None
+
+
+def scale(a: Any) -> float:
+    """The largest finite magnitude."""
+    finite = np.abs(a[np.isfinite(a)]) if a.size and a.dtype.kind in "fc" else np.zeros(1)
+    return float(finite.max()) if finite.size else 0.0
+
+
+def shrink(program: Program) -> Program:
+    """The program with as few lines and outputs as still differ."""
+    return shrink_while(program, still)
+
+
+def shrink_while(program: Program, holds: Callable[[Program], bool]) -> Program:
+    """Take away lines and outputs as long as the condition holds."""
+    changed = True
+    while changed:
+        changed = False
+        for i in reversed(range(len(program.lines))):
+            smaller = replace(program, lines=program.lines[:i] + program.lines[i + 1 :])
+            if smaller.lines and holds(smaller):
+                program, changed = smaller, True
+        for name in list(program.outputs):
+            smaller = replace(program, outputs=[o for o in program.outputs if o != name])
+            if smaller.outputs and holds(smaller):
+                program, changed = smaller, True
+    return program
+
+
+def still(program: Program) -> bool:
+    try:
+        return difference(program) is not None
+    except NameError:
+        return False
+
+
+def check(seed: int) -> str | None:
+    """None, or a report with the shrunk script."""
+    program = Writer(seed).write(random.Random(seed).randint(5, 60))
+    found = difference(program)
+    if found is None:
+        return None
+    small = shrink(program)
+    return f"seed {seed}: {difference(small)}\n\n{small.script()}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--programs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stop-after", type=int, default=5, help="differences")
+    options = parser.parse_args()
+    failures = 0
+    for seed in range(options.seed, options.seed + options.programs):
+        report = check(seed)
+        if report is not None:
+            failures += 1
+            print(report)
+            if failures >= options.stop_after:
+                break
+    print(f"{options.programs} programs, {failures} differences")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
