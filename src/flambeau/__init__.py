@@ -118,6 +118,10 @@ def is_tensor(obj: object) -> bool:
     return isinstance(obj, Tensor)
 
 
+from . import interop as _interop  # noqa: E402
+
+_interop.install()
+
 # Sub-packages load when first asked for: importing flambeau itself stays cheap.
 _LAZY = {
     **{

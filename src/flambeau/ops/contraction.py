@@ -205,12 +205,15 @@ def _sum_out(x: Tensor, labels: list[int], wanted: set[int]) -> tuple[Tensor, li
 
 
 @public(method=False, out=True)
-def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2, *, axes: Any = None) -> Tensor:
     """Contraction over pairs of dims: the last `dims` of a with the first of b, or two lists of dims.
+
+    `axes` is NumPy's name for `dims`, by which opt_einsum calls.
 
     Raises: RuntimeError when sizes differ.
     """
     na, nb = len(a._a.shape), len(b._a.shape)
+    dims = dims if axes is None else axes
     if isinstance(dims, Tensor):
         dims = dims.tolist() if dims._a.shape else int(dims)
     if isinstance(dims, int):

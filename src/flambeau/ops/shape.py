@@ -193,9 +193,13 @@ def swap(x: Tensor, a: int, b: int) -> Tensor:
 
 
 @public(aliases=("swapaxes", "swapdims"), grad_name="TransposeBackward0")
-def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two dims exchanged, as a view."""
+def transpose(input: Tensor, dim0: Any, dim1: int | None = None) -> Tensor:
+    """Two dims exchanged, as a view; ``transpose(x, dims)`` with all dims is NumPy's form (`permute`), for opt_einsum."""
     n = len(input._a.shape)
+    if dim1 is None:
+        if not isinstance(dim0, (tuple, list)):
+            raise TypeError('transpose() missing 1 required positional arguments: "dim1"')
+        return permute(input, tuple(dim0))
     a, b = wrap_dim(dim0, n), wrap_dim(dim1, n)
     return swap(input, a, b) if n else index_view_op(input, index=())
 
