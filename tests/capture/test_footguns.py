@@ -67,7 +67,7 @@ SCALE = 2.0
 def test_a_global(wrap: Any) -> Trace:
     global SCALE
     f = wrap(lambda x: x * SCALE + 1)
-    for SCALE in (2.0, 3.0, -0.0, 2.0):
+    for SCALE in (2.0, 3.0, -0.0, 2.0):  # noqa: B007 - read by f, as a global
         yield f(ones(2))
 
 
@@ -79,7 +79,7 @@ def test_a_closure_cell(wrap: Any) -> Trace:
     def f(x: Any) -> Any:
         return x * k
 
-    for k in (1, 2, 1.5, True):
+    for k in (1, 2, 1.5, True):  # noqa: B007 - read by f, as a closure
         yield f(ones(2))
 
 
