@@ -92,27 +92,6 @@ def set_default_dtype(d: dtype) -> None:
     _defaults.dtype = d
 
 
-def get_num_threads() -> int:
-    """The number of threads that generated kernels use."""
-    from .runtime import threads
-
-    return threads.get_num_threads()
-
-
-def set_num_threads(n: int) -> None:
-    """Set the number of threads that generated kernels use.
-
-    Raises: RuntimeError for numbers below 1, TypeError for anything but an int.
-    """
-    from .runtime import threads
-
-    if not isinstance(n, int) or isinstance(n, bool):
-        raise TypeError(f"set_num_threads expects an int, but got {type(n).__name__}")
-    if n < 1:
-        raise RuntimeError("set_num_threads expects a positive integer")
-    threads.set_num_threads(n)
-
-
 def is_tensor(obj: object) -> bool:
     """Whether `obj` is a Tensor."""
     return isinstance(obj, Tensor)

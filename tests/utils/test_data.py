@@ -297,3 +297,14 @@ def test_no_warnings_without_workers():
         warnings.simplefilter("error")
         assert data.get_worker_info() is None
         assert len(list(DataLoader(Squares(5), batch_size=2))) == 3
+
+
+def test_parts_of_collation_under_pytorchs_names():
+    from flambeau.utils.data._utils.collate import collate, default_collate_fn_map
+    from flambeau.utils.data.dataloader import default_collate, get_worker_info
+
+    assert get_worker_info() is None
+    functions = {**default_collate_fn_map, str: lambda batch, *, collate_fn_map=None: "+".join(batch)}
+    numbers, text = collate([(1, "a"), (2, "b")], collate_fn_map=functions)
+    assert numbers.tolist() == [1, 2] and text == "a+b"
+    assert default_collate([(1, "a"), (2, "b")])[1] == ("a", "b")

@@ -6,6 +6,9 @@ import multiprocessing
 import os
 import pickle
 import random
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -247,8 +250,9 @@ def test_out_of_order():
     assert sorted(seen) == list(range(8)) and seen[0] != 0
 
 
-def test_spawned_workers():
-    loader = DataLoader(Large(2), num_workers=1, multiprocessing_context="spawn")
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_other_ways_to_start_workers(method):
+    loader = DataLoader(Large(2), num_workers=1, multiprocessing_context=method)
     assert [i.item() for _, i in loader] == [0, 1]
 
 
@@ -279,3 +283,51 @@ def test_what_was_never_read_is_removed(tmp_path, monkeypatch):
     transport.Sender("q").pack(np.zeros(100_000))
     transport.remove_all("p")
     assert [f.name[0] for f in tmp_path.iterdir()] == ["q"]
+
+
+PROGRAM = """
+import time
+import flambeau
+from flambeau.utils.data import DataLoader, TensorDataset
+
+data = TensorDataset(flambeau.zeros(1000, 300, 100))
+for batch in DataLoader(data, batch_size=2, num_workers=2, prefetch_factor=3):
+    print("batch", flush=True)
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_main_process_that_is_ended_leaves_nothing(number):
+    source = os.path.dirname(os.path.dirname(flambeau.__file__))
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "PYTHONPATH": source},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(3):
+        process.stdout.readline()
+    workers = multiprocessing_children(process.pid)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert len(workers) == 2
+    assert process.returncode == -number and ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
+    deadline = time.monotonic() + 30  # workers look every few seconds whether the main process is there
+    while any(map(is_running, workers)) or glob.glob(f"{transport.FOLDER}/flambeau-{process.pid}-*"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def multiprocessing_children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

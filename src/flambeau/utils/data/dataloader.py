@@ -15,9 +15,9 @@ from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset
 from .fetch import fetcher
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
-from .worker import RESTART, Failure, Job, Pool, Restarted, StreamEnd, new_prefix
+from .worker import RESTART, Failure, Job, Pool, Restarted, StreamEnd, get_worker_info, new_prefix
 
-__all__ = ["DataLoader"]
+__all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 T_co = TypeVar("T_co", covariant=True)
 _FIXED = frozenset(["batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"])
@@ -339,7 +339,6 @@ class _FromWorkers(_Pass):
             init_fn=loader.worker_init_fn,
             num_workers=loader.num_workers,
             prefix=new_prefix(),
-            parent=os.getpid(),
         )
         self._pool = Pool(loader.multiprocessing_context or multiprocessing.get_context(), job)
         self._start(loader)

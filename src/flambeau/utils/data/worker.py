@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import queue
 import random
@@ -29,12 +30,17 @@ _pool_numbers = itertools.count()
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """Which worker this is: `id` of `num_workers`, its `seed`, and its copy of the `dataset`."""
+    """Which worker this is: `id` of `num_workers`, its `seed`, and its copy of the `dataset`.
+
+    `rng` is None and `worker_method` "multiprocessing", as all workers here are processes.
+    """
 
     id: int
     num_workers: int
     seed: int
     dataset: Any
+    rng: None = None
+    worker_method: str = "multiprocessing"
 
 
 _worker_info: WorkerInfo | None = None
@@ -98,7 +104,6 @@ class Job:
     init_fn: Any
     num_workers: int
     prefix: str  # of the files that carry batches
-    parent: int
 
 
 def numpy_seed(base_seed: int, worker_id: int) -> Any:
@@ -107,9 +112,21 @@ def numpy_seed(base_seed: int, worker_id: int) -> Any:
     return np.random.SeedSequence(entropy).generate_state(4)
 
 
+class _Watch:
+    """Whether the main process has ended, which need not be the one that this process was forked from."""
+
+    def __init__(self) -> None:
+        self._parent = os.getppid()  # under "forkserver" the server, which ends with the main process
+
+    def orphaned(self) -> bool:
+        main = multiprocessing.parent_process()
+        return os.getppid() != self._parent or (main is not None and not main.is_alive())
+
+
 def work(job: Job, worker_id: int, tasks: Any, results: Connection, done: Any) -> None:
     """The life of a worker: fetch what comes through `tasks`, send it to `results`."""
     global _worker_info
+    watch = _Watch()
     sender = transport.Sender(job.prefix)
     try:
         threads.set_num_threads(1)
@@ -118,14 +135,16 @@ def work(job: Job, worker_id: int, tasks: Any, results: Connection, done: Any) -
         manual_seed(seed)
         np.random.seed(numpy_seed(job.base_seed, worker_id))
         _worker_info = WorkerInfo(worker_id, job.num_workers, seed, job.dataset)
-        _serve(job, worker_id, tasks, results, done, sender)
+        _serve(job, worker_id, tasks, results, done, sender, watch)
     except (KeyboardInterrupt, BrokenPipeError):
         pass  # the main process reports it, or is gone
-    if os.getppid() != job.parent:
+    if watch.orphaned():
         transport.remove_all(job.prefix)
 
 
-def _serve(job: Job, worker_id: int, tasks: Any, results: Connection, done: Any, sender: Any) -> None:
+def _serve(
+    job: Job, worker_id: int, tasks: Any, results: Connection, done: Any, sender: Any, watch: _Watch
+) -> None:
     where = f"in DataLoader worker process {worker_id}"
     failure: Failure | None = None
     source: Any = None
@@ -136,7 +155,7 @@ def _serve(job: Job, worker_id: int, tasks: Any, results: Connection, done: Any,
     except Exception as error:
         failure = Failure(error, where)
     ended = False
-    while os.getppid() == job.parent:
+    while not watch.orphaned():
         try:
             task = tasks.get(timeout=CHECK_INTERVAL)
         except queue.Empty:

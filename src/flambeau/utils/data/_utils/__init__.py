@@ -1,0 +1,3 @@
+"""Where PyTorch programs that write their own collation look for its parts."""
+
+from . import collate, worker
