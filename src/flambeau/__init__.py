@@ -46,6 +46,7 @@ from .tensor import indexing as _indexing  # noqa: E402
 from .tensor import methods as _methods  # noqa: E402
 from .tensor import more_methods as _more_methods  # noqa: E402
 from .tensor import representation as _representation  # noqa: E402
+from .tensor import sharing as _sharing  # noqa: E402
 from .tensor.printing import set_printoptions  # noqa: E402
 
 __version__ = "0.1.0"
@@ -105,7 +106,18 @@ _interop.install()
 _LAZY = {
     **{
         n: f"flambeau.{n}"
-        for n in ("nn", "optim", "utils", "serialization", "compiler", "linalg", "fft", "signal", "array_api")
+        for n in (
+            "nn",
+            "optim",
+            "utils",
+            "serialization",
+            "compiler",
+            "linalg",
+            "fft",
+            "signal",
+            "array_api",
+            "multiprocessing",
+        )
     },
     **{n: f"flambeau.{n}" for n in ("accelerator", "cuda", "cpu", "backends", "return_types", "version")},
     "storage": "flambeau.tensor.storage",

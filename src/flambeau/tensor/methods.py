@@ -236,17 +236,6 @@ def get_device(self: Tensor) -> int:
 
 
 @method
-def is_shared(self: Tensor) -> bool:
-    return False
-
-
-@method
-def share_memory_(self: Tensor) -> Tensor:
-    """Returns the tensor: DataLoader workers send arrays through shared memory by themselves."""
-    return self
-
-
-@method
 def is_pinned(self: Tensor, device: Any = None) -> bool:
     return False
 

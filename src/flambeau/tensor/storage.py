@@ -135,10 +135,6 @@ class UntypedStorage:
         """False."""
         return False
 
-    def is_shared(self) -> bool:
-        """False."""
-        return False
-
     def get_device(self) -> int:
         """-1: the CPU."""
         return -1
