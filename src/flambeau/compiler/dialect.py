@@ -368,6 +368,27 @@ class Dialect(Code):
         """Whether each lane is NaN."""
         return self.op("fcmp uno", COMPUTE["bool"], a, a)
 
+    def isinf(self, a: Value) -> Value:
+        """Whether each lane is an infinity."""
+        return self.abs(a) == float("inf")
+
+    def isfinite(self, a: Value) -> Value:
+        """Whether each lane is neither an infinity nor NaN."""
+        return self.abs(a) < float("inf")
+
+    def sign(self, a: Value) -> Value:
+        """-1, 0 or 1; 0 for NaN."""
+        return self.select(a > 0, 1, self.select(a < 0, self.const(-1, a.type), self.const(0, a.type)))
+
+    def xlogy(self, a: Value, b: Operand) -> Value:
+        """``a * log(b)``; 0 where ``a`` is 0, unless ``b`` is NaN."""
+        y = self.operand(b, a)
+        return self.select((a == 0) & (y == y), 0, a * self.log(y))
+
+    def sgn(self, a: Value) -> Value:
+        """`sign`, under the name that it has for complex numbers."""
+        return self.sign(a)
+
     def abs(self, a: Value) -> Value:
         """Magnitude; of the smallest integer, itself."""
         if a.type.kind == "f":

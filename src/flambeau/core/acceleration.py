@@ -6,7 +6,8 @@ factory is first called when the calls seen so far would have saved as much.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,13 @@ HEAVY_SECONDS_PER_BYTE = 8e-10  # the same where NumPy is slow
 # Operations whose scalar body means the same under the compiler's dialect, to the last two places.
 NAMES = frozenset(
     "add sub mul div neg exp expm1 log log1p sin cos tanh sigmoid sqrt rsqrt reciprocal square abs maximum minimum erf "
-    "lt le gt ge eq ne where relu silu silu_slope gelu_erf gelu_erf_slope gelu_tanh gelu_tanh_slope".split()
+    "lt le gt ge eq ne where relu silu silu_slope gelu_erf gelu_erf_slope gelu_tanh gelu_tanh_slope elu_expm1 "
+    "floor ceil trunc rint frac sign sgn isnan isinf isfinite copysign overwrite "
+    "xlogy".split()
 )
 SLOW_IN_NUMPY = frozenset(
     "where exp expm1 log log1p sin cos tanh sigmoid erf silu silu_slope gelu_erf gelu_erf_slope gelu_tanh "
-    "gelu_tanh_slope".split()
+    "gelu_tanh_slope elu_expm1 rsqrt relu sign sgn isinf isfinite frac".split()
 )
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 BOOL = np.dtype(np.bool_)
@@ -44,6 +47,44 @@ _kernels: dict[Any, Any] = {}
 def offer(factory: Callable[[], Callable[..., Any]]) -> None:
     """Use ``factory()(body, in_dtypes, out_dtypes, n_scalars)`` to make kernels, once that pays."""
     _State.factory = factory
+
+
+def ready(nbytes: int, heavy: bool = True) -> bool:
+    """Whether kernels can be made; counts the call's bytes until loading LLVM would have paid."""
+    if _State.make is None:
+        if _State.factory is None:
+            return False
+        _State.saving += nbytes * (HEAVY_SECONDS_PER_BYTE if heavy else SECONDS_PER_BYTE)
+        if _State.saving < LOADING:
+            return False
+        _State.make = _State.factory()
+    return True
+
+
+def make_kernel() -> Callable[..., Any] | None:
+    """``make(body, in_dtypes, out_dtypes, n_scalars)``, once `ready`."""
+    return _State.make
+
+
+def rehearse(body: Callable[..., Any], dtypes: Sequence[Any]) -> list[bool]:
+    """Run a kernel's body on values that go nowhere: which of them does it read?"""
+    from ..compiler import engine
+    from ..compiler.dialect import Dialect, Value
+    from ..compiler.types import storage
+
+    k = Dialect(engine.host(), 8)
+    names = [f"%input{i}." for i in range(len(dtypes))]
+    results = body(k, *[Value(k, name, storage(d).compute) for name, d in zip(names, dtypes)])
+    # Backwards from the results, and from whatever has an effect (branches, stores): those are all kept.
+    live = {r.ref for r in results if r is not None}
+    for line in reversed(k.lines):
+        target, equals, text = line.strip().partition(" = ")
+        if not equals or target in live:
+            live.update(_REGISTER.findall(text if equals else target))
+    return [name in live for name in names]
+
+
+_REGISTER = re.compile(r"%[\w.]+")
 
 
 def wanted(op_of: list[Any], nbytes: int) -> bool:
@@ -75,13 +116,8 @@ def run(op: Any, xs: tuple[Any, ...]) -> Any:
             key.append(None)
         else:
             return None
-    if _State.make is None:
-        if _State.factory is None:
-            return None
-        _State.saving += size * (HEAVY_SECONDS_PER_BYTE if op.name in SLOW_IN_NUMPY else SECONDS_PER_BYTE)
-        if _State.saving < LOADING:
-            return None
-        _State.make = _State.factory()
+    if not ready(size, op.name in SLOW_IN_NUMPY):
+        return None
     name = tuple(key)
     kernel = _kernels.get(name)
     if kernel is None:
@@ -97,7 +133,7 @@ def _make(op: Any, xs: tuple[Any, ...], arrays: list[Any]) -> Any:
     floats = [a.dtype for a in arrays if a.dtype != BOOL]
     if not floats or any(d != floats[0] for d in floats):
         return False
-    compares = op.name in ("lt", "le", "gt", "ge", "eq", "ne")
+    compares = op.name in ("lt", "le", "gt", "ge", "eq", "ne", "isnan", "isinf", "isfinite")
     out = BOOL if compares else floats[0]
     places = [i for i, x in enumerate(xs) if type(x) is np.ndarray] + [
         i for i, x in enumerate(xs) if type(x) is not np.ndarray

@@ -18,6 +18,8 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..runtime import dtypes
 from .state import tls
 from .tensor import Tensor
@@ -133,15 +135,32 @@ def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any
     body = calls[-1] if -1 in calls else "(" + "".join(f"{calls.get(i, 'None')}, " for i in range(n)) + ")"
     text = "def run(node, g):\n"
     if all(hasattr(fn, "direct") for _, fn, _ in rules):
-        # elementwise over real numbers, nothing broadcast (no metas kept): the tangent map is the whole rule
+        # elementwise over real numbers, nothing broadcast: the tangent map is the whole rule
         direct = {}
         for i, fn, sources in rules:
             scope[f"direct{i}"] = fn.direct
             direct[i] = f"direct{i}({', '.join(['g', *[source(k, p) for k, p in sources[: fn.own]]])})"
-        text += "    if not node.metas and g._a.dtype.kind != 'c':\n"
+        scope |= {"ndarray": np.ndarray, "fused": fused_rules, "large": FUSED_FROM}
+        alike = " and ".join(f"metas[{i}].shape == a.shape" for i, _, _ in rules)
+        text += "    a = g._a\n    metas = node.metas\n"
+        text += f"    if a.dtype.kind != 'c' and (not metas or {alike}):\n"
+        text += "        if type(a) is ndarray and a.nbytes >= large:\n"
+        text += "            r = fused(node.plan, node, g)\n"
+        text += "            if r is not None:\n"
+        text += "                return r\n"
         text += "        return (" + "".join(f"{direct.get(i, 'None')}, " for i in range(n)) + ")\n"
     exec(text + f"    return {body}", scope)
     return scope["run"]  # type: ignore[no-any-return]
+
+
+FUSED_FROM = 1 << 16  # bytes of a cotangent
+
+
+def fused_rules(plan: Plan, node: Any, g: Any) -> Any:
+    """All gradients of an elementwise operation from one generated kernel, or None."""
+    from .fusion import run_rules
+
+    return run_rules(plan, node, g)
 
 
 class Op:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.fusion import fused
 from ..core.public import (
     FLOAT,
     FUNCTIONS,
@@ -248,6 +249,11 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     check_broadcast([v for v in (x, low, high) if isinstance(v, Tensor)])
     if isinstance(low, float) and math.isnan(low) or isinstance(high, float) and math.isnan(high):
         return where_op(x == x, math.nan, x)  # type: ignore[no-any-return]
+    return _clamped(x, low, high)
+
+
+@fused
+def _clamped(x: Tensor, low: Any, high: Any) -> Tensor:
     nan = x._a.dtype.kind in "fV"
     y = x
     if low is not None:
@@ -288,9 +294,19 @@ def nan_to_num(
             nan_to_num(x.real, nan, posinf, neginf), nan_to_num(x.imag, nan, posinf, neginf)
         )
     info = dtypes.finfo(dtype_of(x))
-    y = where_op(x != x, 0.0 if nan is None else nan, x)
-    y = where_op(x == math.inf, info.max if posinf is None else posinf, y)
-    return where_op(x == -math.inf, info.min if neginf is None else neginf, y)  # type: ignore[no-any-return]
+    return _replaced(
+        x,
+        0.0 if nan is None else nan,
+        info.max if posinf is None else posinf,
+        info.min if neginf is None else neginf,
+    )
+
+
+@fused
+def _replaced(x: Tensor, nan: float, above: float, below: float) -> Tensor:
+    y = where_op(x != x, nan, x)
+    y = where_op(x == math.inf, above, y)
+    return where_op(x == -math.inf, below, y)  # type: ignore[no-any-return]
 
 
 @public(inplace=True, out=True, grad_name=by_dim("RoundBackward0", "RoundBackward1", 1, "decimals"))
@@ -318,8 +334,13 @@ def _value_checks(value: Any, *xs: Any) -> None:
 def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     _value_checks(value, *[x for x in (input, tensor1, tensor2) if isinstance(x, Tensor)])
-    product = tensor1 * tensor2
-    return input + (product if type(value) is int and value == 1 else product * value)  # type: ignore[no-any-return]
+    return _addcmul(input, tensor1, tensor2, value)
+
+
+@fused
+def _addcmul(x: Tensor, a: Any, b: Any, value: Any) -> Tensor:
+    product = a * b
+    return x + (product if type(value) is int and value == 1 else product * value)  # type: ignore[no-any-return]
 
 
 @public(inplace=True, out=True, grad_name="AddcdivBackward0", half=True)
@@ -333,8 +354,13 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
             "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true division of "
             "tensor1 and tensor2. Convert them with .float() first."
         )
-    quotient = tensor1 / tensor2
-    return input + (quotient if type(value) is int and value == 1 else quotient * value)  # type: ignore[no-any-return]
+    return _addcdiv(input, tensor1, tensor2, value)
+
+
+@fused
+def _addcdiv(x: Tensor, a: Any, b: Any, value: Any) -> Tensor:
+    quotient = a / b
+    return x + (quotient if type(value) is int and value == 1 else quotient * value)  # type: ignore[no-any-return]
 
 
 @public(inplace=True, out=True, half=True, grad_name=by_tensor("LerpBackward1", "LerpBackward0", 2, "weight"))
@@ -347,9 +373,15 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
             raise RuntimeError(
                 f"expected dtype {dtype_of(input)} for `weight` but got dtype {dtype_of(weight)}"
             )
-        near = (weight.abs() if weight._a.dtype.kind == "c" else weight) < 0.5
-        return where_op(near, input + weight * (end - input), end - (end - input) * (1 - weight))  # type: ignore[no-any-return]
-    return input + weight * (end - input) if builtin_abs(weight) < 0.5 else end - (end - input) * (1 - weight)  # type: ignore[no-any-return]
+    return _lerp(input, end, weight)
+
+
+@fused
+def _lerp(a: Tensor, b: Tensor, w: Any) -> Tensor:
+    if isinstance(w, Tensor):
+        near = (w.abs() if w._a.dtype.kind == "c" else w) < 0.5
+        return where_op(near, a + w * (b - a), b - (b - a) * (1 - w))  # type: ignore[no-any-return]
+    return a + w * (b - a) if builtin_abs(w) < 0.5 else b - (b - a) * (1 - w)  # type: ignore[no-any-return]
 
 
 builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __builtins__.abs
@@ -374,10 +406,16 @@ def isclose(
         if rtol == 0 and atol == 0:
             return close  # type: ignore[no-any-return]
         input, other = (convert(x, dtypes.float64) for x in (input, other))
+    return _close(input, other, rtol, atol, equal_nan)
+
+
+@fused
+def _close(a: Tensor, b: Tensor, rtol: float, atol: float, equal_nan: bool) -> Tensor:
+    close = a == b
     if equal_nan:
-        close = close | ((input != input) & (other != other))
-    error = (input - other).abs()
-    return close | (FUNCTIONS["isfinite"](error) & (error <= atol + (rtol * other).abs()))  # type: ignore[no-any-return]
+        close = close | ((a != a) & (b != b))
+    error = (a - b).abs()
+    return close | (FUNCTIONS["isfinite"](error) & (error <= atol + (rtol * b).abs()))  # type: ignore[no-any-return]
 
 
 @public()

@@ -7,6 +7,7 @@ from typing import Any
 
 from ... import ops
 from ...core.families import random_op
+from ...core.fusion import fused
 from ...core.public import SAME, half_in_single, inplace_form, public, rename, shows, store_out, unary
 from ...core.state import tls
 from ...core.tensor import Tensor
@@ -43,6 +44,11 @@ SHOWN = {
     "threshold_": ("ThresholdBackward0", "ThresholdBackward1"),
     "rrelu_": ("RreluWithNoiseBackward0", "RreluWithNoiseBackward1"),
 }
+
+
+def kept(x: Tensor, inplace: bool) -> Tensor:
+    """`x`, or a copy for the gradients if it is about to be overwritten."""
+    return x.clone() if inplace and x.requires_grad else x
 
 
 def in_place(x: Tensor, y: Tensor, flag: bool, name: str) -> Tensor:
@@ -86,8 +92,12 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         raise ValueError("min_val cannot be greater than max_val")
     if input._a.dtype.kind == "b":
         raise RuntimeError("Bool inputs not supported for hardtanh")
-    y = where_op(input <= min_val, min_val, where_op(input >= max_val, max_val, input))
-    return in_place(input, y, inplace, "hardtanh_")
+    return in_place(input, _hardtanh(kept(input, inplace), min_val, max_val), inplace, "hardtanh_")
+
+
+@fused
+def _hardtanh(x: Tensor, low: float, high: float) -> Tensor:
+    return where_op(x <= low, low, where_op(x >= high, high, x))  # type: ignore[no-any-return]
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -95,10 +105,15 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
     return hardtanh(input, min_val, max_val, True)
 
 
+@fused
+def _leaky(x: Tensor, slope: float) -> Tensor:
+    return where_op(x > 0, x, x * slope)  # type: ignore[no-any-return]
+
+
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where positive, ``negative_slope * x`` elsewhere."""
     _floating(input, "leaky_relu")
-    return in_place(input, where_op(input > 0, input, input * negative_slope), inplace, "leaky_relu_")
+    return in_place(input, _leaky(kept(input, inplace), negative_slope), inplace, "leaky_relu_")
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
@@ -118,6 +133,7 @@ _expm1 = unary(
 )
 
 
+@fused
 @half_in_single
 def _elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
     negative = x <= 0
@@ -129,7 +145,7 @@ def _elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, ``alpha * (exp(x) - 1)`` elsewhere."""
     _floating(input, "elu")
-    return in_place(input, _elu(input, alpha, 1.0, 1.0), inplace, "elu_")
+    return in_place(input, _elu(kept(input, inplace), alpha, 1.0, 1.0), inplace, "elu_")
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -149,7 +165,7 @@ def _selu(input: Tensor) -> Tensor:
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """Scaled ELU with the constants of self-normalising networks."""
-    return in_place(input, _selu(input), inplace, "selu_")
+    return in_place(input, _selu(kept(input, inplace)), inplace, "selu_")
 
 
 def selu_(input: Tensor) -> Tensor:
@@ -168,7 +184,7 @@ def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Continuously differentiable ELU."""
-    return in_place(input, _celu(input, alpha), inplace, "celu_")
+    return in_place(input, _celu(kept(input, inplace), alpha), inplace, "celu_")
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -295,6 +311,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 _silu_in_place = inplace_form(_silu, "silu_")  # keeps a copy of the old values when gradients need them
 
 
+@fused
 @half_in_single
 def _mish(x: Tensor) -> Tensor:
     return x * pw.tanh(_softplus(x, 1.0, 20.0))  # type: ignore[no-any-return]
@@ -312,6 +329,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 _mish_in_place = inplace_form(mish, "mish_")
 
 
+@fused
 @half_in_single
 def _softplus(x: Tensor, beta: float, threshold: float) -> Tensor:
     z = x * beta
@@ -328,6 +346,7 @@ def softplus(
     return _out(_softplus(input, beta, threshold), out, "softplus")
 
 
+@fused
 @half_in_single
 def _logsigmoid(x: Tensor) -> Tensor:
     return where_op(x < 0, x, 0) - log1p(exp(-x.abs()))  # type: ignore[no-any-return]
@@ -340,6 +359,7 @@ def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return _out(_logsigmoid(input), out, "log_sigmoid")
 
 
+@fused
 @half_in_single
 def _hardsigmoid(x: Tensor) -> Tensor:
     return where_op(x <= -3, 0, where_op(x >= 3, 1, (x + 3) / 6))  # type: ignore[no-any-return]
@@ -348,9 +368,10 @@ def _hardsigmoid(x: Tensor) -> Tensor:
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """``min(max(x + 3, 0), 6) / 6``."""
     _floating(input, "hardsigmoid")
-    return in_place(input, _hardsigmoid(input), inplace, "hardsigmoid_")
+    return in_place(input, _hardsigmoid(kept(input, inplace)), inplace, "hardsigmoid_")
 
 
+@fused
 @half_in_single
 def _hardswish(x: Tensor) -> Tensor:
     return where_op(x <= -3, 0, where_op(x >= 3, x, x * (x + 3) / 6))  # type: ignore[no-any-return]
@@ -359,7 +380,7 @@ def _hardswish(x: Tensor) -> Tensor:
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * hardsigmoid(x)``."""
     _floating(input, "hardswish")
-    return in_place(input, _hardswish(input), inplace, "hardswish_")
+    return in_place(input, _hardswish(kept(input, inplace)), inplace, "hardswish_")
 
 
 @public(out=True, grad_name="HardshrinkBackward0")
@@ -453,6 +474,11 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if n % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {d} is size {n}")
     a, b = input.split(n // 2, d) if n else (input, input)
+    return _gated(a, b)
+
+
+@fused
+def _gated(a: Tensor, b: Tensor) -> Tensor:
     return a * pw.sigmoid(b)  # type: ignore[no-any-return]
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ...core.fusion import fused
 from ...core.pending import known
 from ...core.public import FUNCTIONS, convert, half_in_single, rename, shows
 from ...core.state import tls
@@ -218,6 +219,18 @@ def _soft_targets(
     return y if tls.stack else rename(y, "NegBackward0")
 
 
+@fused
+def _binary_entropy(p: Tensor, target: Tensor) -> Tensor:
+    lp = FUNCTIONS["clamp_min"](log(p), -100.0)
+    lq = FUNCTIONS["clamp_min"](log1p(-p), -100.0)
+    return (target - 1) * lq - target * lp  # type: ignore[no-any-return]
+
+
+@fused
+def _binary_entropy_of_logits(x: Tensor, target: Tensor) -> Tensor:
+    return (1 - target) * x - logsigmoid(x)  # type: ignore[no-any-return]
+
+
 @shows("BinaryCrossEntropyBackward0")
 @half_in_single
 def binary_cross_entropy(
@@ -239,9 +252,7 @@ def binary_cross_entropy(
         )
     if known(input) is not None and input._a.size and not ((input._a >= 0) & (input._a <= 1)).all():
         raise RuntimeError("all elements of input should be between 0 and 1")
-    lp = FUNCTIONS["clamp_min"](log(input), -100.0)
-    lq = FUNCTIONS["clamp_min"](log1p(-input), -100.0)
-    loss = (target - 1) * lq - target * lp
+    loss = _binary_entropy(input, target)
     if weight is not None:
         loss = loss * weight
     return apply_reduction(loss, reduction)
@@ -265,12 +276,11 @@ def binary_cross_entropy_with_logits(
     reduction = reduction_of(size_average, reduce, reduction)
     if tuple(input._a.shape) != tuple(target._a.shape):
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    ls = logsigmoid(input)
     if pos_weight is not None:
         factor = (pos_weight - 1) * target + 1
-        loss = (1 - target) * input - factor * ls
+        loss = (1 - target) * input - factor * logsigmoid(input)
     else:
-        loss = (1 - target) * input - ls
+        loss = _binary_entropy_of_logits(input, target)
     if weight is not None:
         loss = loss * weight
     return apply_reduction(loss, reduction)

@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any
 
+from ...core.fusion import fused
 from ...core.pending import known
 from ...core.public import FUNCTIONS, half_in_single, shows
 from ...core.tensor import Tensor
@@ -72,6 +73,12 @@ def _weighted(loss: Tensor, weight: Tensor | None, reduction: str, name: str) ->
     return apply_reduction(loss, reduction)
 
 
+@fused
+def _squared_error(a: Tensor, b: Tensor) -> Tensor:
+    d = a - b
+    return d * d  # type: ignore[no-any-return]
+
+
 @shows("MseLossBackward0")
 def mse_loss(
     input: Tensor,
@@ -83,8 +90,12 @@ def mse_loss(
 ) -> Tensor:
     """The squared error."""
     a, b = _pair(input, target, "mse_loss")
-    d = a - b
-    return _weighted(d * d, weight, reduction_of(size_average, reduce, reduction), "mse_loss")
+    return _weighted(_squared_error(a, b), weight, reduction_of(size_average, reduce, reduction), "mse_loss")
+
+
+@fused
+def _absolute_error(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).abs()  # type: ignore[no-any-return]
 
 
 def l1_loss(
@@ -97,7 +108,13 @@ def l1_loss(
 ) -> Tensor:
     """The absolute error."""
     a, b = _pair(input, target, "l1_loss")
-    return _weighted((a - b).abs(), weight, reduction_of(size_average, reduce, reduction), "l1_loss")
+    return _weighted(_absolute_error(a, b), weight, reduction_of(size_average, reduce, reduction), "l1_loss")
+
+
+@fused
+def _smooth_l1(a: Tensor, b: Tensor, beta: float) -> Tensor:
+    z = (a - b).abs()
+    return z if beta == 0 else where_op(z < beta, z * z * (0.5 / beta), z - 0.5 * beta)  # type: ignore[no-any-return]
 
 
 def _smooth_name(args: Any, kwargs: Any) -> str | None:
@@ -123,9 +140,13 @@ def smooth_l1_loss(
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     a, b = _pair(input, target, "smooth_l1_loss")
+    return apply_reduction(_smooth_l1(a, b, beta), reduction_of(size_average, reduce, reduction))
+
+
+@fused
+def _huber(a: Tensor, b: Tensor, delta: float) -> Tensor:
     z = (a - b).abs()
-    loss = z if beta == 0 else where_op(z < beta, z * z * (0.5 / beta), z - 0.5 * beta)
-    return apply_reduction(loss, reduction_of(size_average, reduce, reduction))
+    return where_op(z <= delta, 0.5 * z * z, delta * (z - 0.5 * delta))  # type: ignore[no-any-return]
 
 
 @shows("HuberLossBackward0")
@@ -140,10 +161,14 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     a, b = _pair(input, target, "huber_loss")
-    z = (a - b).abs()
-    return _weighted(
-        where_op(z <= delta, 0.5 * z * z, delta * (z - 0.5 * delta)), weight, reduction, "huber_loss"
-    )
+    return _weighted(_huber(a, b, delta), weight, reduction, "huber_loss")
+
+
+@fused
+def _divergence(x: Tensor, target: Tensor, log_target: bool) -> Tensor:
+    if log_target:
+        return exp(target) * (target - x)  # type: ignore[no-any-return]
+    return xlogy(target, target) - target * x  # type: ignore[no-any-return]
 
 
 def kl_div(
@@ -156,7 +181,7 @@ def kl_div(
 ) -> Tensor:
     """``target * (log target - input)``, input being log-probabilities; "batchmean" divides the sum by the batch size."""
     reduction = reduction_of(size_average, reduce, reduction)
-    loss = exp(target) * (target - input) if log_target else xlogy(target, target) - target * input
+    loss = _divergence(input, target, log_target)
     if reduction == "batchmean":
         return loss.sum() / input._a.shape[0] if input._a.shape else loss.sum()  # type: ignore[no-any-return]
     return apply_reduction(loss, reduction)
