@@ -249,9 +249,39 @@ def test_damaged_files_of_the_format_before_1_6() -> None:
             loaded(bytes(damaged))
         except (RuntimeError, EOFError, ValueError, serialization.UnsafeFileError):
             pass
-    z = pytorch.ones(2, dtype=pytorch.complex64).conj()
+
+
+def test_lazily_conjugated_tensors_of_the_format_before_1_6() -> None:
+    z = pytorch.tensor([1 + 2j, 3j])
+    content = [z, z.conj(), pytorch.nn.Parameter(z)]
+    back = loaded(theirs(content, _use_new_zipfile_serialization=False))
+    assert [t.tolist() for t in back] == [[1 + 2j, 3j], [1 - 2j, -3j], [1 + 2j, 3j]]
+    negative = theirs(z.conj().imag, _use_new_zipfile_serialization=False)
+    assert loaded(negative).tolist() == [-2, -3]
     with pytest.raises(serialization.UnsafeFileError, match="conjugated"):
-        loaded(theirs(z, _use_new_zipfile_serialization=False))
+        loaded(theirs(pytorch.nn.Parameter(z.conj()), _use_new_zipfile_serialization=False))
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_writing_the_format_before_1_6(weights_only: bool) -> None:
+    x = flambeau.arange(12.0).view(3, 4)
+    content = {
+        **{"x": x, "v": x[1], "t": x.t(), "b": flambeau.ones(3).bool(), "h": flambeau.ones(2).bfloat16()},
+        **{"p": flambeau.nn.Parameter(flambeau.ones(2)), "n": [1, "a"], "e": flambeau.zeros(0, 2)},
+        "od": collections.OrderedDict(a=flambeau.ones(1)),
+    }
+    stream = io.BytesIO()
+    flambeau.save(content, stream, _use_new_zipfile_serialization=False)
+    assert stream.getvalue()[:2] != b"PK"
+    back = pytorch.load(io.BytesIO(stream.getvalue()), weights_only=weights_only)
+    assert list(back) == list(content)
+    back["v"].fill_(-1)
+    assert back["x"][1].tolist() == [-1] * 4 and back["t"].stride() == (1, 4)
+    assert back["b"].tolist() == [True] * 3 and back["h"].dtype is pytorch.bfloat16
+    assert isinstance(back["p"], pytorch.nn.Parameter) and back["e"].shape == (0, 2)
+    own = loaded(stream.getvalue(), weights_only=weights_only)
+    own["v"].fill_(-1)
+    assert array(own["x"])[1].tolist() == [-1] * 4
 
 
 def test_same_exception_types() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,31 @@ def test_written_archives_are_plain_zip_files(content: dict[str, bytes]) -> None
     reader = container.ArchiveReader(stream, "test")
     assert {n: reader.read(n) for n in reader.entries} == {n: content[n] for n in names}
     assert {n: reader.data(n).tobytes() for n in names} == {n: content[n] for n in names}
+
+
+def test_memory_stays_within_the_files_size() -> None:
+    """Whatever sizes a damaged file announces, what is asked for stays in proportion to the file."""
+    rng = np.random.default_rng(0)
+    for legacy in (False, True):
+        stream = io.BytesIO()
+        content = {"a": torch.arange(1000.0), "b": [torch.ones(300).bool(), torch.arange(9)[2:]], "n": "text"}
+        torch.save(content, stream, _use_new_zipfile_serialization=not legacy)
+        good = stream.getvalue()
+        torch.load(io.BytesIO(good))
+        tracemalloc.start()
+        try:
+            for _ in range(400):
+                damaged = bytearray(good)
+                for _ in range(rng.integers(1, 4)):
+                    at = int(rng.integers(0, min(len(good), 700)))
+                    damaged[at : at + 4] = rng.bytes(4)
+                data = bytes(damaged)
+                tracemalloc.reset_peak()
+                before = tracemalloc.get_traced_memory()[0]
+                try:
+                    torch.load(io.BytesIO(data))
+                except (RuntimeError, EOFError, pickle.UnpicklingError):
+                    pass
+                assert tracemalloc.get_traced_memory()[1] - before < 8 * len(good) + 100_000
+        finally:
+            tracemalloc.stop()

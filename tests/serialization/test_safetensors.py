@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,31 @@ class TestWithTheLibrary:
             path.write_bytes(good[:length])
             with pytest.raises(CorruptFileError, match="x.safetensors"):
                 load_safetensors(path)
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            '{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}',
+            '{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,12]}}',
+            '{"a":{"dtype":"F32","shape":[-3],"data_offsets":[0,12]}}',
+            '{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,99999999999]}}',
+            '{"a":{"dtype":"F32","shape":[3],"data_offsets":[12,0]}}',
+            '{"a":{"dtype":"F99","shape":[3],"data_offsets":[0,12]}}',
+            '{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]},"b":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}',
+            '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+            "[1, 2]",
+            "{" * 1000,
+            "",
+        ],
+    )
+    def test_hostile_headers(self, tmp_path: Path, header: str) -> None:
+        path = tmp_path / "x.safetensors"
+        for length in (len(header), 1 << 40, (1 << 64) - 1):
+            path.write_bytes(length.to_bytes(8, "little") + header.encode() + bytes(12))
+            tracemalloc.start()
+            try:
+                with pytest.raises(CorruptFileError, match="x.safetensors"):
+                    load_safetensors(path)
+                assert tracemalloc.get_traced_memory()[1] < 100_000
+            finally:
+                tracemalloc.stop()

@@ -1,10 +1,11 @@
-"""Saving and loading: PyTorch's files, without executing anything from them; and safetensors."""
+"""Saving and loading: PyTorch's files, without executing anything from them; safetensors; and NumPy's."""
 
 from __future__ import annotations
 
 from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .errors import CorruptFileError, UnsafeFileError
 from .loading import load
+from .npz import load_npz, save_npz
 from .options import (
     LoadEndianness,
     get_default_load_endianness,
@@ -24,9 +25,11 @@ __all__ = [
     "get_safe_globals",
     "get_unsafe_globals_in_checkpoint",
     "load",
+    "load_npz",
     "load_safetensors",
     "safe_globals",
     "save",
+    "save_npz",
     "save_safetensors",
     "set_default_load_endianness",
 ]

@@ -129,6 +129,11 @@ def rebuild(array: npt.NDArray[Any], storage: LoadedStorage, requires_grad: bool
     return tensor
 
 
+def replace(tensor: Any, array: npt.NDArray[Any]) -> None:
+    """Give a loaded tensor memory of its own."""
+    tensor._a, tensor._st = array, Storage()
+
+
 def new_handle() -> Storage:
     """What all tensors over one loaded storage share."""
     return Storage()

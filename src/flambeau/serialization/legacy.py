@@ -15,7 +15,7 @@ from ..runtime import dtypes, pool
 from .errors import CorruptFileError, UnsafeFileError, brief
 from .loader import Loader, clean_bools
 from .pickles import PickleStream
-from .tensors import LoadedStorage
+from .tensors import LoadedStorage, resolve
 
 if TYPE_CHECKING:
     from .archive import Bytes
@@ -90,4 +90,6 @@ def load(pickles: PickleStream, file: str, map_location: Any) -> Any:
         if storage.dtype is dtypes.bool_:
             clean_bools(storage.bytes)
         position += storage.nbytes()
+    for tensor, metadata in loader.unresolved:
+        resolve(tensor, metadata)
     return result

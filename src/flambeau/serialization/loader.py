@@ -43,6 +43,7 @@ class Loader:
         self.budget = budget
         self.byteorder = byteorder
         self.filled_later = filled_later  # the storages' bytes are read after the tensors are built
+        self.unresolved: list[tuple[Any, dict[str, Any]]] = []  # tensors to conjugate or negate after that
         self.storages: dict[str, LoadedStorage] = {}
 
     def charge(self, n: int) -> None:

@@ -89,7 +89,9 @@ def load_safetensors(filename: str | os.PathLike[str]) -> dict[str, Any]:
         dtype = _DTYPES.get(item["dtype"])
         if dtype is None:
             raise CorruptFileError(str(file), name, f"dtype {item['dtype']} is not supported")
-        data = np.frombuffer(bytearray(item["data"]), np.uint8) if item["data"] else np.empty(0, np.uint8)
+        content = item["data"]  # a copy already, but not writable in every version of the library
+        content = content if isinstance(content, bytearray) else bytearray(content)
+        data = np.frombuffer(content, np.uint8) if content else np.empty(0, np.uint8)
         shape = tuple(item["shape"])
         if math.prod(shape) * dtype.itemsize != data.nbytes:
             raise CorruptFileError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..runtime import dtypes
 from ..runtime.types import Size, device, layout
-from . import binding
+from . import binding, legacy
 from .allowed import STORAGE_NAMES
 from .archive import Bytes, write_archive
 
@@ -59,11 +59,13 @@ class _Pickler(_PythonPickler):  # type: ignore[misc]
 
     dispatch = dict(_PythonPickler.dispatch)
 
-    def __init__(self, stream: Any, protocol: int) -> None:
+    def __init__(self, stream: Any, protocol: int, id_tail: tuple[None, ...] = ()) -> None:
         super().__init__(stream, protocol=protocol)
+        self.id_tail = id_tail  # the old format's ids have one more field
         self.storages: dict[str, Bytes] = {}
         self._keys: dict[tuple[int, int], tuple[str, Any]] = {}  # of a memory: its key in the file, its dtype
         self._ids: dict[tuple[str, Any], _StorageId] = {}
+        self.counts: dict[str, int] = {}  # elements in each storage, as the first id says
 
     def _save_name(self, name: _Name) -> None:
         self.write(name.line)
@@ -122,8 +124,9 @@ class _Pickler(_PythonPickler):  # type: ignore[misc]
         pid = self._ids.get((key, name))
         if pid is None:
             count = stored.data.nbytes // (stored.dtype.itemsize if name else 1)
-            pid = _StorageId(("storage", name or _UNTYPED_STORAGE, key, "cpu", count))
+            pid = _StorageId(("storage", name or _UNTYPED_STORAGE, key, "cpu", count, *self.id_tail))
             self._ids[key, name] = pid
+            self.counts.setdefault(key, count)
         parts: tuple[Any, ...] = (
             pid,
             stored.offset,
@@ -142,7 +145,8 @@ def save(
     pickle_protocol: int = DEFAULT_PROTOCOL,
     _use_new_zipfile_serialization: bool = True,
 ) -> None:
-    """Write an object to a path or a binary file, in PyTorch's format (a ZIP file, since PyTorch 1.6).
+    """Write an object to a path or a binary file, in PyTorch's format (a ZIP file, since PyTorch 1.6; with
+    ``_use_new_zipfile_serialization=False`` the format before that).
 
     Tensors that share memory share it after loading.  Gradients and hooks are not saved.  PyTorch loads the
     file with ``weights_only=True`` when the object consists of what its documentation allows there.  The
@@ -166,11 +170,12 @@ def save(
         )
     if isinstance(f, io.TextIOBase):
         raise TypeError("the file was opened as text; open it with mode 'wb'")
-    if not _use_new_zipfile_serialization:
-        raise ValueError("the format before PyTorch 1.6 is read, but not written; leave the default")
     if pickle_module is not pickle:
         raise ValueError(f"only Python's pickle is supported as pickle_module, got {pickle_module!r}")
     buffer = io.BytesIO()
+    if not _use_new_zipfile_serialization:
+        _write_legacy(obj, f, buffer, pickle_protocol)
+        return
     pickler = _Pickler(buffer, pickle_protocol)
     pickler.dump(obj)
     entries: list[tuple[str, Any]] = [
@@ -185,6 +190,31 @@ def save(
             write_archive(stream, _folder(top), entries)
     else:
         write_archive(f, "archive", entries)
+
+
+def _write_legacy(obj: Any, f: Any, buffer: io.BytesIO, protocol: int) -> None:
+    """Five pickles and the storages, as `legacy.load` describes."""
+    machine = {
+        **{"protocol_version": legacy.PROTOCOL, "little_endian": sys.byteorder == "little"},
+        "type_sizes": {"short": 2, "int": 4, "long": 4},
+    }
+    for value in (legacy.MAGIC, legacy.PROTOCOL, machine):
+        pickle.dump(value, buffer, protocol)
+    pickler = _Pickler(buffer, protocol, (None,))
+    pickler.dump(obj)
+    pickle.dump(list(pickler.storages), buffer, protocol)
+
+    def write(stream: Any) -> None:
+        stream.write(buffer.getvalue())
+        for key, data in pickler.storages.items():
+            stream.write(pickler.counts[key].to_bytes(8, "little", signed=True))
+            stream.write(data.tobytes())
+
+    if isinstance(f, (str, os.PathLike)):
+        with open(f, "wb") as stream:
+            write(stream)
+    else:
+        write(f)
 
 
 def _folder(name: str) -> str:

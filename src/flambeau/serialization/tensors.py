@@ -125,16 +125,22 @@ def rebuild_tensor_v3(
             raise TypeError("tensor metadata must be a dict")
         if not set(metadata) <= {"conj", "neg"}:
             raise ValueError(f"tensor metadata {brief(list(metadata))} is not known")
-        array = binding.array_of(tensor)
-        if loader.filled_later:
-            raise ValueError("lazily conjugated tensors are not read from the format before PyTorch 1.6")
-        loader.charge(array.nbytes)
-        if metadata.get("conj"):
-            array = np.conj(array)
-        if metadata.get("neg"):
-            array = np.negative(array)
-        tensor = binding.rebuild(array, storage.typed(dtype), requires_grad)
+        loader.charge(binding.array_of(tensor).nbytes)
+        if loader.filled_later:  # its elements are not there yet
+            loader.unresolved.append((tensor, metadata))
+        else:
+            resolve(tensor, metadata)
     return tensor
+
+
+def resolve(tensor: Any, metadata: dict[str, Any]) -> None:
+    """Conjugate or negate a tensor that PyTorch stored with a mark saying that this is still to be done."""
+    array = binding.array_of(tensor)
+    if metadata.get("conj"):
+        array = np.conj(array)
+    if metadata.get("neg"):
+        array = np.negative(array)
+    binding.replace(tensor, array)
 
 
 def rebuild_parameter(loader: Loader, data: Any, requires_grad: Any, hooks: Any) -> Any:
@@ -142,6 +148,10 @@ def rebuild_parameter(loader: Loader, data: Any, requires_grad: Any, hooks: Any)
     _check_hooks(hooks)
     if not binding.is_tensor(data) or type(requires_grad) is not bool:
         raise TypeError("a tensor and a bool were expected")
+    if any(data is tensor for tensor, _ in loader.unresolved):
+        raise ValueError(
+            "a Parameter over a lazily conjugated tensor is not read from the format before PyTorch 1.6"
+        )
     return binding.make_parameter(data, requires_grad)
 
 
