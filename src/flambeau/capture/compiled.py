@@ -9,7 +9,7 @@ from typing import Any
 from ..core.pending import Pending, resolve
 from ..core.state import tls
 from ..core.tensor import Tensor
-from .program import interpret
+from .program import generate, interpret
 from .recorder import Recorder, Statistics
 from .trie import Root
 
@@ -24,7 +24,7 @@ class Compiled:
     def __init__(self, fn: Callable[..., Any], *, fullgraph: bool = False, backend: str = "flambeau") -> None:
         self.fn = fn
         self.fullgraph = fullgraph
-        self.make = interpret
+        self.make = interpret if backend in ("eager", "aot_eager") else generate
         self.root = Root()
         self.statistics = Statistics()
         _everything.append(self.root)

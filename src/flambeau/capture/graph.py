@@ -91,7 +91,7 @@ class Scalar:
 
 
 class Instr:
-    """One operation: `args` are Values, Scalars, or None; `params` are the operation's static parameters."""
+    """One operation: `args` are Values, Scalars, constants or None; `params` are the operation's static parameters."""
 
     __slots__ = ("op", "args", "params", "outs", "place")
 

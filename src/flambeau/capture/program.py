@@ -23,3 +23,10 @@ class Program:
 def interpret(graph: Graph) -> Program:
     """The program that runs the operations one by one with NumPy, as eager mode does: ``backend="eager"``."""
     return Program(graph)
+
+
+def generate(graph: Graph) -> Program:
+    """The program of generated kernels."""
+    from .lower import compile_graph
+
+    return Program(graph, compile_graph(graph))

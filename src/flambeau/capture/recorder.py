@@ -25,8 +25,8 @@ from ..core.tensor import Tensor, make_view, new_object, storage
 from ..core.where import describe, user_place
 from .graph import Graph
 from .program import Program
-from .treatment import shares, waits
-from .trie import INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
+from .treatment import CONSTANTS, shares, waits
+from .trie import CONSTANT, INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
 
 __all__ = ["Recorder", "Statistics"]
 
@@ -168,6 +168,8 @@ class Recorder:
                         key.append(~at)
             elif x is None:
                 key.append(None)
+            elif op.name in CONSTANTS:
+                key.append(("=", freeze(x)))
             else:
                 segment.numbers.append(x)
                 key.append(type(x))
@@ -228,11 +230,11 @@ class Recorder:
             segment.cold = True
             segment.results = []
         refs: list[Any] = []
-        for part in name[1 + bool(params) :]:
+        for part, x in zip(name[1 + bool(params) :], args):
             if type(part) is int:
                 refs.append((RESULT, part) if part >= 0 else (INPUT, ~part))
             elif type(part) is tuple:
-                refs.append((NEW, part))
+                refs.append((CONSTANT, x) if part[0] == "=" else (NEW, part))
             elif part is None:
                 refs.append((NONE, None))
             else:

@@ -11,7 +11,10 @@ from typing import Any
 
 from ..core.op import Op
 
-__all__ = ["shares", "waits"]
+__all__ = ["CONSTANTS", "shares", "waits"]
+
+# Numbers of these operations choose between algorithms (x ** 2 is one product): part of the sequence, not an input.
+CONSTANTS = frozenset(("pow",))
 
 _FAMILIES = frozenset(("pointwise", "reduction", "view", "linear", "multilinear"))
 # Operations of other families that cannot fail on values.

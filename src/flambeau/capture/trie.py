@@ -17,7 +17,7 @@ from .graph import Graph
 __all__ = ["NEW", "Root", "Step", "freeze"]
 
 # What an argument is, as Step.refs has it: (kind, number).
-RESULT, INPUT, NEW, NUMBER, NONE = range(5)
+RESULT, INPUT, NEW, NUMBER, NONE, CONSTANT = range(6)
 
 
 class Step:
@@ -71,7 +71,7 @@ class Step:
                 elif kind == NUMBER:
                     args.append(graph.scalar(what))
                 else:
-                    args.append(None)
+                    args.append(what)
             assert step.op is not None
             results.extend(graph.add(step.op, args, step.params, step.metas, step.place).outs)
         graph.outputs = [v for v, w in zip(results, wanted) if w]

@@ -206,7 +206,8 @@ class RowKernel:
     """A compiled kernel over rows; `fn` takes arrays, outputs first, then `shape` and the kernel's scalars.
 
     `write` gets a `RowWriter` for a row and the values of the extra scalars. `cost` is in nanoseconds per
-    element. Callers check shapes; types and contiguity are checked at each call.
+    element, `compute` the type of the arithmetic (by default the first matrix's). Callers check shapes; types and
+    contiguity are checked at each call.
     """
 
     def __init__(
@@ -216,9 +217,10 @@ class RowKernel:
         write: Callable[..., None],
         extras: Sequence[Compute] = (),
         cost: float = 0.4,
+        compute: Compute | None = None,
     ) -> None:
         columns = [Column(s, kind) for s, kind in arrays]
-        compute = next(c.storage.compute for c in columns if c.kind == "matrix")
+        compute = compute or next(c.storage.compute for c in columns if c.kind == "matrix")
         host = engine.host()
         k = Dialect(host, host.vector_bits // compute.bits)
         writer = RowWriter(k, compute, columns)

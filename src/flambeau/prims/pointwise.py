@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..core import inplace
 from ..core.families import pointwise_op
 from ..core.op import REGISTRY
 from ..core.public import COMPARE, FLOAT, SAME, binary, unary
+from ..core.state import tls
 from ..core.tape import helpers
-from ..core.tensor import Tensor
+from ..core.tensor import Tensor, snapshot
 from . import base
 
 _base = base  # defines the primitives that the derivative rules below use
@@ -58,6 +60,10 @@ def _add_in_place(a: Tensor, b: Tensor) -> None:
             f"cannot accumulate a gradient of shape {list(y.shape)} into .grad of shape {list(x.shape)}; "
             "set .grad to None (zero_grad()) when a parameter changes its shape"
         )
+    if tls.capture is not None:
+        alone = tls.capture.alone(a)
+        inplace.write(a, add(snapshot(a), b), "add_", alone)
+        return
     np.add(x, y, out=x)
     if a._st is not None:
         a._st.version += 1

@@ -1,0 +1,300 @@
+"""From a captured graph to a program: simplify, group, generate kernels, and one Python function that runs them.
+
+The function is generated too, so that running a program costs its kernels' launches and little else.  What has no
+kernel runs as the operation's own implementation in its place.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...compiler.engine import CompileError
+from ...compiler.types import UnsupportedError
+from ...runtime import pool
+from ..graph import Graph, Instr, Scalar, Value
+from . import kernels
+from .groups import Group, inlined, make_groups
+from .kernels import Interface, points_kernel, rows_kernel
+from .simplify import simplify
+
+__all__ = ["Lowered", "compile_graph"]
+
+BIG = 1 << 20  # bytes from which memory comes from the pool
+ALONE = 1 << 14  # elements from which a single operation is worth a kernel of its own
+LOG = frozenset(os.environ.get("FLAMBEAU_LOG", "").split(","))
+
+
+class Lowered:
+    """A program: `run(arrays, numbers)` gives the graph's outputs."""
+
+    def __init__(self, graph: Graph, source: str, run: Callable[..., Any], notes: list[str]) -> None:
+        self.graph = graph
+        self.source = source
+        self.run = run
+        self.notes = notes
+
+    def explain(self) -> str:
+        """The kernels with what is fused in them and the bytes they move, and the function that runs them."""
+        return "\n".join(self.notes) + "\n\n" + self.source
+
+
+def group_of(names: list[str]) -> str:
+    """The text of a tuple."""
+    return "(" + "".join(f"{n}, " for n in names) + ")"
+
+
+class Emitter:
+    """Writes the function."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.lines: list[str] = []
+        self.scope: dict[str, Any] = {
+            "empty": np.empty,
+            "pooled": pool.empty,
+            "asarray": np.asarray,
+            "ndarray": np.ndarray,
+        }
+        self.notes: list[str] = []
+        self.made: set[Value] = set(graph.inputs)
+        self.names: dict[Any, str] = {}
+        for i, v in enumerate(graph.inputs):
+            self.names[v] = f"a{i}"
+        for i, s in enumerate(graph.scalars):
+            self.names[s] = f"n{i}"
+
+    def name(self, v: Any) -> str:
+        """The variable of a value."""
+        found = self.names.get(v)
+        if found is None:
+            found = self.names[v] = f"v{v.index}"
+        return found
+
+    def constant(self, stem: str, value: Any) -> str:
+        """A name for an object that the function uses."""
+        name = f"{stem}{len(self.scope)}"
+        self.scope[name] = value
+        return name
+
+    # ---- parts ----
+
+    def call(self, instr: Instr) -> None:
+        """The operation's own implementation."""
+        args = []
+        for a in instr.args:
+            if type(a) is Value:
+                self.need(a)
+                args.append(self.name(a))
+            elif type(a) is Scalar:
+                args.append(self.name(a))
+            else:
+                args.append(self.constant("c", a))
+        args += [f"{k}={self.constant('p', v)}" for k, v in instr.params.items()]
+        outs = ", ".join(self.name(v) for v in instr.outs)
+        comma = "," if len(instr.outs) == 1 and instr.op.n_out != 1 else ""
+        self.lines.append(f"{outs}{comma} = {self.constant('f', instr.op.impl)}({', '.join(args)})")
+        for v in instr.outs:
+            if not v.shape:  # a scalar of NumPy's, perhaps
+                self.lines.append(
+                    f"if type({self.name(v)}) is not ndarray: {self.name(v)} = asarray({self.name(v)})"
+                )
+        self.made.update(instr.outs)
+
+    def need(self, v: Value) -> None:
+        """Make sure that a value is in memory: constants are only written when something else than a kernel reads them."""
+        if v not in self.made:
+            assert v.producer is not None and inlined(v), f"{v} is not made yet"
+            self.call(v.producer)
+
+    def allocate(self, v: Value) -> str:
+        """An expression for memory for a result."""
+        make = "pooled" if v.nbytes >= BIG else "empty"
+        return f"{make}({self.constant('s', v.shape)}, {self.constant('d', v.dtype)})"
+
+    def outputs(self, face: Interface) -> list[str]:
+        for v in face.outputs:
+            self.lines.append(f"{self.name(v)} = {self.allocate(v)}")
+            self.made.add(v)
+        return [self.name(v) for v in face.outputs]
+
+    def points(self, face: Interface) -> None:
+        group = face.group
+        kernel = points_kernel(face)
+        inputs = [self.name(v) for v in face.inputs]
+        outs = self.outputs(face)
+        numbers = [self.name(s) for s in face.scalars]
+        if all(v.shape == group.shape and v.contiguous for v in face.inputs):
+            fn = self.constant("k", kernel.fn)
+            self.lines.append(f"{fn}({', '.join([*outs, *inputs, *numbers])})")
+        else:
+            fn = self.constant("k", kernel.broadcast)
+            arguments = [group_of(outs), group_of(inputs), *numbers]
+            self.lines.append(f"{fn}({', '.join(arguments)})")
+
+    def rows(self, face: Interface, kinds: list[str]) -> None:
+        group = face.group
+        kernel = rows_kernel(face, kinds)
+        inputs = []
+        for v in face.inputs:
+            if v.contiguous:
+                inputs.append(self.name(v))
+            else:
+                dense = self.constant("x", np.ascontiguousarray)
+                inputs.append(f"{dense}({self.name(v)})")
+        outs = self.outputs(face)
+        numbers = [self.name(s) for s in face.scalars]
+        shape = [str(n) for n in kernel.shape(group.rows, group.columns)]
+        fn = self.constant("k", kernel.fn)
+        self.lines.append(f"{fn}({', '.join([*outs, *inputs, *shape, *numbers])})")
+        for instr in face.late:
+            self.call(instr)
+
+    def everything(self, face: Interface, kinds: list[str]) -> None:
+        """Reductions over all elements: in chunks, then over the chunks' results."""
+        kernel = rows_kernel(face, kinds)
+        columns = 1 << 13
+        size = face.group.columns
+        run = Chunks(kernel, face, kinds, size, columns)
+        outs = self.outputs(face)
+        inputs = [self.name(v) for v in face.inputs]
+        numbers = [self.name(s) for s in face.scalars]
+        arguments = [group_of(x) for x in (outs, inputs, numbers)]
+        self.lines.append(f"{self.constant('k', run)}({', '.join(arguments)})")
+
+    # ---- the whole ----
+
+    def group(self, group: Group, wanted: set[Value]) -> None:
+        """One group: a kernel where there is one, else its operations one by one."""
+        if group.kind == "call":
+            (instr,) = group.instrs
+            if not (instr.op.name == "full" and inlined(instr.out)) or instr.out in self.graph.outputs:
+                self.call(instr)
+            return
+        face = Interface(group, wanted)
+        reason = self.refuse(group, face)
+        mark = len(self.lines), set(self.made)
+        if not reason:
+            try:
+                self.kernel(group, face)
+                self.note(group, face)
+                return
+            except (UnsupportedError, CompileError, TypeError, ValueError, OverflowError) as e:
+                reason = f"{type(e).__name__}: {e}"
+                del self.lines[mark[0] :]
+                self.made = mark[1]
+        for instr in group.instrs:
+            self.call(instr)
+        names = " ".join(i.op.name for i in group.instrs)
+        self.notes.append(f"no kernel for {names} {list(group.shape)}: {reason}")
+
+    def kernel(self, group: Group, face: Interface) -> None:
+        for v in face.inputs:
+            self.need(v)
+        if group.kind == "points":
+            self.points(face)
+            return
+        kinds = face.kinds()
+        if kinds is None:
+            raise UnsupportedError("an input is read in two ways")
+        if group.kind == "rows":
+            self.rows(face, kinds)
+        else:
+            self.everything(face, kinds)
+
+    def refuse(self, group: Group, face: Interface) -> str:
+        """Why a group should not become a kernel, or ""."""
+        if not face.outputs:
+            return "nothing of it is wanted"
+        if not face.inputs:
+            return "it reads no array"
+        if math.prod(group.shape) == 0:
+            return "it is empty"
+        if len(group.instrs) == 1 and math.prod(group.shape) < ALONE:
+            return "a single small operation"
+        if group.kind == "all" and any(not v.contiguous for v in face.inputs):
+            return "its inputs are not contiguous"
+        return ""
+
+    def note(self, group: Group, face: Interface) -> None:
+        names = " ".join(i.op.name for i in group.instrs)
+        moved = sum(v.nbytes for v in (*face.inputs, *face.outputs))
+        self.notes.append(
+            f"{group.kind} kernel {list(group.shape)}: {names}; reads {len(face.inputs)} arrays, writes "
+            f"{len(face.outputs)}, {moved} bytes"
+        )
+
+    def program(self) -> Lowered:
+        groups = make_groups(self.graph)
+        home = {v: g for g in groups for i in g.instrs for v in i.outs}
+        wanted = set(self.graph.outputs)
+        for g in groups:
+            for i in g.instrs:
+                wanted.update(v for v in i.values() if home.get(v) is not g)
+        for g in groups:
+            self.group(g, wanted)
+        for v in self.graph.outputs:
+            self.need(v)
+        head = ["def run(arrays, numbers):"]
+        for names, variable in (
+            ([self.names[v] for v in self.graph.inputs], "arrays"),
+            ([self.names[s] for s in self.graph.scalars], "numbers"),
+        ):
+            if names:
+                # the segment may have gone on: what came after the graph was taken is left over
+                head.append(f"    {', '.join(names)}, *_ = {variable}")
+        body = [f"    {line}" for line in self.lines]
+        returned = f"    return [{', '.join(self.name(v) for v in self.graph.outputs)}]"
+        source = "\n".join([*head, *body, returned]) + "\n"
+        exec(compile(source, "<compiled program>", "exec"), self.scope)
+        lowered = Lowered(self.graph, source, self.scope["run"], self.notes)
+        if "fusion" in LOG:
+            print("\n".join(self.notes))
+        if "code" in LOG:
+            print(source)
+        return lowered
+
+
+class Chunks:
+    """Runs the kernel of an ``all`` group over chunks of flat arrays."""
+
+    def __init__(self, kernel: Any, face: Interface, kinds: list[str], size: int, columns: int) -> None:
+        self.fn = kernel.fn
+        self.totals = [v.shape != face.group.shape for v in face.outputs]
+        self.combine = {
+            v: {"sum": np.add, "amax": np.maximum, "amin": np.minimum}[i.op.name]
+            for i in face.group.instrs
+            for v in i.outs
+            if i.op.name in kernels.TOTALS
+        }
+        self.outputs = face.outputs
+        self.flat = [kind == "matrix" for kind in kinds]
+        self.size, self.columns = size, columns
+        self.rows, self.rest = divmod(size, columns)
+        self.main = kernel.shape(self.rows, columns)
+        self.tail = kernel.shape(1, self.rest)
+
+    def __call__(self, outs: Sequence[Any], ins: Sequence[Any], numbers: Sequence[Any]) -> None:
+        cut = self.rows * self.columns
+        flat_outs = [o if total else o.reshape(-1) for o, total in zip(outs, self.totals)]
+        flat_ins = [x.reshape(-1) if flat else x for x, flat in zip(ins, self.flat)]
+        partial = [np.empty(self.rows + 1, o.dtype) if t else None for o, t in zip(outs, self.totals)]
+        first = [p[: self.rows] if p is not None else o[:cut] for p, o in zip(partial, flat_outs)]
+        self.fn(*first, *[x[:cut] if f else x for x, f in zip(flat_ins, self.flat)], *self.main, *numbers)
+        if self.rest:
+            last = [p[self.rows :] if p is not None else o[cut:] for p, o in zip(partial, flat_outs)]
+            self.fn(*last, *[x[cut:] if f else x for x, f in zip(flat_ins, self.flat)], *self.tail, *numbers)
+        for p, o, v in zip(partial, outs, self.outputs):
+            if p is not None:
+                o[...] = self.combine[v].reduce(p if self.rest else p[: self.rows])
+
+
+def compile_graph(graph: Graph) -> Lowered:
+    """The program of a graph; see `Graph.run` for what it must compute."""
+    if "graph" in LOG:
+        print(graph)
+    return Emitter(simplify(graph)).program()

@@ -1,0 +1,270 @@
+"""Fusion: which instructions become one kernel.
+
+Three kinds of groups become kernels:
+
+* ``points``: elementwise operations with one result shape; smaller inputs are broadcast;
+* ``rows``: elementwise operations over a matrix together with reductions over its trailing dims, and with what is
+  computed from those for each row (softmax, variance, losses): a row stays in the cache for all passes over it;
+* ``all``: elementwise operations with reductions over all elements, in chunks.
+
+Everything else is a group of its own and runs as the operation's own implementation.  Groups are made greedily in
+program order: an instruction joins the group that makes one of its arguments, if that group can hold it and no other
+group would have to run both before and after it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..graph import Graph, Instr, Scalar, Value
+from .elements import F32, F64, is_elementwise
+
+__all__ = ["Group", "make_groups"]
+
+REDUCTIONS = ("sum", "amax", "amin")
+MAX_ARRAYS, MAX_SCALARS = 48, 20  # of a kernel; the engine's own limits are a little higher
+MAX_INSTRS = 96
+LONG_ROW = 1 << 16  # elements; a single longer row is cut into chunks
+
+
+class Group:
+    """Instructions that run together.
+
+    `shape` is the shape of full-size values; for ``rows`` the last `reduced` dims are the row.
+    """
+
+    __slots__ = ("kind", "instrs", "shape", "reduced", "index", "before", "reason")
+
+    def __init__(self, kind: str, shape: tuple[int, ...], index: int, reduced: int = 0) -> None:
+        self.kind = kind
+        self.instrs: list[Instr] = []
+        self.shape = shape
+        self.reduced = reduced
+        self.index = index
+        self.before = 0  # bit set of the groups that have to run before this one
+        self.reason = ""
+
+    @property
+    def rows(self) -> int:
+        return math.prod(self.shape[: len(self.shape) - self.reduced])
+
+    @property
+    def columns(self) -> int:
+        return math.prod(self.shape[len(self.shape) - self.reduced :])
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The shape of one value for each row."""
+        return self.shape[: len(self.shape) - self.reduced]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The same with the reduced dims kept as 1."""
+        return self.lead + (1,) * self.reduced
+
+    def level(self, shape: tuple[int, ...]) -> str | None:
+        """What a result of this shape is here: ``matrix``, ``row``, or None: nothing."""
+        if shape == self.shape:
+            return "matrix"
+        return "row" if self.kind == "rows" and shape in (self.lead, self.kept) else None
+
+    def source(self, out: tuple[int, ...], shape: tuple[int, ...]) -> str | None:
+        """How an argument of this shape broadcasts to a result: matrix, row, shared, one, or None: not in a kernel."""
+        if math.prod(shape) == 1:
+            return "one" if len(shape) <= len(out) else None
+        if out != self.shape:  # for each row
+            return "row" if shape == out else None
+        if shape == self.shape:
+            return "matrix"
+        if self.kind != "rows":
+            return None
+        if shape == self.kept:
+            return "row"
+        padded = (1,) * (len(out) - len(shape)) + shape
+        cut = len(self.lead)
+        if len(shape) <= len(out) and padded[cut:] == out[cut:] and math.prod(padded[:cut]) == 1:
+            return "shared"
+        return None
+
+    def fits(self, instr: Instr) -> bool:
+        """Whether every value of an instruction has a place here, and its types are the group's."""
+        values = [v for v in instr.values() if not inlined(v)]
+        kind = self.float_type()
+        if any(v.dtype in (F32, F64) and v.dtype != kind for v in (*values, *instr.outs)):
+            return False
+        if instr.op.name in REDUCTIONS:
+            return True
+        out = instr.out.shape
+        if self.level(out) is None:
+            return False
+        inside = {v for i in self.instrs for v in i.outs}
+        for v in values:
+            source = self.source(out, v.shape)
+            if source is None or (source == "shared" and v in inside):
+                return False  # a row's value is broadcast along the row, never across
+        return True
+
+    def float_type(self) -> Any:
+        """The dtype that the group computes in."""
+        for instr in self.instrs:
+            for v in (*instr.values(), *instr.outs):
+                if v.dtype in (F32, F64):
+                    return v.dtype
+        return None
+
+
+def reduction(instr: Instr) -> int:
+    """How many trailing dims a reduction of floats takes away, or 0."""
+    if instr.op.name not in REDUCTIONS or not instr.values():
+        return 0
+    (x,) = instr.values()
+    dims = tuple(sorted(instr.params["dims"]))
+    n = len(x.shape)
+    if (
+        not dims
+        or dims != tuple(range(n - len(dims), n))
+        or x.dtype not in (F32, F64)
+        or instr.out.dtype != x.dtype
+    ):
+        return 0
+    columns = math.prod(x.shape[n - len(dims) :])
+    return len(dims) if x.contiguous and x.size > 0 and columns > 1 and instr.out.contiguous else 0
+
+
+def inlined(v: Any) -> bool:
+    """Whether a value is a constant that kernels write down instead of reading it."""
+    producer = v.producer
+    return producer is not None and producer.op.name == "full" and is_elementwise(producer)
+
+
+def keeps_rows(instr: Instr, group: Group) -> bool:
+    """Whether a view only puts the reduced dims of a row's value back, takes them away, or expands them."""
+    if group.kind != "rows" or instr.op.name not in ("reshape", "reshape_copy", "expand"):
+        return False
+    (x,) = instr.values()
+    if x.dtype != group.float_type():
+        return False
+    if instr.op.name == "expand":
+        return x.shape == group.kept and instr.out.shape == group.shape
+    return x.shape in (group.lead, group.kept) and instr.out.shape in (group.lead, group.kept)
+
+
+class Planner:
+    """Makes the groups of one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.groups: list[Group] = []
+        self.home: dict[Value, Group] = {}
+
+    def run(self) -> list[Group]:
+        for instr in self.graph.instrs:
+            self.add(instr)
+        return self.ordered()
+
+    def add(self, instr: Instr) -> None:
+        homes = [self.home[v] for v in instr.values() if v in self.home and not inlined(v)]
+        for group in sorted({g.index: g for g in homes}.values(), key=lambda g: -g.index):
+            if self.joins(group, instr, homes):
+                self.put(instr, group, homes)
+                return
+        self.put(instr, self.fresh(instr), homes)
+
+    def fresh(self, instr: Instr) -> Group:
+        m = reduction(instr)
+        if m:
+            shape = instr.values()[0].shape
+            kind = "all" if m == len(shape) and math.prod(shape) > LONG_ROW else "rows"
+            group = Group(kind, shape, len(self.groups), m)
+        elif is_elementwise(instr) and instr.op.name != "full":
+            group = Group("points", instr.out.shape, len(self.groups))
+        else:
+            group = Group("call", (), len(self.groups))
+        self.groups.append(group)
+        return group
+
+    def joins(self, group: Group, instr: Instr, homes: list[Group]) -> bool:
+        if group.kind == "call" or len(group.instrs) >= MAX_INSTRS:
+            return False
+        bit = 1 << group.index
+        if any(h is not group and h.before & bit for h in homes):
+            return False  # something between the two would run both after and before the group
+        if len(self.arrays(group, instr)) > MAX_ARRAYS or scalars(group, instr) > MAX_SCALARS:
+            return False
+        m = reduction(instr)
+        if m:
+            shape = instr.values()[0].shape
+            if group.kind == "points":
+                return group.shape == shape and self.becomes_rows(group, m)
+            return group.shape == shape and group.reduced == m and group.fits(instr)
+        if keeps_rows(instr, group):
+            return True
+        if not is_elementwise(instr) or instr.op.name == "full":
+            return False
+        if group.kind == "points":
+            return instr.out.shape == group.shape
+        if group.kind == "all":
+            return instr.out.shape == group.shape and group.fits(instr) and not self.reads_total(group, instr)
+        return group.fits(instr)
+
+    def reads_total(self, group: Group, instr: Instr) -> bool:
+        """Whether an instruction of an ``all`` group would need a total before all chunks are done."""
+        return any(self.home.get(v) is group and v.shape != group.shape for v in instr.values())
+
+    def becomes_rows(self, group: Group, m: int) -> bool:
+        trial = Group("rows", group.shape, group.index, m)
+        if m == len(group.shape) and math.prod(group.shape) > LONG_ROW:
+            trial.kind = "all"
+        trial.instrs = group.instrs
+        if trial.float_type() is None or not all(trial.fits(i) for i in group.instrs):
+            return False
+        group.kind, group.reduced = trial.kind, m
+        return True
+
+    def arrays(self, group: Group, instr: Instr) -> set[Value]:
+        found = {
+            v
+            for i in (*group.instrs, instr)
+            for v in i.values()
+            if self.home.get(v) is not group and not inlined(v)
+        }
+        return found | {v for i in (*group.instrs, instr) for v in i.outs}
+
+    def put(self, instr: Instr, group: Group, homes: list[Group]) -> None:
+        group.instrs.append(instr)
+        for v in instr.outs:
+            self.home[v] = group
+        new = group.before
+        for h in homes:
+            if h is not group:
+                new |= h.before | 1 << h.index
+        if new != group.before:
+            bit = 1 << group.index
+            group.before = new
+            for other in self.groups:
+                if other.before & bit:
+                    other.before |= new
+
+    def ordered(self) -> list[Group]:
+        """The groups in an order in which each runs after those that it reads from."""
+        done = 0
+        waiting = list(self.groups)
+        order = []
+        while waiting:
+            ready = [g for g in waiting if not g.before & ~done]
+            if not ready:
+                raise AssertionError("groups depend on each other in a circle")
+            order.append(ready[0])
+            done |= 1 << ready[0].index
+            waiting.remove(ready[0])
+        return order
+
+
+def scalars(group: Group, instr: Instr) -> int:
+    return len({a for i in (*group.instrs, instr) for a in i.args if type(a) is Scalar})
+
+
+def make_groups(graph: Graph) -> list[Group]:
+    """The groups of a simplified graph, in an order in which they can run."""
+    return Planner(graph).run()

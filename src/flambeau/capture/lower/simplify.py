@@ -1,0 +1,66 @@
+"""Passes over the graph itself: what nobody wants goes, what is computed twice is computed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..graph import Graph, Instr, Scalar, Value
+from ..trie import freeze
+
+__all__ = ["needed", "simplify"]
+
+
+def needed(graph: Graph) -> list[Instr]:
+    """The instructions that the outputs depend on, in order."""
+    wanted = set(graph.outputs)
+    kept = []
+    for instr in reversed(graph.instrs):
+        if any(v in wanted for v in instr.outs):
+            kept.append(instr)
+            wanted.update(instr.values())
+    return kept[::-1]
+
+
+def simplify(graph: Graph) -> Graph:
+    """An equal graph without unneeded and repeated instructions; copies nobody can tell from the original are dropped.
+
+    Two outputs never become one array, and an output never becomes an input.
+    """
+    result = Graph()
+    result.inputs, result.scalars, result.count = graph.inputs, graph.scalars, graph.count
+    known: dict[Any, Instr] = {}
+    same: dict[Value, Value] = {}
+    outputs = set(graph.outputs)
+    for instr in needed(graph):
+        args = tuple([same.get(a, a) if type(a) is Value else a for a in instr.args])
+        if instr.op.name == "clone" and instr.out not in outputs and args[0].strides == instr.out.strides:
+            same[instr.out] = args[0]
+            continue
+        key = signature(instr, args)
+        first = known.get(key) if key is not None else None
+        if first is not None and not any(v in outputs for v in (*instr.outs, *first.outs)):
+            same.update(zip(instr.outs, first.outs))
+            continue
+        if args != instr.args:
+            copy = Instr(instr.op, args, instr.params, instr.place)
+            copy.outs = instr.outs
+            for v in copy.outs:
+                v.producer = copy
+            instr = copy
+        if key is not None:
+            known[key] = instr
+        result.instrs.append(instr)
+    result.outputs = graph.outputs
+    return result
+
+
+def signature(instr: Instr, args: tuple[Any, ...]) -> Any:
+    """A hashable that equal computations share, or None."""
+    if instr.op.family == "random":
+        return None
+    try:
+        params = tuple([(k, freeze(v)) for k, v in sorted(instr.params.items())])
+        parts = [a if type(a) in (Value, Scalar) else ("=", freeze(a)) for a in args]
+    except TypeError:
+        return None
+    return (instr.op, *parts, params)
