@@ -112,7 +112,7 @@ def element(k: Dialect, instr: Instr, args: list[Any]) -> Any:
 def scalar_type(instr: Instr) -> str:
     """The dtype in which an instruction's numbers are computed: that of its arrays."""
     numbers = [v for v in instr.values() if v.dtype != BOOL]
-    return numbers[0].dtype.name if numbers else instr.out.dtype.name
+    return str(numbers[0].dtype.name if numbers else instr.out.dtype.name)
 
 
 def text(instr: Instr, names: dict[Any, str]) -> str:
