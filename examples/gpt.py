@@ -1,6 +1,6 @@
 """A character-level GPT that learns the style of Python's own documentation and then writes some.
 
-    python examples/gpt.py [--steps 600] [--seed 0] [--out demo-output] [--library torch]
+    python examples/gpt.py [--steps 1200] [--seed 0] [--out demo-output] [--library torch]
 
 The text is what ``help("topics")`` shows; it comes with Python.
 """
@@ -12,7 +12,7 @@ from pydoc_data.topics import topics
 
 from common import F, Run, nn, optim, torch
 
-CONTEXT, WIDTH, HEADS, LAYERS, BATCH = 64, 96, 4, 3, 24
+CONTEXT, WIDTH, HEADS, LAYERS, BATCH = 64, 64, 4, 2, 24
 
 
 class Block(nn.Module):
@@ -45,8 +45,8 @@ class GPT(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
         self.scores = nn.Linear(WIDTH, characters, bias=False)
         self.scores.weight = self.token.weight  # tied: one matrix reads and writes characters
-        nn.init.normal_(self.token.weight, std=0.02)
-        nn.init.normal_(self.place.weight, std=0.02)
+        nn.init.normal_(self.token.weight, std=0.1)
+        nn.init.normal_(self.place.weight, std=0.1)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         x = self.token(tokens) + self.place(torch.arange(tokens.shape[1]))
@@ -69,7 +69,7 @@ def parameter_groups(model: GPT) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    run = Run(__doc__, steps=600)
+    run = Run(__doc__, steps=1200)
     lines = "\n".join(topics[name] for name in sorted(topics)).splitlines()
     text = "\n".join(line for line in lines if not line.strip().startswith(("|", "+-")))  # no tables
     characters = sorted(set(text))
@@ -79,7 +79,7 @@ def main() -> None:
     size = sum(p.numel() for p in model.parameters())
     print(f"{len(text):,} characters, {len(characters)} different ones; {size:,} parameters")
 
-    optimizer = optim.AdamW(parameter_groups(model), lr=3e-3, betas=(0.9, 0.99))
+    optimizer = optim.AdamW(parameter_groups(model), lr=1e-2, betas=(0.9, 0.99))
     warm_up = max(1, run.count // 20)
     scheduler = optim.lr_scheduler.LambdaLR(
         optimizer,
