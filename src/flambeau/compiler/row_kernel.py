@@ -152,10 +152,10 @@ class RowWriter:
             with k.loop(start, middle, step) as i:
                 for u in range(unroll):
                     for a in ahead:
-                        self._prefetch(a, self._lane(a, i, u))
+                        self._prefetch(a, self.lane(a, i, u))
                     values = [
                         k.decode(
-                            self.memory.load(self.arrays[a].storage, self._lane(a, i, u)),
+                            self.memory.load(self.arrays[a].storage, self.lane(a, i, u)),
                             self.arrays[a].storage,
                         )
                         for a in reads
@@ -164,7 +164,7 @@ class RowWriter:
                     stores, new = body(values, old)
                     for a, value in zip(writes, stores, strict=True):
                         kind = self.arrays[a].storage
-                        self.memory.store(kind, k.encode(value, kind), self._lane(a, i, u))
+                        self.memory.store(kind, k.encode(value, kind), self.lane(a, i, u))
                     for p, value in zip(parts, new, strict=True):
                         p[u].set(value.ref)
             with k.loop(middle, end, k.lanes) as i:
@@ -172,7 +172,7 @@ class RowWriter:
                 mask = Value(k, self.memory.mask(count), COMPUTE["bool"])
                 values = [
                     k.decode(
-                        self.memory.load_part(self.arrays[a].storage, self._lane(a, i, 0), count, mask.ref),
+                        self.memory.load_part(self.arrays[a].storage, self.lane(a, i, 0), count, mask.ref),
                         self.arrays[a].storage,
                     )
                     for a in reads
@@ -181,7 +181,7 @@ class RowWriter:
                 stores, new = body(values, old)
                 for a, value in zip(writes, stores, strict=True):
                     kind = self.arrays[a].storage
-                    self.memory.store_part(kind, k.encode(value, kind), self._lane(a, i, 0), count, mask.ref)
+                    self.memory.store_part(kind, k.encode(value, kind), self.lane(a, i, 0), count, mask.ref)
                 for p, before, value in zip(parts, old, new, strict=True):
                     p[0].set(k.select(mask, value, before).ref)
             for r, p, (_, combine) in zip(results, parts, totals, strict=True):
@@ -197,7 +197,8 @@ class RowWriter:
         following = self.k.at(address, self.columns, self.arrays[array].storage.itemsize)
         self.k.call("void", "llvm.prefetch.p0", f"ptr {following}", "i32 0", "i32 3", "i32 1")
 
-    def _lane(self, array: int, index: str, u: int) -> str:
+    def lane(self, array: int, index: str, u: int = 0) -> str:
+        """The address of column `index` of this row, `u` vectors further."""
         size = self.arrays[array].storage.itemsize
         return self.k.at(self.k.at(self.addresses[array], index, size), u * self.k.lanes, size)
 

@@ -241,6 +241,13 @@ def single_ufunc(body: Callable[..., Any], n: int) -> np.ufunc | None:
     return ufunc if same and isinstance(ufunc, np.ufunc) and ufunc.nout == 1 else None
 
 
+def _dtype_of(x: Any) -> Any:
+    """What `ufunc.resolve_dtypes` wants to know of an operand: Python numbers are weak, except for bool."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return x.dtype
+    return np.dtype(bool) if type(x) is bool else type(x)
+
+
 def pooled(ufunc: np.ufunc) -> Callable[..., Any]:
     """A ufunc whose large results live in recycled memory."""
 
@@ -251,9 +258,7 @@ def pooled(ufunc: np.ufunc) -> Callable[..., Any]:
                 big = x.nbytes
         if not big:
             return ufunc(*xs)
-        out_dtype = ufunc.resolve_dtypes(
-            (*[x.dtype if isinstance(x, np.ndarray) else type(x) for x in xs], None)
-        )[-1]
+        out_dtype = ufunc.resolve_dtypes((*[_dtype_of(x) for x in xs], None))[-1]
         arrays = [x for x in xs if isinstance(x, np.ndarray)]
         shape = arrays[0].shape if len(arrays) == 1 else np.broadcast_shapes(*[a.shape for a in arrays])
         if not arrays[0].flags.c_contiguous:

@@ -15,6 +15,7 @@ from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base, indexing
 from ..prims.base import expand_op, index_view_op, permute_op
+from ..prims.memory_kernels import copied
 from ..runtime import types
 from .args import int_tuple, numel, sizes, wrap_dim, wrap_dims
 
@@ -438,7 +439,8 @@ def contiguous(self: Tensor, memory_format: Any = types.contiguous_format) -> Te
 
 
 def _clone(x: Any) -> Any:
-    return np.array(x, order="C")
+    y = copied(x)
+    return np.array(x, order="C") if y is None else y
 
 
 clone_op = families.linear_op(_clone, lambda g: g, name="clone", grad_name="CloneBackward0")

@@ -14,13 +14,20 @@ from ..core.pending import Pending
 from ..core.state import tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, wrap
-from ..runtime import pool
+from .memory_kernels import SLOW, converted, filled
+from .row_kernels import WORTH, reduced
 
 # --------------------------------------------------------------------------------------------------------- conversion
 
 
 def astype(x: Any, dtype: Any) -> Any:
     """Values of `x` in another dtype with PyTorch's rules: complex to real keeps the real part."""
+    if x.nbytes >= SLOW:
+        y = converted(x, dtype)
+        if y is not None:
+            return y
+        if fam.is_half(x) and dtype.kind in "ui":
+            x = converted(x, np.dtype(np.float32)) if x.flags.c_contiguous else x
     if x.dtype.kind == "c" and dtype.kind != "c":
         if dtype.kind == "b":
             return x != 0
@@ -68,7 +75,9 @@ def _full(*, shape: Any, value: Any, dtype: Any) -> Any:
     size = dtype.itemsize
     for n in shape:
         size *= n
-    a = pool.empty(shape, dtype) if size >= fam.BIG else np.empty(shape, dtype)
+    if size >= fam.BIG:
+        return filled(shape, value, dtype)
+    a = np.empty(shape, dtype)
     a[...] = value
     return a
 
@@ -221,7 +230,8 @@ index_view_op = fam.view_op(_basic_index, name="slice", grad_name="SliceBackward
 def _sum(x: Any, *, dims: Axes) -> Any:
     if x.dtype.itemsize == 2 and x.dtype.kind in "fV":  # half types accumulate in float32, as PyTorch does
         return x.astype(np.float32).sum(axis=dims).astype(x.dtype)
-    return np.add.reduce(x, axis=dims, dtype=x.dtype)
+    y = reduced(x, dims, "sum") if x.nbytes >= WORTH else None
+    return np.add.reduce(x, axis=dims, dtype=x.dtype) if y is None else y
 
 
 sum_op: Op = fam.reduction_op(_sum, name="sum")

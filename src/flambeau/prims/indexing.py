@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ from ..core.families import Axis, Index, Shape
 from ..core.op import REGISTRY, Op, bind
 from ..core.tape import helpers
 from ..core.tensor import Tensor
+from ..runtime import pool
 from .base import from_value, full, index_view_op, permute_op, reshape
+from .memory_kernels import LARGE, copy_into
 
 # ------------------------------------------------------------------------------------------- advanced indexing
 
@@ -308,7 +311,26 @@ nonzero_op = fam.opaque_op(_nonzero, None, name="nonzero", batch=_no_batch("nonz
 
 
 def _cat(*xs: Any, dim: Axis) -> Any:
-    return np.concatenate(xs, axis=dim)
+    first = xs[0]
+    size = sum([x.nbytes for x in xs])
+    if size < LARGE or any(x.dtype != first.dtype or not x.flags.c_contiguous for x in xs):
+        return np.concatenate(xs, axis=dim)
+    shape = list(first.shape)
+    shape[dim] = sum([x.shape[dim] for x in xs])
+    if any(x.ndim != first.ndim for x in xs):
+        return np.concatenate(xs, axis=dim)  # which says what is wrong
+    out = pool.empty(tuple(shape), first.dtype)
+    if math.prod(shape[:dim]) != 1:
+        return np.concatenate(xs, axis=dim, out=out)
+    start, lead = 0, (slice(None),) * dim
+    for x in xs:
+        n = x.shape[dim]
+        part = out[(*lead, slice(start, start + n))]
+        if part.shape != x.shape:
+            return np.concatenate(xs, axis=dim)
+        copy_into(part, x)
+        start += n
+    return out
 
 
 def _cat_vjp(g: Tensor, metas: Any, needs: Any, dim: int) -> Any:

@@ -10,6 +10,7 @@ from ..core import families as fam
 from ..core.families import Axes
 from ..core.tensor import Tensor
 from .base import convert_to, full, sum_op
+from .row_kernels import WORTH, reduced
 
 __all__ = [
     "all_op",
@@ -33,8 +34,11 @@ def _share(x: Tensor, y: Tensor, dims: Any) -> Tensor:
 
 
 def _extreme(ufunc: Any, name: str) -> Any:
+    kernel = name[1:]
+
     def impl(x: Any, *, dims: Axes) -> Any:
-        return ufunc.reduce(x, axis=tuple(dims))
+        y = reduced(x, dims, kernel) if x.nbytes >= WORTH else None
+        return ufunc.reduce(x, axis=tuple(dims)) if y is None else y
 
     impl.__name__ = name
     return impl
@@ -45,7 +49,8 @@ amin_op = fam.reduction_op(_extreme(np.minimum, "amin"), weight=_share)
 
 
 def _prod(x: Any, *, dims: Axes) -> Any:
-    return np.multiply.reduce(x, axis=tuple(dims), dtype=x.dtype)
+    y = reduced(x, dims, "prod") if x.nbytes >= WORTH else None
+    return np.multiply.reduce(x, axis=tuple(dims), dtype=x.dtype) if y is None else y
 
 
 def _prod_weight(x: Tensor, y: Tensor, dims: Any) -> Tensor:

@@ -30,3 +30,21 @@ def kernels(x: Any) -> Any:
 
         _State.module = rowwise
     return _State.module
+
+
+def reduced(x: Any, dims: Any, name: str) -> Any:
+    """`x` reduced over dims by a kernel (`compiler.reduce.NAMES`), or None for NumPy to do it."""
+    if x.nbytes < WORTH or x.dtype not in FLOATS or kernels(x) is None:
+        return None
+    from ..compiler.reduce import reduce
+
+    return reduce(x, dims, name)
+
+
+def scanned(x: Any, dim: int, name: str) -> Any:
+    """Running sums or products along a dim by a kernel, or None for NumPy to do it."""
+    if dim != x.ndim - 1 or x.nbytes < WORTH or x.dtype not in FLOATS or kernels(x.reshape(-1)) is None:
+        return None
+    from ..compiler.scan import scan_last
+
+    return scan_last(x, name)

@@ -13,11 +13,15 @@ from ..core.tensor import Tensor
 from .base import convert_to, full
 from .indexing import flip_op, gather_op, scatter_op
 from .pointwise import conj, exp, where_op
+from .row_kernels import WORTH, scanned
 
 
 def _accumulate(ufunc: Any, x: Any, dim: int) -> Any:
     if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
         return ufunc.accumulate(x.astype(np.float32), axis=dim).astype(x.dtype)
+    y = scanned(x, dim, "sum" if ufunc is np.add else "prod") if x.nbytes >= WORTH else None
+    if y is not None:
+        return y
     if x.dtype == np.float32:  # running sums lose digits: accumulate wide, as PyTorch's kernels do
         return ufunc.accumulate(x.astype(np.float64), axis=dim).astype(x.dtype)
     return ufunc.accumulate(x, axis=dim, dtype=x.dtype)
@@ -88,6 +92,8 @@ def _unlast(x: Tensor, dim: int) -> Tensor:
 def _cumprod_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
     from .contract import matmul_op
 
+    if type(x._a) is np.ndarray and x._a.all():
+        return reverse_cumsum(g * conj(y), dim) / conj(x)  # type: ignore[no-any-return]
     xl, gl = _last(x, dim), _last(g, dim)
     if xl._a.shape[-1] == 0:
         return g
