@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import multiprocessing
 import os
@@ -50,6 +51,24 @@ def test_the_tensor_and_its_views_move_together() -> None:
     assert t.share_memory_().data_ptr() == address
     assert t.untyped_storage().is_shared()
     assert not torch.ones(2).untyped_storage().is_shared()
+
+
+def test_aliases_move_too() -> None:
+    for make in (lambda x: x.detach(), lambda x: x.data, lambda x: copy.copy(x), lambda x: x[1:].detach()):
+        t = torch.ones(3)
+        other = make(t)
+        held = torch.ones(3, requires_grad=True) * t  # its node holds the storage as well
+        t.share_memory_()
+        assert other.is_shared()
+        other.fill_(4)
+        assert t[-1] == 4
+        t.fill_(5)
+        assert other[-1] == 5
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            held.sum().backward()
+    p = torch.nn.Parameter(torch.ones(2))
+    p.data.share_memory_()
+    assert p.is_shared()
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int64", "bfloat16", "float8_e5m2", "complex64"])
@@ -126,11 +145,11 @@ def test_plain_pickle_copies() -> None:
 
 def test_sizes_are_checked() -> None:
     handle = shared._anonymous_file(64)
-    copy = os.dup(handle)
+    received = os.dup(handle)
     with pytest.raises(RuntimeError, match="of 128 bytes was announced.* has 64"):
-        shared.attach(copy, 128)
+        shared.attach(received, 128)
     with pytest.raises(OSError):
-        os.fstat(copy)  # closed
+        os.fstat(received)  # closed
     os.close(handle)
     with pytest.raises(ValueError, match="at least one byte"):
         shared.allocate(0)

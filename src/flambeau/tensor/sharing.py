@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,32 @@ def _shared(array: Any) -> Any:
 
 def is_shared(self: Tensor) -> bool:
     """Whether the memory is shared between processes: after `share_memory_`, or sent from another process."""
-    import sys
-
     return "flambeau.runtime.shared" in sys.modules and _shared(raw(self)) is not None
 
 
+def _handles(t: Tensor, root: Any) -> list[Tensor]:
+    """All tensors over one memory: `t` and its views, and those that only a search finds (``data``, copies)."""
+    base = t._base if t._base is not None else t
+    found = {id(x): x for x in (t, base)}
+    for reference in storage(t).views or ():
+        view = reference()
+        if view is not None:
+            found[id(view)] = view
+    over = [x for x in found.values() if type(x._a) is np.ndarray and memory.root(x._a) is root]
+    arrays = {id(x._a) for x in over if x._a is not root}
+    held = sum(x._a is root for x in over) + len(arrays)
+    # Beside these: this function's parameter and getrefcount's, and two variables of the caller.
+    if sys.getrefcount(root) > held + 4:
+        for x in gc.get_objects():
+            if issubclass(type(x), Tensor) and id(x) not in found:
+                a = getattr(x, "_a", None)
+                if type(a) is np.ndarray and memory.root(a) is root:
+                    over.append(x)
+    return over
+
+
 def share_memory_(self: Tensor) -> Tensor:
-    """Move the memory to where other processes can map it; the tensor and its views stay what they are.
+    """Move the memory to where other processes can map it; the tensor and all others over it stay what they are.
 
     Processes forked afterwards write to the same memory, and so do those that receive the tensor through
     `flambeau.multiprocessing`.  NumPy arrays made before (``t.numpy()``) keep the old memory.
@@ -48,27 +69,18 @@ def share_memory_(self: Tensor) -> Tensor:
     root = memory.root(array)
     low, high = np.lib.array_utils.byte_bounds(root)
     shared = allocate(high - low)
-    handles = {id(self): self}
-    base = self._base if self._base is not None else self
-    handles[id(base)] = base
-    st = storage(self)
-    for reference in st.views or ():
-        view = reference()
-        if view is not None:
-            handles[id(view)] = view
     moved = []
-    for t in handles.values():
+    for t in _handles(self, root):
         a = t._a
-        if type(a) is np.ndarray and memory.root(a) is root:
-            offset = a.__array_interface__["data"][0] - low if a.size else 0
-            moved.append((t, np.ndarray(a.shape, a.dtype, shared, offset, a.strides)))
+        offset = a.__array_interface__["data"][0] - low if a.size else 0
+        moved.append((t, np.ndarray(a.shape, a.dtype, shared, offset, a.strides)))
     if root.flags.c_contiguous or root.flags.f_contiguous:
         shared[...] = root.ravel(order="K").view(np.uint8)
     else:  # memory with holes: only what is seen
         offset = root.__array_interface__["data"][0] - low
         np.ndarray(root.shape, root.dtype, shared, offset, root.strides)[...] = root
     mapped = _shared(shared)
-    mapped.storage = st
+    mapped.storage = storage(self)
     for t, a in moved:
         t._a = a
     return self

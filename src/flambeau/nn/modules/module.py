@@ -661,7 +661,11 @@ class Module(HookMethods, StateMethods):
 
     def share_memory(self: M) -> M:
         """Put parameters and buffers where other processes can reach them."""
-        return self._apply(lambda t: t.share_memory_())
+        for t in (*self.parameters(), *self.buffers()):
+            t.share_memory_()
+            if t.is_leaf and t.grad is not None:
+                t.grad.share_memory_()
+        return self
 
     # ------------------------------------------------------------------------------------ modes and gradients
 
