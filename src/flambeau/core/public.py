@@ -537,6 +537,11 @@ def unary(
         return slow(input, out)
 
     def slow(input: Any, out: Any) -> Any:
+        recorder = tls.capture
+        if recorder is not None and out is None and not OVERRIDES and not tls.stack:
+            t = recorder.again(op, input, recorder)
+            if t is not None:
+                return t
         if OVERRIDES:
             found = overridden(fn, (input,), {} if out is None else {"out": out})
             if found is not None:
@@ -597,6 +602,13 @@ def _saving_node(plan: Any, nexts: tuple[Any, ...], args: tuple[Any, ...], out: 
     n.stores = tuple(stores)
     n.place = user_place(3)
     return n
+
+
+def light_node(plan: Any, nexts: tuple[Any, ...], args: tuple[Any, ...], out: Tensor) -> Any:
+    """The node of an operation whose arguments have the result's shape."""
+    if plan.inputs or plan.output:
+        return _saving_node(plan, nexts, args, out)
+    return _plain_node(plan, nexts)
 
 
 def _describe(fn: Any, op: Op, name: str, doc: str, args: str) -> None:
@@ -787,6 +799,11 @@ def _binary_fast(
         return slow(self, other)
 
     def slow(self: Any, other: Any) -> Any:
+        recorder = tls.capture
+        if recorder is not None and not OVERRIDES and not tls.stack:
+            t = recorder.again(pair_op if isinstance(other, Tensor) else op, self, other)
+            if t is not None:
+                return t
         if not isinstance(other, OPERANDS) and (
             not isinstance(self, Tensor) or not hasattr(other, "__index__")
         ):
