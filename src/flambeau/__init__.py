@@ -127,6 +127,7 @@ _LAZY_NAMES = {
     **{"TypedStorage": "tensor.storage", "UntypedStorage": "tensor.storage"},
     **{"AcceleratorError": "accelerator", "OutOfMemoryError": "accelerator"},
     "is_anomaly_enabled": "autograd.anomaly_mode",
+    "to_dlpack": "utils.dlpack",
     **{
         f"{n}Tensor": "tensor.typed"
         for n in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")

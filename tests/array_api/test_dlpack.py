@@ -169,3 +169,12 @@ def test_the_buffer_protocol_is_numpys() -> None:
         memoryview(t)  # type: ignore[arg-type]
     memoryview(t.numpy())[0] = 5.0
     assert t.tolist() == [5, 0]
+
+
+def test_capsules_by_hand() -> None:
+    t = torch.zeros(2)
+    capsule = torch.utils.dlpack.to_dlpack(t)
+    torch.utils.dlpack.from_dlpack(capsule).fill_(3)
+    assert t.tolist() == [3, 3]
+    assert t.__dlpack_device__()[0] == torch.utils.dlpack.DLDeviceType.kDLCPU
+    assert type(torch.to_dlpack(t)) is type(capsule)

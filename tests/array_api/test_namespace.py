@@ -6,6 +6,7 @@ The public suite (data-apis/array-api-tests) checks far more; CONTRIBUTING.md sa
 from __future__ import annotations
 
 import inspect
+import io
 import operator
 from typing import Any
 
@@ -187,6 +188,25 @@ def test_the_class_of_an_argument_does_not_change() -> None:
     assert type(t) is torch.Tensor
     x = xp.ones(2)
     assert xp.astype(x, xp.float32, copy=False) is x
+
+
+def test_files_parameters_and_numpy_operands() -> None:
+    x = xp.asarray([1.0, 2.0])
+    stream = io.BytesIO()
+    torch.save({"x": x, "p": torch.nn.Parameter(x)}, stream)
+    stream.seek(0)
+    back = torch.load(stream)
+    assert type(back["x"]) is torch.Tensor
+    assert type(back["p"]) is type(torch.nn.Parameter(x)) is torch.nn.Parameter
+    a = np.ones(2)
+    for found in (x + a, a + x, x - a, a - x, np.float32(2) * x):
+        assert type(found) is Array
+    assert (a - x).dtype is (x + a).dtype is xp.float64
+    assert (a - x).tolist() == [0, -1]
+    x -= np.ones(2, np.float32)
+    assert x.tolist() == [0, 1]
+    with pytest.raises(TypeError):
+        x + "text"
 
 
 def test_gradients_and_transforms() -> None:

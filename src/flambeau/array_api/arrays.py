@@ -39,12 +39,20 @@ class ElementCount(int):
         return int, (int(self),)
 
 
+def _operand(other: Any) -> Any:
+    """What an operator computes with, or NotImplemented: NumPy's scalars count as Python's, its arrays as ours."""
+    if isinstance(other, (Tensor, *_SCALARS)):
+        return other
+    if isinstance(other, np.generic):
+        return other.item()
+    return FUNCTIONS["from_numpy"](other) if isinstance(other, np.ndarray) else NotImplemented
+
+
 def _operator(symbol: str, fn: str, reflected: bool = False) -> Callable[..., Any]:
     def method(self: Array, other: Any, /) -> Any:
-        if not isinstance(other, (Tensor, *_SCALARS)):
-            if not isinstance(other, np.generic):
-                return NotImplemented
-            other = other.item()
+        other = _operand(other)
+        if other is NotImplemented:
+            return other
         call = elementwise_functions()[fn]
         return call(other, self) if reflected else call(self, other)
 
@@ -58,10 +66,9 @@ def _in_place(symbol: str) -> Callable[..., Any]:
     through = {"floordiv": "floor_divide"}.get(symbol)  # PyTorch's own has other values at infinity
 
     def method(self: Array, other: Any, /) -> Any:
-        if isinstance(other, np.generic):
-            other = other.item()
-        if not isinstance(other, (Tensor, *_SCALARS)):
-            return NotImplemented
+        other = _operand(other)
+        if other is NotImplemented:
+            return other
         wanted = result_type(self, other)
         if wanted is not self.dtype:
             raise TypeError(
@@ -102,6 +109,7 @@ class Array(Tensor):
 
     __slots__ = ()
     _plain_results = True  # PyTorch's functions on arrays give plain tensors
+    _plain_when_kept = True  # and so do files and parameters
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Array:
         raise TypeError("arrays are made by flambeau.array_api.asarray and its kin, not by calling Array")

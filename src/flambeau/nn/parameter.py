@@ -34,7 +34,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
     def __new__(cls, data: Any = None, requires_grad: bool = True) -> Parameter:
         if data is None:
             data = ops.empty(0)
-        if type(data) is Tensor or type(data) is Parameter:
+        if type(data) is Tensor or type(data) is Parameter or getattr(data, "_plain_when_kept", False):
             return Tensor._make_subclass(cls, data, requires_grad)  # type: ignore[no-any-return, attr-defined]
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter data must be a torch.Tensor, not {type(data).__name__}")

@@ -108,7 +108,8 @@ class _Pickler(_PythonPickler):  # type: ignore[misc]
                 return _REBUILD_PARAMETER_WITH_STATE, (*args, attributes)
             return _REBUILD_PARAMETER, args
         build, parts = self._rebuild_call(tensor)
-        if type(tensor) is not binding.class_named("torch.Tensor"):
+        kind = type(tensor)
+        if kind is not binding.class_named("torch.Tensor") and not getattr(kind, "_plain_when_kept", False):
             return _REBUILD_FROM_TYPE, (build, type(tensor), parts, attributes)
         if attributes:
             return _REBUILD_FROM_TYPE, (build, _TENSOR, parts, attributes)

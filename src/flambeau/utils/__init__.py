@@ -1,5 +1,5 @@
-"""Tools around training: `flambeau.utils.data`."""
+"""Tools around training: `flambeau.utils.data`, `flambeau.utils.dlpack`."""
 
-from . import data
+from . import data, dlpack
 
-__all__ = ["data"]
+__all__ = ["data", "dlpack"]
