@@ -1,9 +1,18 @@
-"""`flambeau.compile`: the entry point of the compiler.
+"""`flambeau.compile`, and PyTorch's `torch.compiler` functions.
 
-What it does today: the Python of the function runs on every call, and its operations run eagerly, each with the
-kernels that eager mode uses.  So the answer is always eager's, nothing can go stale, and there is nothing to warm up;
-fusing what runs between two reads of a value into one program is the work of the capture layer (issue 5), which will
-take this function's place without changing what it returns.
+Inside a compiled function the Python runs on every call; its operations are noted instead of run (`capture.recorder`),
+and what was noted runs as one program of generated kernels when the function ends, or when a value is read.  A sequence
+of operations that was not seen before runs as in eager mode, so the first call costs what eager costs; the second makes
+the kernels (5 to 10 ms each, or a fraction of that from the disk); later calls find them.  As the Python runs, nothing
+can go stale: globals, closures, attributes, lists and branches are read as they are.
+
+Every mode gives this.  ("reduce-overhead" and "max-autotune" are accepted for PyTorch's programs; skipping the Python
+of a proven function, and searching schedules, are not done yet: issue 5.)  Sizes are never part of machine code, so
+`dynamic` changes nothing: a new size finds the kernels that exist.
+
+Limits: memory that a program writes through NumPy, behind the tensors' back and between an operation and the next
+flush, is read as it is at the flush.  The environment variable ``FLAMBEAU_LOG`` (a list of graph, fusion, code) prints
+what is compiled, and ``compiled.explain(*args)`` gives it for one call.
 """
 
 from __future__ import annotations
@@ -11,6 +20,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any
+
+from .core.state import tls
 
 MODES = (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 BACKENDS = ("flambeau", "inductor", "eager", "aot_eager")
@@ -28,8 +39,9 @@ def compile(
 ) -> Any:
     """A callable with the results of `model` (a function or module), for use in its place; also a decorator.
 
-    `backend` names the compiler ("inductor", PyTorch's default, means ours; "eager" none); `mode` is "default",
-    "reduce-overhead" or "max-autotune".  See this module's docstring for what is done today.
+    `backend` names the compiler ("inductor", PyTorch's default, means ours; "eager" runs the captured operations one
+    by one with NumPy); `mode` is "default", "reduce-overhead" or "max-autotune", `fullgraph` makes a read of a value in
+    the middle of the function an error that names the line.  See this module's docstring.
 
     Raises: RuntimeError for unknown modes, for mode together with options, or for a backend that does not exist;
     TypeError when `model` is not callable.
@@ -75,7 +87,7 @@ def compile(
         return made.call(args, kwargs)
 
     compiled.compiled = made  # type: ignore[attr-defined]
-
+    compiled.explain = made.explain  # type: ignore[attr-defined]
     compiled._torchdynamo_orig_callable = model  # type: ignore[attr-defined]
     return compiled
 
@@ -105,3 +117,78 @@ def _optimized_module(model: Any, make: Callable[[Any], Any]) -> Any:
             return getattr(self._orig_mod, name)
 
     return OptimizedModule(model)
+
+
+# ------------------------------------------------------------------------------------------------- torch.compiler
+
+
+def is_compiling() -> bool:
+    """Whether the caller runs inside a compiled function."""
+    return tls.capture is not None
+
+
+is_dynamo_compiling = is_compiling
+
+
+def is_exporting() -> bool:
+    """False: there is no export."""
+    return False
+
+
+def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+    """`fn` as it is, also where a compiled function calls it: its operations run at once.  Also a decorator.
+
+    >>> import flambeau as torch
+    >>> @torch.compiler.disable
+    ... def log(x):
+    ...     return torch.compiler.is_compiling()
+    >>> torch.compile(lambda x: log(x * 2))(torch.ones(2))
+    False
+    """
+    if fn is None:
+        return functools.partial(disable, recursive=recursive, reason=reason)
+    from .capture.compiled import outside
+
+    return outside(fn)
+
+
+def reset() -> None:
+    """Forget what all compiled functions have learnt; they learn it again."""
+    from .capture.compiled import reset as forget
+
+    forget()
+
+
+def list_backends(exclude_tags: Any = ("debug", "experimental")) -> list[str]:
+    """The names that `compile` takes as `backend`."""
+    return list(BACKENDS)
+
+
+def _as_it_is(fn: Any) -> Any:
+    return fn
+
+
+# The Python of a compiled function always runs, so there is nothing that these would have to allow or to promise.
+allow_in_graph = assume_constant_result = nested_compile_region = wrap_numpy = _as_it_is
+
+
+def cudagraph_mark_step_begin() -> None:
+    """Nothing: results are never overwritten by the next call."""
+
+
+class set_stance:
+    """Accepted for PyTorch's programs: "default", "force_eager" and the others all give eager's results here."""
+
+    def __init__(
+        self, stance: str = "default", *, skip_guard_eval_unsafe: bool = False, force_backend: Any = None
+    ) -> None:
+        self.stance = stance
+
+    def __enter__(self) -> set_stance:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        pass
+
+    def __call__(self, fn: Any) -> Any:
+        return fn

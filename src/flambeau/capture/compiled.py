@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 from ..core.pending import Pending, resolve
 from ..core.state import tls
 from ..core.tensor import Tensor
-from .program import generate, interpret
+from .program import Program, generate, interpret
 from .recorder import Recorder, Statistics
 from .trie import Root
 
 __all__ = ["Compiled"]
 
-_everything: list[Root] = []  # the memories of all compiled functions, for `reset`
+_everything: weakref.WeakSet[Root] = weakref.WeakSet()  # the memories of all compiled functions, for `reset`
 
 
 class Compiled:
@@ -27,7 +29,8 @@ class Compiled:
         self.make = interpret if backend in ("eager", "aot_eager") else generate
         self.root = Root()
         self.statistics = Statistics()
-        _everything.append(self.root)
+        self.watch: Callable[[tuple[Program, float]], Any] | None = None
+        _everything.add(self.root)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function's result; inside another compiled function it is simply part of that one."""
@@ -42,7 +45,7 @@ class Compiled:
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], fullgraph: bool = False
     ) -> Any:
         """Call `fn` under a recorder: also for the backward pass, outside, of what was made inside."""
-        recorder = Recorder(self.root, self.make, self.statistics, fullgraph)
+        recorder = Recorder(self.root, self.make, self.statistics, fullgraph, self.watch)
         tls.begin_capture(recorder)
         try:
             return fn(*args, **kwargs)
@@ -55,6 +58,35 @@ class Compiled:
             finally:
                 tls.end_capture()
                 recorder.close()
+
+    def explain(self, *args: Any, **kwargs: Any) -> str:
+        """What happens in a call with these arguments: flushes and their reasons, kernels, the programs' source.
+
+        Calls the function three times (to learn, to generate, to time).
+        """
+        self.call(args, kwargs)
+        self.call(args, kwargs)
+        before = self.statistics
+        self.statistics = seen = Statistics()
+        ran: list[tuple[Program, float]] = []
+        start = time.perf_counter()
+        make, self.watch = self.watch, ran.append
+        try:
+            self.call(args, kwargs)
+        finally:
+            self.watch, self.statistics = make, before
+        total = time.perf_counter() - start
+        lines = [
+            f"{seen.hits} operations noted, {seen.at_once} run at once, {seen.misses} not seen before; "
+            f"{seen.flushes} flushes in {total * 1e6:.0f} us:"
+        ]
+        lines += [f"  {count} x {reason}" for reason, count in seen.reasons.items()]
+        for number, (program, seconds) in enumerate(ran):
+            lines.append(
+                f"\nProgram {number}: {len(program.graph.instrs)} operations, {seconds * 1e6:.0f} us"
+            )
+            lines.append(str(program.graph) if program.lowered is None else program.lowered.explain())
+        return "\n".join(lines)
 
 
 def settle_results(x: Any) -> bool:
@@ -72,7 +104,7 @@ def settle_results(x: Any) -> bool:
 
 def reset() -> None:
     """Forget what every compiled function has learnt."""
-    for root in _everything:
+    for root in list(_everything):
         root.clear()
 
 

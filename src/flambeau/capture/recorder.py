@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -99,8 +100,14 @@ class Recorder:
     """Notes the operations of one thread while it is inside a compiled function."""
 
     def __init__(
-        self, root: Root, make: Callable[[Graph], Program], statistics: Statistics, fullgraph: bool = False
+        self,
+        root: Root,
+        make: Callable[[Graph], Program],
+        statistics: Statistics,
+        fullgraph: bool = False,
+        watch: Callable[[tuple[Program, float]], Any] | None = None,
     ) -> None:
+        self.watch = watch
         self.root = root
         self.make = make
         self.statistics = statistics
@@ -397,7 +404,12 @@ class Recorder:
         if program is None:
             program = step.programs[wanted] = self.make(step.graph(wanted))
             self.statistics.programs += 1
-        values = iter(program.run(segment.arrays, segment.numbers))
+        if self.watch is None:
+            values = iter(program.run(segment.arrays, segment.numbers))
+        else:
+            start = time.perf_counter()
+            values = iter(program.run(segment.arrays, segment.numbers))
+            self.watch((program, time.perf_counter() - start))
         for p, want in zip(results, wanted):
             if want:
                 a = next(values)

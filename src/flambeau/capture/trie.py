@@ -81,7 +81,7 @@ class Step:
 class Root(Step):
     """Where sequences begin; counts steps, to be emptied when a program never repeats itself."""
 
-    __slots__ = ("steps",)
+    __slots__ = ("steps", "__weakref__")
     LIMIT = 100_000
 
     def __init__(self) -> None:

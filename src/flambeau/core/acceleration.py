@@ -61,6 +61,16 @@ def ready(nbytes: int, heavy: bool = True) -> bool:
     return True
 
 
+def loaded() -> bool:
+    """Whether LLVM is there already, so that every kernel is worth making."""
+    return _State.saving >= LOADING
+
+
+def load() -> None:
+    """Make kernels from now on: a compiled function has loaded LLVM."""
+    _State.saving = max(_State.saving, LOADING)
+
+
 def make_kernel() -> Callable[..., Any] | None:
     """``make(body, in_dtypes, out_dtypes, n_scalars)``, once `ready`."""
     return _State.make

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.acceleration import BIG, LOADING
+from ..core.acceleration import BIG, LOADING, loaded
 from ..runtime import pool
 
 WORTH = 1 << 18  # multiplications from which generated code pays
@@ -29,7 +29,7 @@ def _kernels(work: int) -> Any:
     """`compiler.gemm` once what the products so far would have saved is worth loading it, else None."""
     if _State.module is None:
         _State.saved += work * SECONDS_PER_MULTIPLICATION
-        if _State.saved < LOADING:
+        if _State.saved < LOADING and not loaded():
             return None
         from ..compiler import gemm
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...compiler.engine import CompileError
 from ...compiler.types import UnsupportedError
+from ...core.acceleration import load
 from ...runtime import pool
 from ..graph import Graph, Instr, Scalar, Value
 from . import kernels
@@ -295,6 +296,7 @@ class Chunks:
 
 def compile_graph(graph: Graph) -> Lowered:
     """The program of a graph; see `Graph.run` for what it must compute."""
+    load()
     if "graph" in LOG:
         print(graph)
     return Emitter(simplify(graph)).program()

@@ -1,0 +1,184 @@
+"""Programs of generated kernels against the graph's own reference, and what is fused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau.capture.graph import Graph, GraphError
+from flambeau.capture.lower import compile_graph, kernels
+from flambeau.capture.lower.groups import make_groups
+from flambeau.capture.lower.simplify import simplify
+from flambeau.core.op import REGISTRY
+
+F = torch.nn.functional
+
+
+def program(fn: Any, *args: Any) -> Any:
+    """The last program of a compiled function after two calls."""
+    compiled = torch.compile(fn)
+    compiled(*args)
+    compiled(*args)
+    step = next(iter(compiled.compiled.root.children.values()))
+    while step.children:
+        step = next(iter(step.children.values()))
+    (found,) = step.programs.values()
+    return found
+
+
+def kinds(fn: Any, *args: Any) -> list[tuple[str, list[str]]]:
+    """The groups that are not single calls."""
+    groups = make_groups(simplify(program(fn, *args).graph))
+    return [(g.kind, [i.op.name for i in g.instrs]) for g in groups if g.kind != "call"]
+
+
+def check(fn: Any, *args: Any, tol: float = 1e-5) -> None:
+    """Compiled twice, against eager."""
+    compiled = torch.compile(fn)
+    for _ in range(3):
+        got, want = compiled(*args), fn(*args)
+        for g, w in zip(
+            got if isinstance(got, tuple) else (got,), want if isinstance(want, tuple) else (want,)
+        ):
+            assert g.dtype == w.dtype and g.stride() == w.stride()
+            np.testing.assert_allclose(g.detach().numpy(), w.detach().numpy(), rtol=tol, atol=tol)
+
+
+SHAPES = [
+    (3, 5),
+    (1, 7),
+    (4, 1),
+    (64, 64),
+    (2, 3, 17),
+    (5, 4097),
+    (1, 100_000),
+    (200, 1000),
+    (4, 4),
+    (0, 3),
+    (2, 70_001),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_rows(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    w = torch.rand(shape[-1])
+    check(
+        lambda x: (
+            (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt() * w + 1
+        ),
+        x,
+    )
+    check(lambda x: (x * 2).sum(-1) + 1, x)
+    check(lambda x: ((x * 2).sum(), x.exp().mean(), (x + 1).sum(-1, keepdim=True) * x), x)
+    if x.numel():
+        check(lambda x: (x - x.amax(-1, keepdim=True)).exp().sum(-1).log(), x)
+        check(lambda x: ((x * 3).amin(), (x * 3).amax()), x)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_points(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    row, column = torch.rand(shape[-1]), torch.rand(*shape[:-1], 1)
+    check(lambda x: torch.where(x > 0, x * row, column - x).tanh(), x)
+    check(lambda x: ((x > 0) & (x < 1), (x * 2).clamp(0, 1), torch.relu(x) + 0.5, x.square() / 3), x)
+    check(lambda x: (x.double() * 2).float() + x.transpose(0, 1).transpose(0, 1), x)
+
+
+def test_special_values() -> None:
+    x = torch.tensor([[float("nan"), 1.0, float("inf")], [-0.0, 0.0, -float("inf")], [1e38, -1e38, 1e-40]])
+    check(lambda x: ((x * 1).amax(-1), (x * 1).amin(-1), (x * 1).sum(-1), (x + 0).relu(), x.sign() * 2), x)
+    got = torch.compile(lambda x: (x * 1) * 1)
+    got(x)
+    assert np.array_equal(np.signbit(got(x).numpy()), np.signbit(x.numpy()))
+
+
+def test_sums_are_as_accurate_as_pytorch_s() -> None:
+    x = torch.rand(1_000_003)
+    f = torch.compile(lambda x: (x * 1.5).sum())
+    f(x)
+    exact = float((x.numpy().astype(np.float64) * np.float32(1.5)).sum())
+    assert abs(f(x).item() - exact) / exact < 3e-7
+
+
+def test_what_is_fused() -> None:
+    x = torch.randn(64, 128)
+    assert kinds(lambda x: ((x * 2).tanh() + 1) * x, x) == [("points", ["mul", "tanh", "add", "mul"])]
+    ((kind, names),) = kinds(lambda x: (x - x.mean(-1, keepdim=True)).square().sum(-1), x)
+    assert kind == "rows" and [n for n in names if n != "reshape"] == ["sum", "div", "sub", "square", "sum"]
+    ((kind, names),) = kinds(lambda x: (x * 2).sum(), torch.randn(1 << 17))
+    assert kind == "all" and names == ["mul", "sum"]
+
+
+def test_a_circle_is_not_fused() -> None:
+    """b needs a product between it and the elementwise operation that it would join."""
+    x = torch.randn(8, 8)
+    check(lambda x: (x * 2) + ((x * 2) @ x) * 3, x)
+    check(lambda x: ((x * 2).exp() @ x).sum(-1, keepdim=True) + (x * 2).exp(), x, tol=1e-3)
+
+
+def test_a_new_size_makes_no_machine_code() -> None:
+    f = torch.compile(lambda x, y: ((x * y).tanh().sum(-1, keepdim=True) * x, (x + 1).exp() * 2))
+    for n in (30, 30):
+        f(torch.randn(n, 20), torch.randn(n, 20))
+    before = kernels.COUNTS["kernels"]
+    for n, m in ((50, 20), (7, 33), (300, 5), (2, 2), (1000, 100)):
+        for _ in range(2):
+            f(torch.randn(n, m), torch.randn(n, m))
+    assert kernels.COUNTS["kernels"] == before
+
+
+def test_a_new_number_makes_no_machine_code() -> None:
+    f = torch.compile(lambda x, k: (x * k + 1).tanh() * k)
+    x = torch.randn(10)
+    for k in (1.0, 2.0):
+        f(x, k)
+    before = kernels.COUNTS["kernels"]
+    for k in range(100):
+        f(x, k * 0.1)
+    assert kernels.COUNTS["kernels"] == before
+
+
+def test_outputs_do_not_alias() -> None:
+    f = torch.compile(lambda x: (x * 2, x * 2, (x * 2).clone(), x.clone()))
+    x = torch.ones(4)
+    for _ in range(3):
+        outs = f(x)
+        outs[0].zero_()
+        outs[3].zero_()
+        assert [o.tolist() for o in outs[1:3]] == [[2.0] * 4] * 2 and x.tolist() == [1.0] * 4
+
+
+def test_a_graph_prints_as_python_that_runs() -> None:
+    x, w = torch.randn(3, 4), torch.randn(4, 5)
+    graph = program(lambda x, w: ((x @ w) * 2).softmax(-1).sum(0), x, w).graph
+    graph.verify()
+    scope: dict[str, Any] = {}
+    exec(str(graph), scope)
+    (got,) = scope["program"](x.numpy(), w.numpy(), 2)
+    np.testing.assert_allclose(got, ((x @ w) * 2).softmax(-1).sum(0).numpy(), rtol=1e-6)
+
+
+def test_the_verifier_finds_broken_graphs() -> None:
+    f32 = np.dtype(np.float32)
+    graph = Graph()
+    a = graph.input((2,), f32, (4,))
+    b = graph.add(REGISTRY["add"], (a, a), {}, [((2,), f32, (4,))]).out
+    graph.outputs = [b]
+    graph.verify()
+    np.testing.assert_array_equal(compile_graph(graph).run([np.ones(2, np.float32)], [])[0], [2, 2])
+    graph.instrs.reverse()
+    graph.instrs.append(graph.instrs[0])
+    with pytest.raises(GraphError, match="made twice"):
+        graph.verify()
+    graph.instrs = []
+    with pytest.raises(GraphError, match="never made"):
+        graph.verify()
+
+
+def test_explain_says_what_ran() -> None:
+    text = torch.compile(lambda x: (x * 2 + 1).tanh()).explain(torch.ones(4))
+    assert "points kernel [4]: mul add tanh" in text and "1 flushes" in text
