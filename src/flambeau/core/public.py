@@ -732,41 +732,17 @@ def _binary_fast(
         try:
             a = self._a
             d = a.dtype
-            if cls is float or cls is int:
-                if (d is F32 or d is F64) and a.nbytes < BIG:
-                    mode = RECORD if everyone.plain else tls.mode
-                    if mode:
-                        b = scalars[d].get(other)
-                        r = call(a, constant(other, d) if b is None else b)
-                        t = new_object(Tensor)
-                        t._a = r if type(r) is _ndarray else asarray(r)
-                        t._st = None
-                        t._base = None
-                        node = self._node
-                        if node is None or number is None or mode == NO_GRAD:
-                            t._node = None
-                        elif number.inputs or number.output:
-                            t._node = _saving_node(number, (node, None), (self, other), t)
-                        else:
-                            t._node = n = new_object(PlainNode)
-                            n.plan = number
-                            n.next = (node, None)
-                            n.seq = next_seq()
-                            n.extra = None
-                        return t
-            else:
+            if cls is Tensor or not (cls is float or cls is int):  # the first test decides nearly always
                 b = other._a
                 if d is b.dtype and (d is F32 or d is F64 or (integers and d is I64)) and a.nbytes < BIG:
                     na = self._node
                     nb = other._node
-                    if na is nb is None:
+                    if na is None and nb is None:
                         if everyone.plain or tls.mode:
                             r = call(a, b)
                             t = new_object(Tensor)
                             t._a = r if type(r) is _ndarray else asarray(r)
-                            t._st = None
-                            t._base = None
-                            t._node = None
+                            t._st = t._base = t._node = None
                             return t
                     elif both is not None:
                         mode = RECORD if everyone.plain else tls.mode
@@ -794,6 +770,27 @@ def _binary_fast(
                             t._base = None
                             t._node = None
                             return t
+            elif (d is F32 or d is F64) and a.nbytes < BIG:
+                mode = RECORD if everyone.plain else tls.mode
+                if mode:
+                    b = scalars[d].get(other)
+                    r = call(a, constant(other, d) if b is None else b)
+                    t = new_object(Tensor)
+                    t._a = r if type(r) is _ndarray else asarray(r)
+                    t._st = None
+                    t._base = None
+                    node = self._node
+                    if node is None or number is None or mode == NO_GRAD:
+                        t._node = None
+                    elif number.inputs or number.output:
+                        t._node = _saving_node(number, (node, None), (self, other), t)
+                    else:
+                        t._node = n = new_object(PlainNode)
+                        n.plan = number
+                        n.next = (node, None)
+                        n.seq = next_seq()
+                        n.extra = None
+                    return t
         except (AttributeError, ValueError, TypeError, OverflowError, RuntimeWarning):
             pass  # whatever it was, the careful path says it better
         return slow(self, other)
