@@ -360,7 +360,11 @@ def public(
                     result = fn(*args)
                 except AttributeError as e:
                     raise not_a_tensor(e, fname) from None
-            if grad_name is not None and not tls.stack:
+            if (
+                grad_name is not None
+                and not (type(result) is Tensor and result._node is None)
+                and not tls.stack
+            ):
                 show(result, grad_name, args, kwargs)
             return result
 

@@ -14,7 +14,7 @@ from ..core.public import convert, public, rename, result_type
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base, indexing
-from ..prims.base import expand_op, index_view_op, permute_op
+from ..prims.base import expand_op, index_view_op, permute_op, reshape_op
 from ..prims.memory_kernels import copied
 from ..runtime import types
 from .args import int_tuple, numel, sizes, wrap_dim, wrap_dims
@@ -285,7 +285,8 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A view with a dim of size 1 inserted."""
     n = len(input._a.shape)
     d = wrap_dim(dim, n + 1)
-    return index_view_op(input, index=(*[slice(None)] * d, None))  # type: ignore[no-any-return]
+    s = input._a.shape
+    return reshape_op(input, shape=(*s[:d], 1, *s[d:]))  # type: ignore[no-any-return]
 
 
 def _squeeze_name(args: Any, kwargs: Any) -> str:
@@ -301,9 +302,8 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     s = tuple(input._a.shape)
     n = len(s)
     which = set(range(n)) if dim is None else set(wrap_dims(dim, n, empty_means_all=False))
-    return index_view_op(  # type: ignore[no-any-return]
-        input, index=tuple([0 if d in which and k == 1 else slice(None) for d, k in enumerate(s)])
-    )
+    kept = tuple([k for d, k in enumerate(s) if not (d in which and k == 1)])
+    return reshape_op(input, shape=kept)  # type: ignore[no-any-return]
 
 
 @public()
