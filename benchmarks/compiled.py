@@ -1,0 +1,286 @@
+"""Compiled functions against PyTorch in eager mode, `torch.compile` and `jax.jit`, in turns in one process.
+
+    python benchmarks/compiled.py [--threads N] [--rounds N] [--seconds S] [--only TEXT] [--inductor]
+
+Ratios are ours / theirs of the medians (below 1: flambeau is faster); the bound is for the better of the two forms of
+PyTorch, or for JAX where the row says so.  ``--inductor`` also times `torch.compile`, which needs a C++ compiler and
+takes seconds for each row.  JAX is compared where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import timeit
+from dataclasses import dataclass
+from typing import Any
+
+import harness
+
+FUNCTIONS = "F = torch.nn.functional; torch.manual_seed(0)\n"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A statement over a function that `compile` was applied to; `jax` is the same for JAX, or empty."""
+
+    name: str
+    setup: str
+    statement: str
+    bound: float
+    jax: tuple[str, str] = ("", "")
+    against_jax: bool = False
+
+
+def chain(n: int) -> Row:
+    body = "(x * 2 + 1).tanh() * x.exp() - x.abs().sqrt() + x.sin() * 0.5"
+    other = "jnp.tanh(x * 2 + 1) * jnp.exp(x) - jnp.sqrt(jnp.abs(x)) + jnp.sin(x) * 0.5"
+    return Row(
+        f"elementwise chain, {n:,} elements",
+        f"{FUNCTIONS}x = torch.randn({n})\nf = compile(lambda x: {body})",
+        "f(x)",
+        0.5,
+        (f"x = jnp.ones({n}, jnp.float32)\nf = jax.jit(lambda x: {other})", "f(x).block_until_ready()"),
+    )
+
+
+def rowwise(name: str, body: str, bound: float, backward: float | None = None) -> list[Row]:
+    setup = f"{FUNCTIONS}x = torch.randn(4096, 1024)\nf = compile(lambda x: {body})"
+    rows = [Row(f"{name}, 4096x1024", setup, "f(x)", bound)]
+    if backward is not None:
+        both = f"""{FUNCTIONS}x = torch.randn(4096, 1024, requires_grad=True)
+g = torch.randn(4096, 1024)
+def both(x):
+    x.grad = None
+    ({body} * g).sum().backward()
+    return x.grad
+f = compile(both)"""
+        rows.append(Row(f"{name}, forward and backward", both, "f(x)", backward))
+    return rows
+
+
+def product(n: int) -> Row:
+    return Row(
+        f"matmul {n}",
+        f"{FUNCTIONS}a, b = torch.randn({n}, {n}), torch.randn({n}, {n})\nf = compile(lambda a, b: a @ b)",
+        "f(a, b)",
+        1.05,
+    )
+
+
+STEP = """
+def step():
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), t)
+    loss.backward()
+    optimizer.step()
+    return loss
+f = compile(step)"""
+
+MLP = f"""{FUNCTIONS}nn = torch.nn
+model = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+x, t = torch.randn(128, 784), torch.randint(0, 10, (128,))
+{STEP}"""
+
+CONVNET = f"""{FUNCTIONS}nn = torch.nn
+model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+    nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 49, 10))
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
+x, t = torch.randn(32, 1, 28, 28), torch.randint(0, 10, (32,))
+{STEP}"""
+
+GPT = f"""{FUNCTIONS}nn = torch.nn
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads, self.width = heads, width
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+    def forward(self, x):
+        n, t, c = x.shape
+        q, k, v = [y.view(n, t, self.heads, -1).transpose(1, 2) for y in self.qkv(self.first(x)).split(c, 2)]
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(n, t, c))
+        return x + self.down(F.gelu(self.up(self.second(x))))
+class GPT(nn.Module):
+    def __init__(self, words=256, width=128, layers=4, heads=4, length=128):
+        super().__init__()
+        self.words, self.places = nn.Embedding(words, width), nn.Embedding(length, width)
+        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(layers)])
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, words, bias=False)
+    def forward(self, x):
+        y = self.words(x) + self.places(torch.arange(x.shape[1]))
+        return self.head(self.norm(self.blocks(y))).view(-1, 256)
+model = GPT()
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+x, t = torch.randint(0, 256, (16, 128)), torch.randint(0, 256, (16 * 128,))
+{STEP}"""
+
+HESSIAN = """
+def rosenbrock(x):
+    return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+"""
+
+ROWS = [
+    *[chain(n) for n in (10_000, 1_000_000, 10_000_000)],
+    *rowwise("softmax", "x.softmax(-1)", 0.95, 0.9),
+    *rowwise("layer norm", "F.layer_norm(x, (1024,))", 0.95, 0.9),
+    *rowwise("variance of rows", "x.var(-1)", 1.0),
+    *rowwise("sum", "x.sum()", 1.0),
+    *rowwise("mean of rows", "x.mean(-1)", 1.0),
+    *rowwise("mean of columns", "x.mean(0)", 1.0),
+    *[product(n) for n in (64, 256, 1024)],
+    Row(
+        "batched matmul 64x(64x128x64)",
+        f"{FUNCTIONS}a, b = torch.randn(64, 64, 128), torch.randn(64, 128, 64)\nf = compile(torch.bmm)",
+        "f(a, b)",
+        1.0,
+    ),
+    Row("MLP 784-512-256-10, Adam step, batch 128", MLP, "f()", 0.8),
+    Row("convnet step, batch 32", CONVNET, "f()", 1.0),
+    Row("GPT, 4 layers, 128 wide, step of 16x128", GPT, "f()", 0.9),
+    Row(
+        "the lesson's function with its gradient",
+        f"""{FUNCTIONS}x = torch.tensor([2.0], requires_grad=True)
+def both(x):
+    x.grad = None
+    (x ** 2 + 3 * x + 1).backward()
+    return x.grad
+f = compile(both)""",
+        "f(x)",
+        1.0,
+        (
+            "x = jnp.array([2.0])\nf = jax.jit(jax.grad(lambda x: (x ** 2 + 3 * x + 1).sum()))",
+            "f(x).block_until_ready()",
+        ),
+        True,
+    ),
+    Row(
+        "Hessian of a function of 10 variables",
+        f"{FUNCTIONS}{HESSIAN}\nx = torch.rand(10)\nf = compile(lambda x: torch.func.hessian(rosenbrock)(x))",
+        "f(x)",
+        1.0,
+        (
+            f"{HESSIAN}\nx = jnp.ones(10) * 0.5\nf = jax.jit(jax.hessian(rosenbrock))",
+            "f(x).block_until_ready()",
+        ),
+        True,
+    ),
+]
+
+
+def contestants(row: Row, inductor: bool) -> dict[str, timeit.Timer]:
+    """The timers of a row, by who runs it."""
+    found = {"flambeau": scope(row.setup, row.statement, "flambeau", True)}
+    if harness.reference() is not None:
+        found["torch"] = scope(row.setup, row.statement, "torch", False)
+        if inductor:
+            found["torch.compile"] = scope(row.setup, row.statement, "torch", True)
+    if row.jax[0] and importlib.util.find_spec("jax"):
+        import jax
+        import jax.numpy as jnp
+
+        names: dict[str, Any] = {"jax": jax, "jnp": jnp}
+        found["jax.jit"] = timeit.Timer(row.jax[1], row.jax[0], globals=names)
+    return found
+
+
+def scope(setup: str, statement: str, module: str, compiled: bool) -> timeit.Timer:
+    torch = importlib.import_module(module)
+    compile_ = torch.compile if compiled else lambda f: f
+    return timeit.Timer(statement, setup, globals={"torch": torch, "compile": compile_})
+
+
+def measure(row: Row, inductor: bool, rounds: int, seconds: float) -> dict[str, float]:
+    """Median seconds of a call for each contestant."""
+    timers = contestants(row, inductor)
+    calls = {}
+    for name, timer in list(timers.items()):
+        try:
+            timer.timeit(3)
+            calls[name] = harness.calls_per_round(timer, seconds)
+        except Exception as e:
+            print(f"  {name} cannot run this: {str(e).splitlines()[0][:100]}")
+            del timers[name]
+    taken: dict[str, list[float]] = {name: [] for name in timers}
+    gc.collect()
+    for turn in range(rounds):
+        for name in timers if turn % 2 else reversed(list(timers)):
+            time.sleep(0.005)
+            taken[name].append(timers[name].timeit(calls[name]) / calls[name])
+    return {name: statistics.median(t) for name, t in taken.items()}
+
+
+FIRST = """
+import time
+import flambeau as torch
+torch.ones(2) * 2
+start = time.perf_counter()
+f = torch.compile(lambda x: ((x * 2 + 1).tanh() * x.exp() - x.abs().sqrt() + x.sin() * 0.5).sum() * 3 + 1)
+x = torch.ones(1000)
+f(x)
+first = time.perf_counter()
+f(x)
+print(first - start, time.perf_counter() - start)
+"""
+
+
+def first_result(cache: str) -> tuple[float, float]:
+    """Seconds to the first result, and to the end of the second call, which makes the kernels, in a fresh process."""
+    environment = {**os.environ, "XDG_CACHE_HOME": cache}
+    out = subprocess.run(
+        [sys.executable, "-c", FIRST], env=environment, capture_output=True, text=True, check=True
+    )
+    first, second = out.stdout.split()
+    return float(first), float(second)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0.1, help="of each round")
+    parser.add_argument("--only", default="", help="rows whose name has this")
+    parser.add_argument("--inductor", action="store_true", help="torch.compile too")
+    options = parser.parse_args()
+    harness.set_threads(options.threads)
+    print(harness.conditions(options.threads))
+    print(f"\n{'':44}{'flambeau':>11}{'torch':>11}{'ratio':>7}{'bound':>7}")
+    ratios = []
+    for row in ROWS:
+        if options.only not in row.name:
+            continue
+        took = measure(row, options.inductor, options.rounds, options.seconds)
+        ours = took.pop("flambeau")
+        others = {n: s for n, s in took.items() if (n == "jax.jit") == row.against_jax}
+        line = f"{row.name:44}{ours * 1e6:>9.1f}us"
+        if others:
+            best = min(others.values())
+            ratio = ours / best
+            ratios.append(ratio / row.bound)
+            verdict = "PASS" if ratio <= row.bound else "over"
+            line += f"{best * 1e6:>9.1f}us{ratio:>7.2f}{row.bound:>7.2f}  {verdict}"
+        print(line + "   " + ", ".join(f"{n} {s * 1e6:.1f}us" for n, s in took.items()), flush=True)
+    if ratios:
+        print(f"\ngeometric mean of ratio / bound: {statistics.geometric_mean(ratios):.2f}")
+    with tempfile.TemporaryDirectory() as cache:
+        cold = first_result(cache)
+        warm = first_result(cache)
+    for name, (first, second), bound in (("empty", cold, 150), ("warm", warm, 50)):
+        print(
+            f"fresh process, {name} cache: first result {first * 1e3:.0f} ms, with the kernels made {second * 1e3:.0f} ms "
+            f"(bound {bound})"
+        )
+
+
+if __name__ == "__main__":
+    main()
