@@ -15,7 +15,9 @@ from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..runtime import pool
 from .base import from_value, full, index_view_op, permute_op, reshape
-from .memory_kernels import LARGE, copy_into
+from .index_kernels import LARGE as INDEXED
+from .index_kernels import added, gathered, scattered, taken
+from .memory_kernels import LARGE, copied, copy_into
 
 # ------------------------------------------------------------------------------------------- advanced indexing
 
@@ -39,6 +41,10 @@ def _check_range(x: Any, indices: Sequence[Any], spec: Sequence[bool]) -> None:
 
 
 def _index_get(x: Any, *indices: Any, spec: Any) -> Any:
+    if len(indices) == 1 and spec[0] and x.nbytes >= INDEXED:
+        y = taken(x, indices[0])
+        if y is not None:
+            return y
     try:
         return x[_key(indices, spec)]
     except IndexError:
@@ -50,7 +56,7 @@ def _index_get(x: Any, *indices: Any, spec: Any) -> Any:
 
 
 def _index_put(x: Any, v: Any, *indices: Any, spec: Any, accumulate: bool) -> Any:
-    out = x.copy()
+    out = x.copy() if x.nbytes < LARGE else copied(x)
     _check_range(x, indices, spec)
     key = _key(indices, spec)
     if not accumulate:
@@ -66,6 +72,8 @@ def _add_rows(out: Any, index: Any, v: Any) -> None:
     """out[index] += v with repeated indices: sorted segments, many times faster than np.add.at on rows."""
     rows = index.reshape(-1)
     if not rows.size:
+        return
+    if v.nbytes >= INDEXED and added(out, index, np.broadcast_to(v, index.shape + out.shape[1:])):
         return
     rows = np.where(rows < 0, rows + out.shape[0], rows)
     values = np.broadcast_to(v, index.shape + out.shape[1:]).reshape(rows.size, *out.shape[1:])
@@ -227,6 +235,10 @@ def check_bounds(index: Any, n: int, dim: int) -> None:
 
 
 def _gather(x: Any, index: Any, *, dim: Axis) -> Any:
+    if index.nbytes >= INDEXED and x.ndim:
+        y = gathered(_narrowed(x, index, dim), index, dim)
+        if y is not None:
+            return y
     check_bounds(index, x.shape[dim], dim)
     return np.take_along_axis(_narrowed(x, index, dim), index, dim)
 
@@ -238,10 +250,14 @@ def _grid(index: Any, dim: int) -> tuple[Any, ...]:
 
 
 def _scatter(x: Any, src: Any, index: Any, *, dim: Axis, reduce: str) -> Any:
-    check_bounds(index, x.shape[dim], dim)
-    out = x.copy()
     if isinstance(src, np.ndarray) and src.shape != index.shape:
         src = src[tuple([slice(0, n) for n in index.shape])]
+    if index.nbytes >= INDEXED and reduce in ("set", "add") and x.ndim:
+        out = x.copy() if x.nbytes < LARGE else copied(x)
+        if scattered(out, index, src, dim, reduce == "add"):
+            return out
+    check_bounds(index, x.shape[dim], dim)
+    out = x.copy()
     key = _grid(index, dim)
     if reduce == "set":
         out[key] = src
