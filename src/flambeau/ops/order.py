@@ -166,7 +166,7 @@ cumsum = _cumulative("cumsum", scans.cumsum_op)
 cumprod = _cumulative("cumprod", scans.cumprod_op)
 
 
-@public(out=True, grad_name="LogcumsumexpBackward0")
+@public(out=True, grad_name="LogcumsumexpBackward0", half=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """``log(cumsum(exp(x)))`` without overflow."""
     if input._a.dtype.kind in "bui":

@@ -405,6 +405,8 @@ def _named_split(name: str, need: int, dim: int) -> Any:
                 f"torch.{name} requires a tensor with at least {need} dimension, but got a tensor with {nd} dimensions!"
             )
         d = 0 if name == "hsplit" and nd == 1 else dim
+        if isinstance(which, str) or not (hasattr(which, "__index__") or hasattr(which, "__iter__")):
+            raise TypeError(f"{name}(): sections must be int or a tuple of ints, not {type(which).__name__}")
         if isinstance(which, int) and (which <= 0 or input._a.shape[d] % which):
             raise RuntimeError(
                 f"torch.{name} attempted to split along dimension {d}, but the size of the dimension {input._a.shape[d]} is not divisible by the split_size {which}!"

@@ -127,7 +127,12 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     return keep(red.prod_op(x, dims=dims), x, dims, keepdim)
 
 
-def _need_elements(x: Tensor, dims: tuple[int, ...], name: str) -> None:
+def _need_elements(x: Tensor, dims: tuple[int, ...], dim: Any, name: str) -> None:
+    if numel(x) == 0 and dim in ((), []):
+        raise RuntimeError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
+            f"the 'dim' argument (input of shape {list(x._a.shape)})."
+        )
     if count(x, dims) == 0 and dims:
         if len(dims) == len(x._a.shape) or numel(x) == 0 and builtin_any(x._a.shape[d] == 0 for d in dims):
             d = next((d for d in dims if x._a.shape[d] == 0), 0)
@@ -142,7 +147,7 @@ builtin_all = all
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over the dims; equal elements share the gradient."""
     dims = wrap_dims(dim, len(input._a.shape))
-    _need_elements(input, dims, "amax")
+    _need_elements(input, dims, dim, "amax")
     return keep(red.amax_op(input, dims=dims), input, dims, keepdim)
 
 
@@ -150,7 +155,7 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over the dims; equal elements share the gradient."""
     dims = wrap_dims(dim, len(input._a.shape))
-    _need_elements(input, dims, "amin")
+    _need_elements(input, dims, dim, "amin")
     return keep(red.amin_op(input, dims=dims), input, dims, keepdim)
 
 

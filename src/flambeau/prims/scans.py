@@ -8,11 +8,11 @@ import numpy as np
 
 from ..core import families as fam
 from ..core.families import Axis
-from ..core.op import bind
+from ..core.op import REGISTRY, bind
 from ..core.tensor import Tensor
 from .base import convert_to, full
 from .indexing import flip_op, gather_op, scatter_op
-from .pointwise import conj, exp, where_op
+from .pointwise import conj, exp, log, where_op
 from .row_kernels import WORTH, scanned
 
 
@@ -150,27 +150,42 @@ def _argcum(x: Any, *, dim: Axis, largest: bool) -> Any:
 argcum_op = fam.opaque_op(_argcum, None, name="argcum", differentiable=False)
 
 
+def _complex_logcumsumexp(x: Any, dim: int) -> Any:
+    """Each step adds the smaller term to the larger: log(e^a + e^b) = a + log(1 + e^(b - a))."""
+    out = np.empty_like(x)
+    total = np.full(x.shape[1:], -np.inf, x.dtype)
+    with np.errstate(all="ignore"):
+        for i, term in enumerate(x):
+            swap = term.real > total.real
+            high, low = np.where(swap, term, total), np.where(swap, total, term)
+            nothing = np.isneginf(low.real)  # its argument means nothing
+            total = high + np.where(nothing, 0, np.log1p(np.where(nothing, 0, np.exp(low - high))))
+            out[i] = total
+    return np.moveaxis(out, 0, dim)
+
+
 def _logcumsumexp(x: Any, *, dim: Axis) -> Any:
     if x.dtype.itemsize == 2:
         return np.logaddexp.accumulate(x.astype(np.float32), axis=dim).astype(x.dtype)
     if x.dtype.kind == "c":
-        top = np.maximum.accumulate(x.real, axis=dim).max(axis=dim, keepdims=True)
-        top = np.where(np.isfinite(top), top, 0)
-        return np.log(np.cumsum(np.exp(x - top), axis=dim)) + top
+        return _complex_logcumsumexp(np.moveaxis(x, dim, 0), dim)
     return np.logaddexp.accumulate(x, axis=dim)
+
+
+def _log_or_nothing(t: Tensor) -> Tensor:
+    """The log, and for zeros one so low that it counts for nothing, finite so that its derivatives are zeros."""
+    live = t != 0
+    return where_op(live, log(where_op(live, t, 1)), -1e30)  # type: ignore[no-any-return]
 
 
 def _logcumsumexp_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
     # sum_{i >= j} g_i exp(x_j - y_i); split by sign so that each part stays in log space
     if g._a.dtype.kind == "c":
-        return reverse_cumsum(g * exp(conj(-y)), dim) * exp(conj(x))  # type: ignore[no-any-return]
-    from .pointwise import log
+        terms = flip_op(_log_or_nothing(conj(g)) - y, dims=(dim,))
+        return conj(exp(flip_op(logcumsumexp_op(terms, dim=dim), dims=(dim,)) + x))
 
     def part(positive: Tensor) -> Tensor:
-        live = (
-            positive > 0
-        )  # nothing there: a log so low that it counts for nothing, finite so that its derivatives are zeros
-        logs = where_op(live, log(where_op(live, positive, 1)), -1e30) - y
+        logs = _log_or_nothing(positive) - y
         total = flip_op(logcumsumexp_op(flip_op(logs, dims=(dim,)), dim=dim), dims=(dim,))
         return exp(total + x)  # type: ignore[no-any-return]
 
@@ -182,16 +197,21 @@ def _logcumsumexp_jvp(ts: Any, xs: Any, y: Any, p: Any) -> Any:
     (x,), (t,) = xs, ts
     dim = p["dim"]
     if x._a.dtype.kind == "c":
-        return cumsum_op(t * exp(x), dim=dim) * exp(-y)
-    from .pointwise import log
+        return exp(logcumsumexp_op(_log_or_nothing(t) + x, dim=dim) - y)
 
     def part(positive: Tensor) -> Tensor:
-        live = positive > 0
-        logs = where_op(live, log(where_op(live, positive, 1)), -1e30) + x
+        logs = _log_or_nothing(positive) + x
         return exp(logcumsumexp_op(logs, dim=dim) - y)  # type: ignore[no-any-return]
 
+    # the weighted mean of the tangents; in log space only where the weights, relative to the largest, vanish
+    top = fam.keepdims(REGISTRY["amax"](x, dims=(dim,)), len(x._a.shape), (dim,))
+    weights = exp(x - top)
+    total = cumsum_op(weights, dim=dim)
+    info = np.finfo(x._a.dtype)
+    plain = total > float(info.tiny / info.eps)
     zero = t * 0
-    return part(where_op(t > 0, t, zero)) - part(where_op(t < 0, -t, zero))
+    tiny = part(where_op(t > 0, t, zero)) - part(where_op(t < 0, -t, zero))
+    return where_op(plain, cumsum_op(t * weights, dim=dim) / where_op(plain, total, 1), tiny)
 
 
 logcumsumexp_op = fam.opaque_op(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, convert
+from ...core.public import FUNCTIONS, convert, half_in_single
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
@@ -18,6 +18,7 @@ from .dropout import dropout
 from .linear import linear
 
 
+@half_in_single
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -18,7 +18,7 @@ from ...prims.pointwise import log, log1p, where_op
 from ...prims.softmax import cross_entropy_op, log_softmax_op
 from ...runtime import dtypes
 from .activation import logsigmoid
-from .loss import Reduce, apply_reduction, reduction_of
+from .loss import Reduce, apply_reduction, check_reduction, reduction_of
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -324,6 +324,7 @@ def multi_margin_loss(
 ) -> Tensor:
     """``sum_i max(0, margin - x_y + x_i)^p / C`` over the classes i other than y."""
     reduction = reduction_of(size_average, reduce, reduction)
+    check_reduction(reduction)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and len(weight._a.shape) != 1:
@@ -356,6 +357,7 @@ def multilabel_margin_loss(
 ) -> Tensor:
     """``sum_ij max(0, 1 - (x_yj - x_i)) / C`` over target labels j (up to the first -1) and other classes i."""
     reduction = reduction_of(size_average, reduce, reduction)
+    check_reduction(reduction)
     single = len(input._a.shape) <= 1
     x = base.reshape(input, (1, numel(input))) if single else input
     if tuple(target._a.shape) != tuple(input._a.shape):

@@ -31,6 +31,12 @@ def reduction_of(size_average: Reduce, reduce: Reduce, reduction: str) -> str:
     return name
 
 
+def check_reduction(reduction: str) -> None:
+    """Raises: ValueError for a name that is none of "none", "mean" and "sum"."""
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+
+
 def apply_reduction(x: Tensor, reduction: str) -> Tensor:
     """Mean, sum, or all values.
 

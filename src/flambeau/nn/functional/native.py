@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.public import FUNCTIONS, convert, public
 from ...core.tensor import Tensor
-from ...ops.args import numel
+from ...ops.args import dtype_of, numel
 from ...ops.random import draw_like
 from ...ops.reduce import moments
 from ...prims import base
@@ -68,6 +68,12 @@ def _half_free(x: Tensor) -> Tensor:
     return convert(x, dtypes.float32) if x._a.dtype.itemsize == 2 else x
 
 
+def _statistic(t: Tensor, input: Tensor, wide: bool, shape: Any = None) -> Tensor:
+    """A mean or deviation as it is handed out: in the input's dtype unless parameters are wider, without derivatives."""
+    t = t.detach() if shape is None else base.reshape(t, shape).detach()
+    return t if wide else convert(t, dtype_of(input))
+
+
 @public(method=False, name="batch_norm")
 def _batch_norm(
     input: Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float,
@@ -123,7 +129,8 @@ def native_layer_norm(
     y = normalization.layer_norm(input, shape, weight, bias, eps)
     nd = len(input._a.shape)
     var, mean = moments(_half_free(input), tuple(range(nd - len(shape), nd)), 0)
-    return y, mean.detach(), rsqrt(var + eps).detach()  # no derivatives, as in PyTorch
+    mixed = weight is not None and weight._a.dtype != input._a.dtype
+    return y, *(_statistic(t, input, mixed) for t in (mean, rsqrt(var + eps)))
 
 
 @public(method=False, out=True, grad_name="NativeBatchNormBackward0")
@@ -144,8 +151,8 @@ def native_batch_norm(
         return y, base.full((0,), 0, x._a.dtype), base.full((0,), 0, x._a.dtype)
     channels = (input._a.shape[1],)
     var, mean = moments(x, (0, *range(2, len(x._a.shape))), 0)
-    # the statistics carry no derivatives, as in PyTorch
-    return y, base.reshape(mean, channels).detach(), base.reshape(rsqrt(var + eps), channels).detach()
+    mixed = weight is not None and weight._a.dtype != input._a.dtype
+    return y, *(_statistic(t, input, mixed, channels) for t in (mean, rsqrt(var + eps)))
 
 
 @public(method=False, out=True, grad_name="NativeGroupNormBackward0")
@@ -163,11 +170,11 @@ def native_group_norm(
     y = normalization.group_norm(base.reshape(input, (N, C, HxW)), group, weight, bias, eps)
     x = base.reshape(_half_free(input), (N, group, HxW * C // group))
     var, mean = moments(x, (2,), 0)
-    flat = (N, group)
+    statistics = [base.reshape(t, (N, group)) for t in (mean, rsqrt(var + eps))]
+    mixed = weight is not None and weight._a.dtype != input._a.dtype
     return (
         base.reshape(y, tuple(input._a.shape)),
-        base.reshape(mean, flat),
-        base.reshape(rsqrt(var + eps), flat),
+        *(t if mixed else convert(t, dtype_of(input)) for t in statistics),
     )
 
 

@@ -177,6 +177,8 @@ def avg_pool3d(
 
 
 def targets(n: int, x: Tensor, output_size: Any, name: str) -> list[int]:
+    if isinstance(x, Tensor) and len(x._a.shape) <= n > 1:
+        raise ValueError(f"Input dimension should be at least {n + 1}, got {list(x._a.shape)} ({name})")
     _check(x, n, name)
     sizes = [output_size] * n if output_size is None or isinstance(output_size, int) else list(output_size)
     if len(sizes) == 1:
