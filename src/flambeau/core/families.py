@@ -572,7 +572,7 @@ def view_op(
     op.batch = shifted_batch(op, shifts)
     put = Op(
         name + "_put", "linear", put_impl, ["base", "v"], vjp=(vjp_old, vjp_new), jvp=lambda *a: None,
-        batch=lambda *a: None, grad_name="CopySlices",
+        batch=lambda *a: None, grad_name="torch::autograd::CopySlices",
     )  # fmt: skip
     put.jvp = both(put)
     put.batch = shifted_batch(put, shifts)

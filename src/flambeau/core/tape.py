@@ -86,7 +86,7 @@ class BaseNode:
         return RemovableHandle(self.extras().pre_hooks, fn)
 
     def __repr__(self) -> str:
-        return f"<{self.name()} object at {id(self):#x}>"
+        return f"<{self.name().rpartition(':')[2]} object at {id(self):#x}>"
 
 
 class RemovableHandle:

@@ -216,6 +216,11 @@ _RULES = """
     """
 
 
+def _real_name(args: Any, kwargs: Any) -> str:
+    x = args[0] if args else kwargs["input"]
+    return "FftC2CBackward0" if x._a.dtype.kind == "c" else "FftR2CBackward0"
+
+
 def _define(name: str) -> None:
     one, many, forward, text = _KINDS[name]
 
@@ -234,7 +239,8 @@ def _define(name: str) -> None:
         (all_dims, "n", "several dims (all by default)"),
     ):
         fn.__doc__ = f"{text} over {where}.{_RULES}"
-        public(name=f"fft_{name}{suffix}", method=False, out=True)(fn)
+        shown: Any = {"fft": _real_name, "rfft": "FftR2CBackward0"}.get(name)
+        public(name=f"fft_{name}{suffix}", method=False, out=True, grad_name=shown)(fn)
 
 
 for _name in _KINDS:

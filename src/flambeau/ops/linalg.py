@@ -334,7 +334,7 @@ def slogdet(input: Tensor) -> Any:
     return _slogdet(input, _Slogdet)
 
 
-@public()
+@public(grad_name="WhereBackward0")
 def logdet(input: Tensor) -> Tensor:
     """The log of the determinant: NaN where it is negative, -inf where it is zero."""
     check_square(input, "logdet")

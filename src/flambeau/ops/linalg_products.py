@@ -211,7 +211,12 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
 # ------------------------------------------------------------------------------------------------- vectors
 
 
-@public(name="linalg_vecdot", method=False, out=True)
+def _vecdot_name(args: Any, kwargs: Any) -> str:
+    x = args[0] if args else kwargs["x"]
+    return "VdotBackward0" if x._a.dtype.kind == "c" and len(x._a.shape) == 1 else "SumBackward1"
+
+
+@public(name="linalg_vecdot", method=False, out=True, grad_name=_vecdot_name)
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The inner products over `dim`, the first vector conjugated; other dims broadcast."""
     check_floating(x, "linalg.vecdot", low_precision=True)

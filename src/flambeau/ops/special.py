@@ -19,7 +19,7 @@ def _floating(x: Tensor) -> Tensor:
     return convert(x, defaults.dtype) if x._a.dtype.kind in "bui" else x
 
 
-@public(out=True, inplace=True, aliases=("special_logit",), half=True, grad_name="LogitBackward0")
+@public(out=True, inplace=True, aliases=("special_logit",), grad_name="LogitBackward0")
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """``log(x / (1 - x))``, with x first clamped to [eps, 1 - eps] if eps is given."""
     x = _floating(input)

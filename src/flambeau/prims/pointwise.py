@@ -586,7 +586,7 @@ overwrite_op = pointwise_op(
     lambda k, a, b: b,
     (lambda t: _zeros(t), lambda t: t),
     impl=lambda a, b: np.broadcast_to(b, np.broadcast_shapes(np.shape(a), np.shape(b))),
-    grad_name="CopyBackwards",
+    grad_name="torch::autograd::CopyBackwards",
 )
 helpers["overwrite"] = lambda old, new: overwrite_op(old, new)
 REGISTRY["where"] = where_op

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.public import FLOAT, SAME, binary, unary
 from ..core.tensor import Tensor
-from .pointwise import cos, exp, log, masked, sin, where_op
+from .pointwise import cos, exp, log, log1p, masked, sin, where_op
 
 
 def ufunc(name: str) -> Any:
@@ -284,19 +284,34 @@ def _xlog(name: str) -> Callable[..., Any]:
     return impl
 
 
+def _xlogy_slope(t: Tensor, x: Any, y: Any) -> Tensor:
+    """t * log(y), and zero where x log(y) is zero by definition; y may be a number."""
+    if not isinstance(y, Tensor):
+        return t * math.log(y) if y > 0 else masked(t * (-math.inf if y == 0 else math.nan), x != 0)
+    return masked(t * log(y), ~((x == 0) & (y <= 0)))
+
+
+def _xlog1py_slope(t: Tensor, x: Any, y: Any) -> Tensor:
+    if not isinstance(y, Tensor):
+        return _xlogy_slope(t, x, y + 1)
+    return masked(t * log1p(y), ~((x == 0) & (y <= -1)))
+
+
 xlogy = binary(
     "xlogy",
     lambda k, x, y_: k.xlogy(x, y_),
-    (lambda t, x, y_: masked(t * log(y_), ~((x == 0) & (y_ <= 0))), lambda t, x, y_: t * (x / y_)),
+    (lambda t, x, y_: _xlogy_slope(t, x, y_), lambda t, x, y_: t * (x / y_)),
     impl=_xlog("xlogy"),
     kind=FLOAT,
     aliases=("special_xlogy",),
     reject="c",
+    grad_name="XlogyBackward2",
+    tensor_name="XlogyBackward0",
 )
 xlog1py = binary(
     "special_xlog1py",
     lambda k, x, y_: k.xlog1py(x, y_),
-    (lambda t, x, y_: masked(t * log(y_ + 1), ~((x == 0) & (y_ <= -1))), lambda t, x, y_: t * (x / (y_ + 1))),
+    (lambda t, x, y_: _xlog1py_slope(t, x, y_), lambda t, x, y_: t * (x / (y_ + 1))),
     impl=_xlog("xlog1py"),
     kind=FLOAT,
     method=False,

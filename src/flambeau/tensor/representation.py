@@ -38,7 +38,7 @@ def _grad_fn(t: Tensor) -> str | None:
     node = t._node
     if node is None or isinstance(node, LeafNode):
         return None
-    return node.name()  # type: ignore[no-any-return]
+    return node.name().rpartition(":")[2]  # type: ignore[no-any-return]
 
 
 def representation(t: Tensor) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, convert, half_in_single
+from ...core.public import FUNCTIONS, convert, half_in_single, shows
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
@@ -18,6 +18,16 @@ from .dropout import dropout
 from .linear import linear
 
 
+def _attention_name(args: Any, kwargs: Any) -> str | None:
+    """PyTorch takes one kernel for batches of heads without a mask, and steps otherwise."""
+    mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
+    p = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)
+    tensors = (*args[:3], *(kwargs[k] for k in ("query", "key", "value") if k in kwargs))
+    whole = mask is None and not p and all(len(t._a.shape) == 4 for t in tensors)
+    return "ScaledDotProductFlashAttentionForCpuBackward0" if whole else "UnsafeViewBackward0"
+
+
+@shows(_attention_name)
 @half_in_single
 def scaled_dot_product_attention(
     query: Tensor,

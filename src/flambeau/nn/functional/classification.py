@@ -259,7 +259,6 @@ def binary_cross_entropy(
 
 
 @shows("BinaryCrossEntropyWithLogitsBackward0")
-@half_in_single
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,

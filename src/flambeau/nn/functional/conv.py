@@ -87,7 +87,6 @@ def _positive(values: tuple[int, ...], name: str) -> None:
         raise RuntimeError(f"non-positive {name} is not supported")
 
 
-@half_in_single
 def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dict[str, Any]) -> Tensor:
     y: Tensor = op(x, w, **settings)
     if bias is not None:
@@ -96,6 +95,9 @@ def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dic
         return y
     # PyTorch puts complex convolutions together from real ones
     return rename(y, "AddBackward0" if y._a.dtype.kind == "c" else "ConvolutionBackward0")  # type: ignore[no-any-return]
+
+
+_with_bias_rounded_once = half_in_single(_with_bias)
 
 
 def _conv(
@@ -225,7 +227,7 @@ def _transposed(
             f"Given input size per channel: {list(x._a.shape[2:])}. Calculated output size per channel: {list(size)}. Output size is too small"
         )
     settings = {"size": size, "stride": s, "padding": p, "dilation": d, "groups": groups}
-    y = _with_bias(x, w, bias, conv_input_op, settings)
+    y = _with_bias_rounded_once(x, w, bias, conv_input_op, settings)
     return y.squeeze(0) if single else y
 
 

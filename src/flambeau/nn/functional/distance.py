@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, convert, half_in_single, public, result_type, shows
+from ...core.public import FUNCTIONS, convert, public, result_type, shows
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, wrap_dims
 from ...ops.contraction import vector_norm
@@ -14,7 +14,6 @@ from ...prims.indexing import index_get_op
 from ...runtime import dtypes
 
 
-@half_in_single
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along a dim."""
     d = result_type(x1, x2)

@@ -130,7 +130,7 @@ def native_layer_norm(
     nd = len(input._a.shape)
     var, mean = moments(_half_free(input), tuple(range(nd - len(shape), nd)), 0)
     mixed = weight is not None and weight._a.dtype != input._a.dtype
-    return y, *(_statistic(t, input, mixed) for t in (mean, rsqrt(var + eps)))
+    return y, _statistic(mean, input, mixed), _statistic(rsqrt(var + eps), input, mixed)
 
 
 @public(method=False, out=True, grad_name="NativeBatchNormBackward0")
@@ -152,7 +152,7 @@ def native_batch_norm(
     channels = (input._a.shape[1],)
     var, mean = moments(x, (0, *range(2, len(x._a.shape))), 0)
     mixed = weight is not None and weight._a.dtype != input._a.dtype
-    return y, *(_statistic(t, input, mixed, channels) for t in (mean, rsqrt(var + eps)))
+    return y, _statistic(mean, input, mixed, channels), _statistic(rsqrt(var + eps), input, mixed, channels)
 
 
 @public(method=False, out=True, grad_name="NativeGroupNormBackward0")
@@ -170,11 +170,13 @@ def native_group_norm(
     y = normalization.group_norm(base.reshape(input, (N, C, HxW)), group, weight, bias, eps)
     x = base.reshape(_half_free(input), (N, group, HxW * C // group))
     var, mean = moments(x, (2,), 0)
-    statistics = [base.reshape(t, (N, group)) for t in (mean, rsqrt(var + eps))]
-    mixed = weight is not None and weight._a.dtype != input._a.dtype
+    mean, rstd = base.reshape(mean, (N, group)), base.reshape(rsqrt(var + eps), (N, group))
+    if weight is None or weight._a.dtype == input._a.dtype:
+        mean, rstd = convert(mean, dtype_of(input)), convert(rstd, dtype_of(input))
     return (
         base.reshape(y, tuple(input._a.shape)),
-        *(t if mixed else convert(t, dtype_of(input)) for t in statistics),
+        mean,
+        rstd,
     )
 
 

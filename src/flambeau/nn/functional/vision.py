@@ -204,7 +204,7 @@ def _sampler(name: str, n: int | None) -> Any:
         return _sample(input, grid, interpolation_mode, padding_mode, align_corners, name)
 
     sampler.__doc__ = "``nn.functional.grid_sample`` with its modes as numbers: bilinear, nearest, bicubic; zeros, border, reflection."
-    return public(method=False, name=name, half=True, grad_name=_sampler_name)(sampler)
+    return public(method=False, name=name, grad_name=_sampler_name)(sampler)
 
 
 grid_sampler, grid_sampler_2d, grid_sampler_3d = (
@@ -253,7 +253,7 @@ def grid_sample(
     return grid_sampler(input, grid, INTERPOLATION[mode], PADDING[padding_mode], align_corners)  # type: ignore[no-any-return]
 
 
-@public(method=False)
+@public(method=False, grad_name="AffineGridGeneratorBackward0")
 def affine_grid_generator(theta: Tensor, size: Any, align_corners: bool) -> Tensor:
     """``nn.functional.affine_grid``."""
     spatial = tuple(int(n) for n in size)[2:]
