@@ -59,7 +59,10 @@ for _alias, _d in _dtypes.ALIASES.items():
     globals()[_alias] = _d
 for _name, _fn in _public.FUNCTIONS.items():
     if not _name.startswith("__"):
-        globals()[_name] = _fn
+        _is_bare = (
+            _fn.__module__ != "flambeau" and _public.METHODS.get(_name) is _fn or _name in ("real", "imag")
+        )
+        globals()[_name] = _public.of_tensors(_fn) if _is_bare else _fn
 
 
 def _random_kernels() -> Any:

@@ -286,7 +286,9 @@ def test_what_was_never_read_is_removed(tmp_path, monkeypatch):
 
 
 PROGRAM = """
+import signal
 import time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
 import flambeau
 from flambeau.utils.data import DataLoader, TensorDataset
 

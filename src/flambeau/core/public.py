@@ -312,7 +312,7 @@ def register(
             METHODS[n + "_"] = form
             setattr(Tensor, n + "_", form)
             if function:
-                FUNCTIONS.setdefault(n + "_", form)
+                FUNCTIONS.setdefault(n + "_", of_tensors(form))
 
 
 def public(
@@ -478,9 +478,30 @@ def half_in_single(fn: F) -> F:
 
 def not_a_tensor(e: AttributeError, name: str) -> Exception:
     """The error for an argument that is not a tensor: operations find out when they ask for its payload."""
-    if e.name == "_a":
-        return TypeError(f"{name}(): an argument must be Tensor, not {type(e.obj).__name__}")
+    if e.name in _SLOTS and not isinstance(e.obj, Tensor):
+        cure = (
+            " (torch.as_tensor makes one)" if isinstance(e.obj, (list, tuple, float, int, np.ndarray)) else ""
+        )
+        return TypeError(f"{name}(): an argument must be Tensor, not {type(e.obj).__name__}{cure}")
     return e
+
+
+_SLOTS = frozenset(Tensor.__slots__)
+
+
+def of_tensors(fn: F) -> F:
+    """`fn` as a function of the API: an argument that is no tensor is a TypeError which says so."""
+    name = fn.__name__
+
+    @functools.wraps(fn)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return fn(*args, **kwargs)
+        except AttributeError as e:
+            raise not_a_tensor(e, name) from None
+
+    checked.__module__, checked.__qualname__ = "flambeau", name  # where pickle finds it
+    return checked  # type: ignore[return-value]
 
 
 def check_tensor(x: Any, name: str, position: str = "input") -> None:

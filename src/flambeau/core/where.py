@@ -29,6 +29,17 @@ def user_place(depth: int = 2) -> Place:
     return None
 
 
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning about the nearest line outside the package, however many of our own calls are in between."""
+    import warnings
+
+    level, frame = 2, sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level += 1
+        frame = frame.f_back  # type: ignore[assignment]
+    warnings.warn(message, category, stacklevel=level)
+
+
 def describe(place: Place) -> str:
     """`file:line: source text` of a place, for messages."""
     if place is None:

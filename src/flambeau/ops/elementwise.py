@@ -211,7 +211,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
         value = convert(value, d)
     else:
-        from .creation import checked_scalar
+        from .from_python import checked_scalar
 
         if isinstance(value, complex) and not d.is_complex:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
@@ -458,7 +458,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
             )
         return pw.overwrite_op(input, convert(value, d))  # type: ignore[no-any-return]
     from ..prims.base import full
-    from .creation import checked_scalar
+    from .from_python import checked_scalar
 
     return pw.overwrite_op(input, full((), checked_scalar(value, d), input._a.dtype))  # type: ignore[no-any-return]
 

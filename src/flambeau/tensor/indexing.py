@@ -250,7 +250,7 @@ def _value(self: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value if value._a.dtype == self._a.dtype else convert(value, dtype_of(self))
     if isinstance(value, (int, float, bool, complex, np.generic)):
-        from ..ops.creation import checked_scalar
+        from ..ops.from_python import checked_scalar
 
         return full(
             (),

@@ -1,5 +1,6 @@
 """Functions on tensors for networks: `flambeau.nn.functional`."""
 
+from ...core.public import of_tensors as _of_tensors
 from ...ops.activation import prelu
 from . import torch_namespace as _torch_namespace  # noqa: F401  (registers what the torch namespace also has)
 from .activation import (
@@ -243,3 +244,8 @@ __all__ = [
     "upsample_bilinear",
     "upsample_nearest",
 ]
+
+for _name in __all__:
+    if globals()[_name].__module__.startswith(__name__):  # the others look at their arguments themselves
+        globals()[_name] = _of_tensors(globals()[_name])
+        globals()[_name].__module__ = __name__  # where pickle finds it

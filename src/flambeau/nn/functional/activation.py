@@ -11,6 +11,7 @@ from ...core.fusion import fused
 from ...core.public import SAME, half_in_single, inplace_form, public, rename, shows, store_out, unary
 from ...core.state import tls
 from ...core.tensor import Tensor
+from ...core.where import warn
 from ...ops.activation import log_softmax as _log_softmax
 from ...ops.activation import relu as _relu
 from ...ops.activation import softmax as _softmax
@@ -484,12 +485,8 @@ def _gated(a: Tensor, b: Tensor) -> Tensor:
 
 def _dim(name: str, nd: int, dim: int | None) -> int:
     if dim is None:
-        import warnings
-
-        warnings.warn(
+        warn(
             f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
-            UserWarning,
-            stacklevel=3,
         )
         dim = 0 if nd in (0, 1, 3) else 1
     return dim

@@ -17,6 +17,7 @@ from ...prims.indexing import gather_op, index_get_op
 from ...prims.pointwise import log, log1p, where_op
 from ...prims.softmax import cross_entropy_op, log_softmax_op
 from ...runtime import dtypes
+from ...runtime.draws import type_name
 from .activation import logsigmoid
 from .loss import Reduce, apply_reduction, check_reduction, reduction_of
 
@@ -252,6 +253,11 @@ def binary_cross_entropy(
         )
     if known(input) is not None and input._a.size and not ((input._a >= 0) & (input._a <= 1)).all():
         raise RuntimeError("all elements of input should be between 0 and 1")
+    if input._a.dtype != target._a.dtype:
+        raise RuntimeError(
+            f"Found dtype {type_name(target._a.dtype)} but expected {type_name(input._a.dtype)}: "
+            "binary_cross_entropy needs a target of the input's dtype"
+        )
     loss = _binary_entropy(input, target)
     if weight is not None:
         loss = loss * weight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ... import ops
 from ...core.tensor import Tensor
-from ...ops.args import dtype_of
+from ...ops.args import dtype_of, numel
 from ...ops.random import draw, draw_like
 from .activation import in_place
 
@@ -20,7 +20,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     Raises: ValueError for p outside [0, 1].
     """
     check_probability(p)
-    if p == 0 or not training or not input.numel():
+    if not numel(input) or p == 0 or not training:
         return input
     if p == 1:
         return in_place(input, input * ops.zeros_like(input), inplace, "dropout_")
@@ -35,7 +35,7 @@ def _feature_shape(input: Tensor) -> tuple[int, ...]:
 
 def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
     check_probability(p)
-    if p == 0 or not training or not input.numel():
+    if not numel(input) or p == 0 or not training:
         return input
     if p == 1:
         return in_place(input, input * ops.zeros_like(input), inplace, "feature_dropout_")
@@ -72,7 +72,7 @@ ALPHA = 1.7580993408473766  # -scale * alpha of SELU: the value dropped units ta
 
 def _alpha(input: Tensor, p: float, training: bool, inplace: bool, features: bool) -> Tensor:
     check_probability(p)
-    if p == 0 or not training or not input.numel():
+    if not numel(input) or p == 0 or not training:
         return input
     if p == 1:
         return in_place(input, input * ops.zeros_like(input), inplace, "alpha_dropout_")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 from ...core.fusion import fused
 from ...core.pending import known
 from ...core.public import FUNCTIONS, half_in_single, shows
 from ...core.tensor import Tensor
+from ...core.where import warn
 from ...ops.shape import broadcast_shapes, expand_to
 from ...prims.pointwise import exp, log, where_op
 from ...prims.special_functions import xlogy
@@ -23,10 +23,8 @@ def reduction_of(size_average: Reduce, reduce: Reduce, reduction: str) -> str:
         return reduction
     average = True if size_average is None else size_average
     name = "none" if reduce is False else "mean" if average else "sum"
-    warnings.warn(
+    warn(
         f"size_average and reduce args will be deprecated, please use reduction='{name}' instead.",
-        UserWarning,
-        stacklevel=4,
     )
     return name
 
@@ -56,11 +54,9 @@ def _pair(a: Tensor, b: Tensor, name: str) -> tuple[Tensor, Tensor]:
         bad = b if isinstance(a, Tensor) else a
         raise TypeError(f"{name}: both input and target must be Tensor, not {type(bad).__name__}")
     if tuple(a._a.shape) != tuple(b._a.shape):
-        warnings.warn(
+        warn(
             f"Using a target size ({b.shape}) that is different to the input size ({a.shape}). This will likely lead to incorrect results due "
             "to broadcasting. Please ensure they have the same size.",
-            UserWarning,
-            stacklevel=3,
         )
         shape = tuple(broadcast_shapes(tuple(a._a.shape), tuple(b._a.shape)))
         a, b = expand_to(a, shape), expand_to(b, shape)

@@ -16,7 +16,7 @@ from ...prims.indexing import index_get_op
 
 def _constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
     """Pairs for each dim from the first; negative ones cut."""
-    from ...ops.creation import checked_scalar
+    from ...ops.from_python import checked_scalar
 
     key = []
     for n, (a, b) in zip(x._a.shape, pairs):

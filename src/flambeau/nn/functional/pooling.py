@@ -181,8 +181,6 @@ def targets(n: int, x: Tensor, output_size: Any, name: str) -> list[int]:
         raise ValueError(f"Input dimension should be at least {n + 1}, got {list(x._a.shape)} ({name})")
     _check(x, n, name)
     sizes = [output_size] * n if output_size is None or isinstance(output_size, int) else list(output_size)
-    if len(sizes) == 1:
-        sizes = sizes * n
     if len(sizes) != n:
         raise RuntimeError(f"{name}: output_size must be {n} values, got {sizes}")
     found = [x._a.shape[-n + i] if v is None else int(v) for i, v in enumerate(sizes)]

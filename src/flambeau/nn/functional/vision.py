@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
 from ...core.public import FUNCTIONS, convert, public
 from ...core.tensor import Tensor
+from ...core.where import warn
 from ...ops.args import dtype_of
 from ...ops.shape import expand_to
 from ...prims import base
@@ -215,11 +215,9 @@ grid_sampler, grid_sampler_2d, grid_sampler_3d = (
 
 
 def _default_warning(name: str) -> None:
-    warnings.warn(
+    warn(
         f"Default {name} behavior has changed to align_corners=False since 1.3.0. Please specify align_corners=True if the old behavior is "
         "desired. See the documentation of grid_sample for details.",
-        UserWarning,
-        stacklevel=3,
     )
 
 
