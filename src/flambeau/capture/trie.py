@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..core.op import Op
 from ..core.where import Place
 from .graph import Graph
@@ -115,7 +117,7 @@ def freeze(v: Any) -> Any:
     cls = type(v)
     if cls in _PLAIN:
         return v
-    if isinstance(v, tuple):
+    if cls is tuple or isinstance(v, tuple):
         return tuple([x if type(x) is int else freeze(x) for x in v])
     if cls is float:
         return "float", v.hex()
@@ -127,9 +129,8 @@ def freeze(v: Any) -> Any:
         return "complex", v.real.hex(), v.imag.hex()
     if isinstance(v, list):
         return ("list", *[freeze(x) for x in v])
-    if cls.__module__ == "numpy" or "dtype" in cls.__name__.lower():
-        if hasattr(v, "itemsize") and hasattr(v, "kind"):  # a dtype
-            return "dtype", v.str, v.name
+    if isinstance(v, np.dtype):
+        return "dtype", v
     if isinstance(v, type) or cls is type(Ellipsis):
         return v
     raise TypeError(f"{cls.__name__} parameters are not captured")
