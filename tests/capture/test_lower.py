@@ -36,7 +36,8 @@ def kinds(fn: Any, *args: Any) -> list[tuple[str, list[str]]]:
 
 
 def check(fn: Any, *args: Any, tol: float = 1e-5) -> None:
-    """Compiled twice, against eager."""
+    """Three calls of the compiled function against eager; sums of many terms of both signs are only so accurate."""
+    tol *= max(1.0, max(a.numel() for a in args) ** 0.5 / 10)
     compiled = torch.compile(fn)
     for _ in range(3):
         got, want = compiled(*args), fn(*args)
@@ -64,6 +65,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_rows(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
     x = torch.randn(shape)
     w = torch.rand(shape[-1])
     check(
@@ -81,6 +83,7 @@ def test_rows(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_points(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
     x = torch.randn(shape)
     row, column = torch.rand(shape[-1]), torch.rand(*shape[:-1], 1)
     check(lambda x: torch.where(x > 0, x * row, column - x).tanh(), x)
