@@ -122,7 +122,10 @@ _LAZY = {
             "multiprocessing",
         )
     },
-    **{n: f"flambeau.{n}" for n in ("accelerator", "cuda", "cpu", "backends", "return_types", "version")},
+    **{
+        n: f"flambeau.{n}"
+        for n in ("accelerator", "cuda", "cpu", "backends", "return_types", "version", "distributions")
+    },
     "storage": "flambeau.tensor.storage",
 }
 _LAZY_NAMES = {

@@ -726,6 +726,10 @@ row(
 )
 row("random_poisson", np.linspace(0.5, 3.0, 6).reshape(2, 3), generator=None)
 row("random_binomial", np.full((2, 3), 5.0), np.linspace(0.1, 0.9, 6).reshape(2, 3), generator=None)
+row("random_standard_gamma", np.linspace(0.5, 3.0, 6).reshape(2, 3), generator=None)
+row("random_dirichlet", np.linspace(0.5, 3.0, 6).reshape(2, 3), generator=None)
+# a draw as a function of its parameter: the gradient is tested with the distributions
+row("dirichlet_draw", abs(real(2, 3)), abs(real(2, 3, seed=1)), order=0, reference=lambda alpha, x: x)
 row("random_bernoulli_array", np.linspace(0.1, 0.9, 6).reshape(2, 3), shape=(2, 3), generator=None)
 row(
     "random_multinomial",

@@ -62,6 +62,18 @@ def mp(fn: Callable[..., Any]) -> Callable[..., Any]:
     return np.vectorize(at, otypes=[np.float64])
 
 
+def _gamma_slope(a: Any, x: Any) -> Any:
+    """dx/da with the distribution function of the gamma distribution held: -(dF/da) / (dF/dx)."""
+    moved = mpmath.diff(lambda b: mpmath.gammainc(b, 0, x, regularized=True), a)
+    return -moved / (x ** (a - 1) * mpmath.exp(-x) / mpmath.gamma(a))
+
+
+def _beta_slope(x: Any, a: Any, b: Any) -> Any:
+    """The same for the beta distribution."""
+    moved = mpmath.diff(lambda c: mpmath.betainc(c, b, 0, x, regularized=True), a)
+    return -moved * mpmath.beta(a, b) / (x ** (a - 1) * (1 - x) ** (b - 1))
+
+
 def mpc(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`mp` for functions of complex numbers."""
 
@@ -239,6 +251,9 @@ TABLE: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "special_log_ndtr": ((REAL,), mp(lambda x: mpmath.log(_ndtr(x)))),
     "igamma": ((POSITIVE, POSITIVE), mp(lambda a, x: mpmath.gammainc(a, 0, x, regularized=True))),
     "igammac": ((POSITIVE, POSITIVE), mp(lambda a, x: mpmath.gammainc(a, x, mpmath.inf, regularized=True))),
+    "standard_gamma_grad": ((POSITIVE, POSITIVE), mp(lambda a, x: _gamma_slope(a, x))),
+    "dirichlet_grad": ((PROBABILITY, POSITIVE, ABOVE_ONE), mp(lambda x, a, s: _beta_slope(x, a, s - a) / (1 - x))),
+    "gamma_draw": ((POSITIVE, POSITIVE), lambda alpha, x: x + 0 * alpha),
     "xlogy": ((REAL, POSITIVE), mp(lambda x, y: x * mpmath.log(y))),
     "special_xlog1py": ((REAL, POSITIVE), mp(lambda x, y: x * mpmath.log(1 + y))),
     "special_entr": ((POSITIVE,), mp(lambda x: -x * mpmath.log(x))),
@@ -263,7 +278,13 @@ COMPLEX = frozenset(
 )
 
 # Functions that PyTorch leaves complex or integer tensors out of are tested through the public form.
-ORDERS = {"nextafter": 0, "special_airy_ai": 0}
+ORDERS = {
+    "nextafter": 0,
+    "special_airy_ai": 0,
+    "standard_gamma_grad": 0,
+    "dirichlet_grad": 0,
+    "gamma_draw": 0,
+}
 
 
 def polygamma(n: int) -> Callable[..., Any]:

@@ -350,7 +350,8 @@ def softplus(
 @fused
 @half_in_single
 def _logsigmoid(x: Tensor) -> Tensor:
-    return where_op(x < 0, x, 0) - log1p(exp(-x.abs()))  # type: ignore[no-any-return]
+    below = x < 0  # not abs: its derivative at zero is zero
+    return where_op(below, x, 0) - log1p(exp(where_op(below, x, -x)))  # type: ignore[no-any-return]
 
 
 @shows("LogSigmoidBackward0")
