@@ -102,3 +102,52 @@ def test_gradient_of_a_long_product_with_zeros():
     x[1, 5] = 0
     x[2, 3] = x[2, 30] = 0
     assert torch.autograd.gradcheck(lambda t: t.cumprod(1), x.requires_grad_())
+
+
+@pytest.mark.parametrize("layer", ["batch", "group", "layer", "instance", "rms"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_normalisations(layer, dtype):
+    """Large inputs against the same computation on float64 inputs too small for kernels, channel by channel."""
+    f = torch.nn.functional
+    make = {
+        "batch": lambda x: f.batch_norm(x, None, None, training=True),
+        "group": lambda x: f.group_norm(x, 2),
+        "layer": lambda x: f.layer_norm(x, x.shape[1:]),
+        "instance": f.instance_norm,
+        "rms": lambda x: f.rms_norm(x, x.shape[2:]),
+    }[layer]
+    rng = np.random.default_rng(0)
+    values = rng.normal(5, 2, (6, 4, 70, 60))
+    weight = rng.normal(size=values.shape)
+    x = torch.from_numpy(values).to(dtype).requires_grad_()
+    y = make(x)
+    (y * torch.from_numpy(weight).to(dtype)).sum().backward()
+    dims = {"batch": (0, 2, 3), "layer": (1, 2, 3), "instance": (2, 3), "rms": (2, 3)}.get(layer)
+    v = values.reshape(6, 2, -1) if layer == "group" else values
+    w = weight.reshape(v.shape)
+    dims = dims or (2,)
+    centre = 0 if layer == "rms" else v.mean(dims, keepdims=True)
+    eps = np.finfo(x.detach().numpy().dtype).eps if layer == "rms" else 1e-5
+    scale = 1 / np.sqrt(((v - centre) ** 2).mean(dims, keepdims=True) + eps)
+    z = (v - centre) * scale
+    level = 0 if layer == "rms" else w.mean(dims, keepdims=True)
+    grad = scale * (w - level - z * (w * z).mean(dims, keepdims=True))
+    limit = 2e-5 if dtype is torch.float32 else 1e-11
+    np.testing.assert_allclose(y.detach().numpy(), z.reshape(values.shape), atol=limit)
+    np.testing.assert_allclose(x.grad.numpy(), grad.reshape(values.shape), atol=limit)
+
+
+def test_broadcasting_of_large_operands():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 40, 50)).astype(np.float32)
+    for shape in [(50,), (40, 1), (300, 1, 1), (1, 40, 50), (1,), ()]:
+        y = rng.uniform(1, 2, shape).astype(np.float32)
+        for f in (torch.add, torch.mul, torch.div, torch.maximum, torch.lt):
+            name = {"maximum": "maximum", "lt": "less"}.get(f.__name__, None)
+            g = (
+                getattr(np, name)
+                if name
+                else {"add": np.add, "mul": np.multiply, "div": np.divide}[f.__name__]
+            )
+            np.testing.assert_array_equal(f(torch.from_numpy(x), torch.tensor(y)).numpy(), g(x, y))
+            np.testing.assert_array_equal(f(torch.tensor(y), torch.from_numpy(x)).numpy(), g(y, x))

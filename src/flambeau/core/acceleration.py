@@ -106,19 +106,20 @@ def wanted(op_of: list[Any], nbytes: int) -> bool:
 
 
 def run(op: Any, xs: tuple[Any, ...]) -> Any:
-    """The result of a pointwise operation on large arrays from a generated kernel, or None to let NumPy do it."""
-    shape = None
-    size = 0
+    """The result of a pointwise operation on large arrays from a generated kernel, or None to let NumPy do it.
+
+    One operand must have the shape of the result and lie in memory in its order; the others may broadcast.
+    """
+    full = None
+    alike = True
     key: list[Any] = [op.name]
     arrays, numbers = [], []
     for x in xs:
         if type(x) is np.ndarray:
-            if not x.flags.c_contiguous or shape is not None and x.shape != shape:
-                return None
             if x.dtype not in FLOATS and x.dtype != BOOL:
                 return None
-            shape = x.shape
-            size = max(size, x.nbytes)
+            if full is None or x.size > full.size:
+                full = x
             arrays.append(x)
             key.append(x.dtype)
         elif type(x) in (float, int) and abs(x) < 1e30:
@@ -126,7 +127,18 @@ def run(op: Any, xs: tuple[Any, ...]) -> Any:
             key.append(None)
         else:
             return None
-    if not ready(size, op.name in SLOW_IN_NUMPY):
+    assert full is not None
+    if not full.flags.c_contiguous:
+        return None
+    shape = full.shape
+    for x in arrays:
+        if x.shape != shape:
+            alike = False
+            if x.ndim > len(shape) or any(a not in (1, b) for a, b in zip(x.shape[::-1], shape[::-1])):
+                return None
+        elif not x.flags.c_contiguous:
+            alike = False
+    if not ready(full.nbytes, op.name in SLOW_IN_NUMPY):
         return None
     name = tuple(key)
     kernel = _kernels.get(name)
@@ -134,8 +146,11 @@ def run(op: Any, xs: tuple[Any, ...]) -> Any:
         kernel = _kernels[name] = _make(op, xs, arrays)
     if kernel is False:
         return None
-    out = pool.empty(shape, kernel[1])  # type: ignore[arg-type]
-    kernel[0](out, *arrays, *numbers)
+    out = pool.empty(shape, kernel[1])
+    if alike:
+        kernel[0].fn(out, *arrays, *numbers)
+    else:
+        kernel[0].broadcast((out,), arrays, *numbers)
     return out
 
 
@@ -160,6 +175,6 @@ def _make(op: Any, xs: tuple[Any, ...], arrays: list[Any]) -> Any:
     try:
         scalars = [floats[0].name] * (len(xs) - len(arrays))
         kernel = _State.make(ordered, [a.dtype.name for a in arrays], [out.name], scalars)
-        return kernel.fn, out
+        return kernel, out
     except Exception:  # a body that the compiler's dialect does not cover: NumPy keeps doing it
         return False

@@ -17,7 +17,7 @@ from ..core.families import Axes
 from ..core.tensor import Tensor
 from .base import sum_op
 from .pointwise import rsqrt
-from .row_kernels import kernels
+from .row_kernels import WORTH, elementwise, kernels, reduced
 
 
 def _rows(x: Any, dims: Any) -> Any:
@@ -41,11 +41,46 @@ def _standardize(x: Any, *, dims: Axes, eps: float) -> Any:
         var = np.maximum(1 / np.square(scale) - scale.dtype.type(eps), 0)
         return y.reshape(x.shape), mean.reshape(kept), var.reshape(kept)
     n = math.prod([x.shape[d] for d in dims])
+    if x.nbytes >= WORTH:
+        fast = _standardize_large(x, dims, eps, n)
+        if fast is not None:
+            return fast
     mean = np.add.reduce(x, axis=dims, keepdims=True) / x.dtype.type(n)
     y = x - mean
     var = np.add.reduce(np.square(y), axis=dims, keepdims=True) / x.dtype.type(n)
     y *= _scale(var, eps)
     return y, mean, var
+
+
+def _standardize_large(x: Any, dims: Any, eps: float, n: int) -> Any:
+    """`_standardize` by kernels, or None: the variance is that of what is left after subtracting the mean."""
+    total = reduced(x, dims, "sum")
+    if total is None:
+        return None
+    mean = (total / x.dtype.type(n)).reshape(_kept(x, dims))
+    centered = elementwise("difference", lambda k, a, b: a - b, x, mean)
+    if centered is None:
+        return None
+    var = (reduced(centered, dims, "squares") / x.dtype.type(n)).reshape(mean.shape)
+    y = elementwise("product", lambda k, a, b: a * b, centered, _scale(var, eps))
+    return y, mean, var
+
+
+def _standardize_grad_large(g: Any, x: Any, mean: Any, scale: Any, dims: Any, n: int) -> Any:
+    """`_standardize_grad` by kernels, or None."""
+    total = reduced(g, dims, "sum")
+    if total is None:
+        return None
+    part = elementwise("covariance", lambda k, g, x, m, s: g * ((x - m) * s), g, x, mean, scale)
+    if part is None:
+        return None
+    size = x.dtype.type(n)
+    along, level = ((t / size).reshape(mean.shape) for t in (reduced(part, dims, "sum"), total))
+    return elementwise(
+        "standardize_grad",
+        lambda k, g, x, m, s, a, b: (g - (x - m) * s * a - b) * s,
+        *(g, x, mean, scale, along, level),
+    )
 
 
 def _scale(var: Any, eps: float) -> Any:
@@ -61,7 +96,12 @@ def _standardize_grad(g: Any, x: Any, mean: Any, var: Any, *, dims: Axes, eps: f
         states = mean.reshape(-1), scale.reshape(-1)
         out = k.layer_norm_backward(g.reshape(-1, columns), rows, *states, None, False)
         return out[0].reshape(x.shape)
-    n = x.dtype.type(math.prod([x.shape[d] for d in dims]))
+    size = math.prod([x.shape[d] for d in dims])
+    if x.nbytes >= WORTH and x.flags.c_contiguous and g.flags.c_contiguous and g.dtype == x.dtype:
+        fast = _standardize_grad_large(g, x, mean, scale, dims, size)
+        if fast is not None:
+            return fast
+    n = x.dtype.type(size)
     y = x - mean
     y *= scale
     part = g * y

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.acceleration import LOADING, loaded
+from ..runtime import pool
 
 WORTH = 1 << 15  # bytes from which a kernel beats NumPy's passes
 SECONDS_PER_BYTE = 4e-10  # what one saves against them, a cautious figure
@@ -48,3 +49,25 @@ def scanned(x: Any, dim: int, name: str) -> Any:
     from ..compiler.scan import scan_last
 
     return scan_last(x, name)
+
+
+_elementwise: dict[Any, Any] = {}
+
+
+def elementwise(name: str, body: Any, *arrays: Any) -> Any:
+    """``body(k, *arrays)`` over arrays of one floating dtype that broadcast to the first one's shape, in one pass.
+
+    None where a kernel does not pay. `name` stands for the body.
+    """
+    first = arrays[0]
+    if kernels(first) is None or any(a.dtype != first.dtype for a in arrays):
+        return None
+    from ..compiler.pointwise import pointwise_kernel
+
+    key = (name, first.dtype)
+    kernel = _elementwise.get(key)
+    if kernel is None:
+        kernel = _elementwise[key] = pointwise_kernel(body, [first.dtype] * len(arrays), [first.dtype])
+    out = pool.empty(first.shape, first.dtype)
+    kernel.broadcast((out,), arrays)
+    return out
