@@ -28,6 +28,7 @@ from .func import vmap  # noqa: E402
 from .ops.random import Generator, default_generator  # noqa: E402
 from .runtime import dtypes as _dtypes  # noqa: E402
 from .runtime import native_draws as _native_draws  # noqa: E402
+from .runtime.absent import no_such_name as _no_such_name  # noqa: E402
 from .runtime.dtypes import dtype, finfo, iinfo, promote_types  # noqa: E402
 from .runtime.types import (  # noqa: E402
     Size,
@@ -126,6 +127,12 @@ _LAZY = {
         n: f"flambeau.{n}"
         for n in ("accelerator", "cuda", "cpu", "backends", "return_types", "version", "distributions")
     },
+    **{
+        n: f"flambeau.{n}" for n in ("jit", "overrides", "testing", "profiler", "hub", "distributed", "types")
+    },
+    **{n: f"flambeau.{n}" for n in ("as_torch", "amp")},
+    "torch_version": "flambeau.stand_in.version",
+    "_C": "flambeau.stand_in.internals",
     "storage": "flambeau.tensor.storage",
 }
 _LAZY_NAMES = {
@@ -176,9 +183,7 @@ def __getattr__(name: str) -> object:
         if name in _public.FUNCTIONS:
             globals()[name] = _public.FUNCTIONS[name]
             return _public.FUNCTIONS[name]
-    raise AttributeError(
-        f"module 'flambeau' has no attribute {name!r} (what is absent, and why: docs/compatibility.md)"
-    )
+    raise _no_such_name("flambeau", name)
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .runtime.absent import names_of as _names_of
 from .runtime.types import check_device
 
 __all__ = [
@@ -60,3 +61,6 @@ def manual_seed(seed: int) -> None:
 
 def manual_seed_all(seed: int) -> None:
     """Accepted and ignored, as in PyTorch without CUDA."""
+
+
+__getattr__ = _names_of(__name__)

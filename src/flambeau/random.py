@@ -9,6 +9,7 @@ from .ops.random import (
     seed,
     set_rng_state,
 )
+from .runtime.absent import names_of as _names_of
 
 __all__ = [
     "default_generator",
@@ -19,3 +20,5 @@ __all__ = [
     "seed",
     "set_rng_state",
 ]
+
+__getattr__ = _names_of(__name__)

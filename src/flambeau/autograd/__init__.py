@@ -1,6 +1,7 @@
 """Automatic differentiation: `backward`, `grad`, gradient modes, user-defined functions, hooks, checks."""
 
 from ..core.tensor import Tensor as Variable
+from ..runtime.absent import no_such_name as _no_such_name
 from . import forward_ad, graph
 from .anomaly_mode import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .differentiate import backward, grad
@@ -37,3 +38,11 @@ __all__ = [
     "set_detect_anomaly",
     "set_grad_enabled",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("functional", "variable"):
+        import importlib
+
+        return importlib.import_module(f"flambeau.autograd.{name}")
+    raise _no_such_name(__name__, name)

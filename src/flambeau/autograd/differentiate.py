@@ -232,11 +232,15 @@ def grad(
     if is_grads_batched:
         from ..func import vmap
 
+        unused: list[bool] = []
+
         def one(gs: Any) -> Any:
             result = grad(outs, ins, gs, True, create_graph, True, allow_unused, False, materialize_grads)
-            return result
+            unused[:] = [g is None for g in result]
+            return tuple(g for g in result if g is not None)
 
-        return vmap(one)(tuple(seeds))  # type: ignore[no-any-return]
+        rows = iter(vmap(one)(tuple(seeds)))
+        return tuple(None if is_unused else next(rows) for is_unused in unused)
     keep = create_graph if retain_graph is None else retain_graph
     nodes: list[BaseNode] = []
     for t in ins:

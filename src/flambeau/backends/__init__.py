@@ -3,6 +3,9 @@
 Flags are remembered and change no numbers; `is_available` tells the truth.
 """
 
+from ..runtime.absent import names_of as _names_of
 from . import cpu, cuda, cudnn, mkl, mkldnn, mps, openmp, opt_einsum
 
 __all__ = ["cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum"]
+
+__getattr__ = _names_of(__name__)

@@ -262,24 +262,41 @@ OVERRIDES: list[type] = []
 
 
 def overridden(fn: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple[Any] | None:
-    """(result,) if an argument's class takes over through __torch_function__, else None."""
+    """(result,) if a mode or an argument's class takes over through __torch_function__, else None."""
     if not tls.__dict__.get("torch_function", True):
         return None
     found: list[Any] = []
     for x in (*args, *kwargs.values()):
         for y in x if isinstance(x, (tuple, list)) else (x,):
             cls = type(y)
-            if cls in OVERRIDES and not any(type(o) is cls for o in found):
+            if (cls in OVERRIDES or _stands_for_a_tensor(cls)) and not any(type(o) is cls for o in found):
                 # a subclass goes before its base
                 at = next((i for i, o in enumerate(found) if isinstance(y, type(o))), len(found))
                 found.insert(at, y)
-    if not found:
+    if not found and not tls.__dict__.get("function_modes"):
         return None
+    return (hand_over(fn, found, args, kwargs),)
+
+
+def _stands_for_a_tensor(cls: type) -> bool:
+    """Whether a class that is no Tensor takes part in the protocol."""
+    return hasattr(cls, "__torch_function__") and not issubclass(cls, Tensor)
+
+
+def hand_over(fn: Callable[..., Any], found: Sequence[Any], args: Any, kwargs: Any) -> Any:
+    """What the innermost mode, or else the first of `found` that does not decline, makes of a call."""
     kinds = tuple(type(o) for o in found)
+    modes = tls.__dict__.get("function_modes")
+    if modes:
+        mode = modes.pop()  # what it calls goes to the mode outside
+        try:
+            return mode.__torch_function__(fn, kinds, args, kwargs)
+        finally:
+            modes.append(mode)
     for o in found:
         result = type(o).__torch_function__(fn, kinds, args, kwargs)
         if result is not NotImplemented:
-            return (result,)
+            return result
     raise TypeError(
         f"no implementation found for 'torch.{getattr(fn, '__name__', fn)}' on types that implement "
         f"__torch_function__: {list(kinds)}"
@@ -358,8 +375,8 @@ def public(
             else:
                 try:
                     result = fn(*args)
-                except AttributeError as e:
-                    raise not_a_tensor(e, fname) from None
+                except (AttributeError, TypeError) as e:
+                    return rescue(e, args, kwargs)
             if (
                 grad_name is not None
                 and not (type(result) is Tensor and result._node is None)
@@ -371,8 +388,17 @@ def public(
         def call(args: Any, kwargs: Any) -> Any:
             try:
                 return fn(*args, **kwargs)
-            except AttributeError as e:
+            except (AttributeError, TypeError) as e:
+                return rescue(e, args, kwargs)
+
+        def rescue(e: AttributeError | TypeError, args: Any, kwargs: Any) -> Any:
+            """The answer of an argument that is no Tensor, but of a class with a __torch_function__; else the error."""
+            found = overridden(wrapper, args, kwargs) if not OVERRIDES else None
+            if found is not None:
+                return found[0]
+            if isinstance(e, AttributeError):
                 raise not_a_tensor(e, fname) from None
+            raise e
 
         positional = parameter_names(fn)
         wrapper.__name__ = fname
@@ -567,7 +593,7 @@ def unary(
             t = recorder.again(op, input, recorder)
             if t is not None:
                 return t
-        if OVERRIDES:
+        if OVERRIDES or not isinstance(input, Tensor):
             found = overridden(fn, (input,), {} if out is None else {"out": out})
             if found is not None:
                 return found[0]
@@ -685,6 +711,9 @@ def binary(
         if out is None:
             result = method_fn(input, other)
             if result is NotImplemented:
+                found = overridden(fn, (input, other), {})
+                if found is not None:
+                    return found[0]
                 raise TypeError(
                     f"{name}(): argument 'other' must be Tensor or Number, not {type(other).__name__}"
                 )
@@ -821,6 +850,10 @@ def _binary_fast(
         return slow(self, other)
 
     def slow(self: Any, other: Any) -> Any:
+        if not isinstance(self, OPERANDS):
+            found = overridden(op.public, (self, other), {})
+            if found is not None:
+                return found[0]
         recorder = tls.capture
         if recorder is not None and not OVERRIDES and not tls.stack:
             t = recorder.again(pair_op if isinstance(other, Tensor) else op, self, other)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..runtime.absent import no_such_name as _no_such_name
 from .transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, vjp
 from .vectorize import vmap
 
@@ -28,4 +29,4 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return getattr(importlib.import_module("flambeau.nn.utils.stateless"), name)
-    raise AttributeError(f"module 'flambeau.func' has no attribute {name!r}")
+    raise _no_such_name(__name__, name)

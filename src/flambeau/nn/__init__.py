@@ -1,5 +1,6 @@
 """Neural networks: modules, parameters, initialisation, functional forms, utilities."""
 
+from ..runtime.absent import names_of as _names_of
 from . import functional, init, modules, parameter, utils
 from .functional.linear_cross_entropy import LinearCrossEntropyOptions
 from .modules import *  # noqa: F403
@@ -19,3 +20,5 @@ __all__ = [
     "utils",
     *_modules,
 ]
+
+__getattr__ = _names_of(__name__)

@@ -16,6 +16,7 @@ import numpy as np
 from .. import ops
 from ..autograd.grad_mode import no_grad
 from ..core.tensor import Tensor
+from ..runtime.absent import names_of as _names_of
 
 _LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 
@@ -318,3 +319,5 @@ kaiming_uniform = _deprecated(kaiming_uniform_)
 kaiming_normal = _deprecated(kaiming_normal_)
 orthogonal = _deprecated(orthogonal_)
 sparse = _deprecated(sparse_)
+
+__getattr__ = _names_of(__name__)

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from .. import ops
 from ..core.tensor import Tensor
+from ..runtime.absent import names_of as _names_of
 
 
 class _ParameterMeta(type):
@@ -214,3 +215,6 @@ class UninitializedBuffer(UninitializedTensorMixin):
 def is_lazy(t: Any) -> bool:
     """Whether this is a parameter or buffer that has no shape yet."""
     return isinstance(t, UninitializedTensorMixin)
+
+
+__getattr__ = _names_of(__name__)

@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from ..runtime.absent import no_such_name as _no_such_name
 from . import lr_scheduler
 from .adadelta import Adadelta
 from .adafactor import Adafactor
@@ -46,4 +47,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "swa_utils":  # needs flambeau.nn, which the optimizers do not
         return importlib.import_module(".swa_utils", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise _no_such_name(__name__, name)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ..runtime.absent import names_of as _names_of
 from .lr_base import (
     EPOCH_DEPRECATED,
     Composite,
@@ -43,6 +44,9 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+
+_LRScheduler = LRScheduler  # its name in PyTorch 1, which programs still import
 
 
 class _OfFunctions(LRScheduler):
@@ -521,3 +525,6 @@ class ReduceLROnPlateau(LRScheduler):
         """Take over what `state_dict` returned."""
         self.__dict__.update(state_dict)
         self._init_is_better(self.mode, self.threshold, self.threshold_mode)
+
+
+__getattr__ = _names_of(__name__)

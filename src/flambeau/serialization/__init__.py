@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..runtime.absent import names_of as _names_of
 from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .errors import CorruptFileError, UnsafeFileError
 from .loading import load
@@ -33,3 +34,5 @@ __all__ = [
     "save_safetensors",
     "set_default_load_endianness",
 ]
+
+__getattr__ = _names_of(__name__)

@@ -757,7 +757,7 @@ setattr(Tensor, "__torch_function__", classmethod(__torch_function__))
 
 # ---------------------------------------------------------------------------------------------- subclasses of Tensor
 
-_DUNDERS = [
+OPERATORS = [
     *[
         f"__{p}{n}__"
         for n in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
@@ -767,12 +767,12 @@ _DUNDERS = [
 ]
 
 
-def _disabled(cls: type, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+def disabled_torch_function(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
     """``__torch_function__ = torch._C._disabled_torch_function_impl``: results are plain tensors."""
     return func(*args, **(kwargs or {}))
 
 
-def _dispatching(base: Callable[..., Any]) -> Callable[..., Any]:
+def dispatching(base: Callable[..., Any]) -> Callable[..., Any]:
     """A method that asks ``__torch_function__`` first; only subclasses have these, so plain tensors pay nothing."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -786,14 +786,14 @@ def _dispatching(base: Callable[..., Any]) -> Callable[..., Any]:
 
 def _prepare_subclass(cls: type) -> None:
     own_function: Any = getattr(cls, "__torch_function__")  # noqa: B009
-    if getattr(cls, "_plain_results", False) or getattr(own_function, "__func__", None) is _disabled:
+    if getattr(cls, "_plain_results", False) or own_function is disabled_torch_function:
         return
     OVERRIDES.append(cls)
-    for name in {*_DUNDERS, *METHODS}:
+    for name in {*OPERATORS, *METHODS}:
         base = getattr(Tensor, name, None)
         own = next((k for k in cls.__mro__ if name in k.__dict__), None)
         if base is not None and own is Tensor:
-            setattr(cls, name, _dispatching(base))
+            setattr(cls, name, dispatching(base))
 
 
 subclass_hooks.append(_prepare_subclass)

@@ -2,6 +2,7 @@
 
 from ...core.public import of_tensors as _of_tensors
 from ...ops.activation import prelu
+from ...runtime.absent import names_of as _names_of
 from . import torch_namespace as _torch_namespace  # noqa: F401  (registers what the torch namespace also has)
 from .activation import (
     celu,
@@ -249,3 +250,4 @@ for _name in __all__:
     if globals()[_name].__module__.startswith(__name__):  # the others look at their arguments themselves
         globals()[_name] = _of_tensors(globals()[_name])
         globals()[_name].__module__ = __name__  # where pickle finds it
+__getattr__ = _names_of(__name__)

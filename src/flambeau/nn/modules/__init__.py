@@ -1,5 +1,6 @@
 """The modules of `nn`, by name."""
 
+from ...runtime.absent import names_of as _names_of
 from .activation import (
     CELU,
     ELU,
@@ -294,3 +295,5 @@ __all__ = [
     "ZeroPad2d",
     "ZeroPad3d",
 ]
+
+__getattr__ = _names_of(__name__)

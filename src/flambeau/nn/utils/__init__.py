@@ -1,5 +1,6 @@
 """Helpers for training: gradient clipping, flat parameter vectors, sequences of different lengths."""
 
+from ...runtime.absent import names_of as _names_of
 from . import parametrizations, parametrize, rnn, stateless
 from .clip_grad import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
@@ -22,3 +23,5 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+__getattr__ = _names_of(__name__)

@@ -1,5 +1,6 @@
 """Sequences of different lengths, under the names that PyTorch gives them."""
 
+from ...runtime.absent import names_of as _names_of
 from ..sequences import (
     PackedSequence,
     invert_permutation,
@@ -21,3 +22,5 @@ __all__ = [
     "unpack_sequence",
     "unpad_sequence",
 ]
+
+__getattr__ = _names_of(__name__)

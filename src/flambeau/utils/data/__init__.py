@@ -1,5 +1,6 @@
 """Datasets, samplers and the DataLoader: `flambeau.utils.data`."""
 
+from ...runtime.absent import names_of as _names_of
 from .collate import default_collate, default_convert
 from .dataloader import DataLoader
 from .dataset import (
@@ -45,3 +46,5 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+__getattr__ = _names_of(__name__)

@@ -1,0 +1,5 @@
+"""``python -m flambeau``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,74 @@
+"""Switching the stand-in on and off.
+
+While it is on, ``torch`` and everything below it name flambeau's own modules: the same objects, so that a setting made
+through one name is seen through the other.  A real PyTorch that was imported before is set aside and comes back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import flambeau
+
+from .finder import Finder, is_torch
+from .spawned import forget, remember
+from .version import VERSION
+
+_finder = Finder()
+_set_aside: dict[str, ModuleType] = {}
+_own_version = flambeau.__version__
+
+
+def is_installed() -> bool:
+    """Whether ``import torch`` gives flambeau."""
+    return _finder in sys.meta_path
+
+
+def install() -> None:
+    """Make ``import torch`` give flambeau, until `uninstall`.  Once is enough, more does nothing.
+
+    Modules imported before, and the names that they hold, stay as they are.
+    """
+    if is_installed():
+        return
+    for name in [n for n in sys.modules if is_torch(n)]:
+        _set_aside[name] = sys.modules.pop(name)
+    flambeau.__version__ = VERSION
+    sys.meta_path.insert(0, _finder)
+    remember(install)
+
+
+def uninstall() -> None:
+    """Undo `install`: ``import torch`` gives PyTorch again, or an ImportError where there is none."""
+    if not is_installed():
+        return
+    sys.meta_path.remove(_finder)
+    forget()
+    flambeau.__version__ = _own_version
+    for name in [n for n in sys.modules if is_torch(n)]:
+        del sys.modules[name]
+    sys.modules.update(_set_aside)
+    _set_aside.clear()
+
+
+@contextlib.contextmanager
+def standing_in() -> Iterator[None]:
+    """The stand-in for the length of a ``with`` block; as it was before when the block ends.
+
+    >>> import flambeau
+    >>> from flambeau.stand_in import standing_in
+    >>> with standing_in():
+    ...     import torch
+    >>> torch is flambeau
+    True
+    """
+    before = is_installed()
+    install()
+    try:
+        yield
+    finally:
+        if not before:
+            uninstall()

@@ -1,0 +1,141 @@
+"""``__torch_function__`` in classes and modes, as PyTorch runs the same code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parity import attempt, scenario
+
+
+def logging_class(torch: Any, log: list[str]) -> Any:
+    class Logged(torch.Tensor):  # type: ignore[name-defined,misc]
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            log.append(func.__name__)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    return Logged
+
+
+@scenario
+def test_subclasses_see_functions_methods_and_operators(torch: Any) -> Any:
+    log: list[str] = []
+    kind = logging_class(torch, log)
+    x = torch.ones(2, 3).as_subclass(kind)
+    y = torch.ones(2, 3)
+    results = [
+        torch.relu(x),
+        x.sum(0),
+        torch.cat([y, x]),
+        torch.nn.functional.relu(x),
+        torch.where(x > 0, x, y),
+    ]
+    yield [type(r) is kind for r in results]
+    yield {"relu", "sum", "cat", "where"} <= set(log)
+    log.clear()
+    yield [type(r) is kind for r in (x + 1, 1 + x, y * x, x @ x.T, -x, x[0], x == y)], len(log) > 6
+    yield type(x.detach()) is kind, type(torch.Tensor(x)) is kind, isinstance(x, torch.Tensor)
+
+
+@scenario
+def test_disabled_classes_give_plain_tensors(torch: Any) -> Any:
+    class Plain(torch.Tensor):  # type: ignore[name-defined,misc]
+        __torch_function__ = torch._C._disabled_torch_function_impl
+
+    x = torch.ones(2).as_subclass(Plain)
+    yield type(x) is Plain, type(x + 1) is torch.Tensor, type(torch.relu(x)) is torch.Tensor
+    yield torch.overrides.has_torch_function((x,))
+    p = torch.nn.Parameter(torch.ones(2))
+    yield type(p * 2) is torch.Tensor, torch.overrides.has_torch_function((p,))
+
+
+@scenario
+def test_modes(torch: Any) -> Any:
+    class Mode(torch.overrides.TorchFunctionMode):  # type: ignore[name-defined,misc]
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.log: list[str] = []
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.log.append(func.__name__.strip("_"))
+            return func(*args, **(kwargs or {}))
+
+    x = torch.ones(2)
+    with Mode("outer") as outer:
+        x + 1
+        with Mode("inner") as inner:
+            torch.relu(x)
+            x.sum()
+        x[0]
+    yield inner.log, outer.log
+    x * 2
+    yield outer.log
+    try:
+        with outer:
+            raise KeyError
+    except KeyError:
+        pass
+    x - 1
+    yield outer.log
+
+
+class Duck:
+    """No tensor, but takes part."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args = [a.value if isinstance(a, Duck) else a for a in args]
+        return "duck", func.__name__, func(*args, **(kwargs or {}))
+
+
+@scenario
+def test_helpers(torch: Any) -> Any:
+    o = torch.overrides
+    duck, x = Duck(torch.ones(2)), torch.ones(2)
+
+    def own(a: Any, b: Any) -> Any:
+        if o.has_torch_function((a, b)):
+            return o.handle_torch_function(own, (a, b), a, b)
+        return a + b
+
+    yield own(x, x), own(duck, x)
+    yield o.is_tensor_like(duck), o.is_tensor_like(x), o.is_tensor_like(3)
+    yield (
+        o.has_torch_function_unary(duck),
+        o.has_torch_function_unary(x),
+        o.has_torch_function_variadic(x, duck),
+    )
+    yield o.is_tensor_method_or_property(torch.Tensor.add), o.is_tensor_method_or_property(torch.cat)
+    yield o.resolve_name(torch.add), o.resolve_name(torch.Tensor.add_)
+
+    @o.wrap_torch_function(lambda a: (a,))
+    def wrapped(a: Any) -> Any:
+        return a * 2
+
+    yield wrapped(x), wrapped(duck)
+    with torch._C.DisableTorchFunctionSubclass():
+        yield o.has_torch_function((duck,))
+
+
+@scenario
+def test_classes_that_decline(torch: Any) -> Any:
+    class No(torch.Tensor):  # type: ignore[name-defined,misc]
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return NotImplemented
+
+    x = torch.ones(2).as_subclass(No)
+    yield attempt(lambda: torch.relu(x))
+
+
+@scenario
+def test_ducks_in_functions(torch: Any) -> Any:
+    duck = Duck(torch.tensor([1.0, -1.0]))
+    yield torch.relu(duck)
+    yield torch.add(duck, 1)
+    yield torch.softmax(duck, dim=0)
+    yield torch.sum(duck, dim=0)
+    yield torch.matmul(duck, torch.ones(2))
