@@ -121,6 +121,7 @@ _LAZY = {
             "signal",
             "array_api",
             "multiprocessing",
+            "scientific",
         )
     },
     **{

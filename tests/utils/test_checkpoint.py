@@ -9,7 +9,12 @@ import pytest
 
 import flambeau as torch
 from flambeau import nn
-from flambeau.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential, set_checkpoint_early_stop
+from flambeau.utils.checkpoint import (
+    CheckpointError,
+    checkpoint,
+    checkpoint_sequential,
+    set_checkpoint_early_stop,
+)
 
 F = nn.functional
 once = functools.partial(checkpoint, use_reentrant=False)
@@ -17,7 +22,9 @@ once = functools.partial(checkpoint, use_reentrant=False)
 
 def model() -> Any:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 2))
+    return nn.Sequential(
+        nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 2)
+    )
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
@@ -116,7 +123,9 @@ def test_sequential() -> None:
     want = torch.autograd.grad(m(x).sum(), x)[0]
     for segments in (1, 2, 3, 6):
         torch.manual_seed(1)
-        assert torch.equal(torch.autograd.grad(checkpoint_sequential(m, segments, x, use_reentrant=False).sum(), x)[0], want)
+        assert torch.equal(
+            torch.autograd.grad(checkpoint_sequential(m, segments, x, use_reentrant=False).sum(), x)[0], want
+        )
 
 
 def test_bad_arguments() -> None:

@@ -21,7 +21,13 @@ from ..core.state import tls
 from ..core.tensor import Tensor
 from ..random import fork_rng, get_rng_state, set_rng_state
 
-__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_early_stop"]
+__all__ = [
+    "CheckpointError",
+    "checkpoint",
+    "checkpoint_sequential",
+    "noop_context_fn",
+    "set_checkpoint_early_stop",
+]
 
 Contexts = Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]]
 
@@ -79,7 +85,9 @@ class _Frame:
         self.fn, self.args, self.kwargs, self.again = fn, args, kwargs, again
         self.check, self.early_stop = check, early_stop
         self.rng = get_rng_state() if preserve else None
-        self.slots: list[weakref.ref[_Slot]] = []  # weak: of parts of the graph that are gone nothing is needed
+        self.slots: list[
+            weakref.ref[_Slot]
+        ] = []  # weak: of parts of the graph that are gone nothing is needed
 
     def pack(self, x: Tensor) -> _Slot:
         slot = _Slot(x)
@@ -209,7 +217,9 @@ def checkpoint(
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if determinism_check not in ("default", "none"):
-        raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
+        raise ValueError(
+            f"determinism_check should be one of ['default', 'none'], but got {determinism_check}"
+        )
     if use_reentrant:
         if kwargs:
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
