@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .. import func, linalg
+from .. import func
 from ..autograd.function import Function
 from ..autograd.grad_mode import no_grad
 from ..core.tensor import Tensor
+from ..ops.linalg import solve as solve_linear
 
 __all__ = ["fixed_point", "root"]
 
@@ -36,7 +37,7 @@ def newton(f: Equation, x: Tensor, params: tuple[Any, ...], tol: float, steps: i
     for _ in range(steps):
         if size <= tol:
             return x
-        step = linalg.solve(_matrix(f, x, params), value.reshape(-1)).reshape(x.shape)
+        step = solve_linear(_matrix(f, x, params), value.reshape(-1)).reshape(x.shape)
         scale = 1.0
         for _ in range(20):
             trial = x - scale * step
@@ -71,7 +72,7 @@ class _Solution(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         x, *params = ctx.saved_tensors
-        u = linalg.solve(_matrix(ctx.f, x, tuple(params)).T, g.reshape(-1)).reshape(x.shape)
+        u = solve_linear(_matrix(ctx.f, x, tuple(params)).T, g.reshape(-1)).reshape(x.shape)
         _, back = func.vjp(lambda *p: ctx.f(x, *p), *params)
         return (None, None, None, *[-v for v in back(u)])
 
@@ -87,7 +88,7 @@ class _Solution(Function):
             return ctx.f(x, *full)
 
         _, df = func.jvp(of_moving, tuple([params[i] for i in moving]), tuple([tangents[i] for i in moving]))
-        return -linalg.solve(_matrix(ctx.f, x, tuple(params)), df.reshape(-1)).reshape(x.shape)  # type: ignore[no-any-return]
+        return -solve_linear(_matrix(ctx.f, x, tuple(params)), df.reshape(-1)).reshape(x.shape)  # type: ignore[no-any-return]
 
 
 def root(

@@ -15,7 +15,7 @@ from ..autograd.function import Function
 from ..autograd.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
 from ..ops.creation import zeros
-from ..ops.rearrange import cat, stack
+from ..ops.shape import cat, stack
 
 __all__ = ["odeint"]
 
@@ -145,7 +145,7 @@ def odeint(
     if any(a == b for a, b in zip(times, times[1:])) or (True in rising and False in rising):
         raise ValueError(f"odeint(): the times must rise or fall strictly, got {times}")
     if not adjoint:
-        return stack(_solve(lambda s, y: field(s, y, *params), y0, times, rtol, atol, steps))  # type: ignore[no-any-return]
+        return stack(_solve(lambda s, y: field(s, y, *params), y0, times, rtol, atol, steps))
     return _Adjoint.apply(field, times, (rtol, atol, steps), y0, *params)  # type: ignore[no-any-return]
 
 
@@ -160,7 +160,7 @@ class _Adjoint(Function):
         with no_grad():
             ys = stack(_solve(lambda s, y: field(s, y, *params), y0, times, *options))
         ctx.save_for_backward(ys, *params)
-        return ys  # type: ignore[no-any-return]
+        return ys
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:

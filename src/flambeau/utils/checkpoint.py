@@ -19,7 +19,7 @@ from ..autograd.grad_mode import enable_grad, no_grad
 from ..autograd.graph import saved_tensors_hooks
 from ..core.state import tls
 from ..core.tensor import Tensor
-from ..random import fork_rng, get_rng_state, set_rng_state
+from ..ops.random import fork_rng, get_rng_state, set_rng_state
 
 __all__ = [
     "CheckpointError",
@@ -97,7 +97,8 @@ class _Frame:
     def unpack(self, slot: _Slot) -> Tensor:
         if slot.value is None:
             self.run_again()
-        value, slot.value = slot.value, None
+        value: Tensor | None = slot.value
+        slot.value = None
         if value is None:
             raise CheckpointError(
                 "torch.utils.checkpoint: a tensor that was saved in forward was not saved again in the recomputation: "
@@ -128,7 +129,7 @@ class _Frame:
                 slot.value = x.detach()
             if count == total and self.early_stop:
                 raise _Stop
-            return x.detach()
+            return x.detach()  # type: ignore[no-any-return]
 
         with contextlib.ExitStack() as stack:
             if self.rng is not None:
