@@ -329,6 +329,21 @@ def test_asarray() -> None:
         xp.astype(xp.asarray([1j]), xp.float32)
 
 
+def test_large_integers_are_exact() -> None:
+    big = 2**63 + 1
+    for make in (list, tuple):
+        assert xp.asarray(make([big, 0]), dtype=xp.uint64).tolist() == [big, 0]
+        assert xp.asarray(make([[big], [0]])).tolist() == [[big], [0]]
+    assert torch.tensor([big, 0], dtype=torch.bool).tolist() == [True, False]
+    assert torch.tensor([float(big), 0.5]).dtype is torch.float32
+    for values, dtype in (
+        *(([big, 0], "int64"), ([big, -1], "uint64"), ([2**64, 0], "uint64"), ([big, 0], "int32")),
+        *(([1e19, 1], "int64"), ([float("nan")], "int64"), ([float("inf"), 1], "int8")),
+    ):
+        with pytest.raises(RuntimeError, match=f"converted to type {dtype} without overflow"):
+            torch.tensor(values, dtype=getattr(torch, dtype))
+
+
 def test_creation() -> None:
     for args in ((5,), (1, 8, 3), (8, 1, 3), (8, 1, -2), (0.5, 3.0)):
         expected = np.arange(*args)

@@ -104,6 +104,8 @@ def astype(x: Tensor, dtype: dtype, /, *, copy: bool = True, device: Any = None)
     """
     on_device(device)
     tensor_of(x, "astype")
+    if not isinstance(dtype, dtypes.dtype):
+        raise TypeError(f"astype(): a dtype was expected, not {dtype!r}")
     if x.dtype.category == COMPLEX and dtype.category != COMPLEX and dtype is not dtypes.bool_:
         raise TypeError(
             f"astype(): {x.dtype} does not convert to {dtype}; take real(), imag() or abs() first"

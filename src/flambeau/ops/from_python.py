@@ -102,6 +102,35 @@ def _to_python(data: Any) -> Any:
     return data
 
 
+def _exact_integers(a: Any, py: Any, d: dtype) -> Any:
+    """Nested Python numbers, for which NumPy chose `a`, without the detour through floats that it takes above int64.
+
+    Raises: RuntimeError for numbers beyond the dtype, and for NaN and infinity where integers are asked for.
+    """
+    kind = a.dtype.kind
+    if not a.size or kind not in "fO":
+        return a
+    if kind == "f":
+        if d.category == dtypes.INTEGRAL and not np.isfinite(a).all():
+            raise RuntimeError(
+                f"value cannot be converted to type {d.name} without overflow: NaN or infinity"
+            )
+        if -(2.0**63) <= a.min() and a.max() < 2.0**63:
+            return a
+    exact = np.array(py, object)
+    if all(type(v) is int for v in exact.flat):
+        if d.category == dtypes.BOOL:
+            return exact != 0
+        info = np.iinfo(d.numpy)
+        for v in exact.flat:
+            if not info.min <= v <= info.max:
+                raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {v}")
+        return np.array(py, d.numpy)
+    if kind == "f" and d is dtypes.int64:
+        raise RuntimeError(f"value cannot be converted to type int64 without overflow: {a.max()}")
+    return a
+
+
 def array_of(data: Any, d: dtype | None) -> Any:
     """A fresh NumPy array holding `data`, with PyTorch's inference of the dtype."""
     if isinstance(data, Tensor):
@@ -155,7 +184,7 @@ def array_of(data: Any, d: dtype | None) -> Any:
         return np.array(checked, d.numpy)
     try:
         if d.category <= dtypes.INTEGRAL:
-            a = np.array(py)
+            a = _exact_integers(np.array(py), py, d)
             if a.dtype.kind in "fc":
                 return base.astype(a, d.numpy)
             if a.dtype.kind == "O" or a.dtype.kind in "US":

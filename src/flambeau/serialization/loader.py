@@ -144,11 +144,11 @@ class Loader:
             device(location)
         except RuntimeError:
             raise RuntimeError(
-                f"don't know how to restore data location of storage '{key}' (tagged with {location})"
+                f"{self.file}: don't know how to restore data location of storage '{key}' (tagged with {location})"
             ) from None
         name = "CUDA" if kind == "cuda" else kind
         raise RuntimeError(
-            f"Attempting to deserialize object on a {name} device but it is not available here. Use "
+            f"{self.file}: Attempting to deserialize object on a {name} device (storage '{key}') but it is not available here. Use "
             "torch.load with map_location=torch.device('cpu') to map your storages to the CPU."
         )
 
