@@ -263,3 +263,74 @@ def test_jaxtyping() -> None:
         return x.shape[1]  # type: ignore[no-any-return]
 
     assert width(t) == 3
+
+
+# ------------------------------------------------------------------------------------- with flambeau standing in for torch
+
+
+@pytest.mark.parametrize(
+    ("library", "code"),
+    [
+        (
+            "safetensors",
+            """
+import os, tempfile
+import safetensors, safetensors.torch as st
+tensors = {
+    "a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3).to(torch.bfloat16), "e": torch.zeros(0, 2),
+    "f": torch.ones(2).to(torch.float8_e4m3fn), "i": torch.arange(3), "s": torch.tensor(3.0),
+}
+folder = tempfile.TemporaryDirectory()
+path = os.path.join(folder.name, "x.safetensors")
+st.save_file(tensors, path, {"by": "us"})
+for back in (st.load_file(path), st.load(st.save(tensors)), torch.serialization.load_safetensors(path)):
+    for name, t in tensors.items():
+        assert back[name].dtype is t.dtype and back[name].shape == t.shape and bool((back[name] == t).all()), name
+with safetensors.safe_open(path, "pt") as f:
+    assert f.get_slice("a")[:, 1:].tolist() == [[1, 2], [4, 5]] and f.metadata() == {"by": "us"}
+model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+model[1].weight = model[0].weight
+st.save_model(model, path)
+assert st.load_model(model, path) == (set(), [])
+try:
+    st.save_file({"a": tensors["a"], "v": tensors["a"][0]}, path)
+except RuntimeError as e:
+    assert "share memory" in str(e)
+print("done")
+""",
+        ),
+        (
+            "einops",
+            """
+from einops.layers.torch import EinMix, Rearrange, Reduce
+x = torch.randn(2, 6, requires_grad=True)
+layers = torch.nn.Sequential(Rearrange("b (c d) -> b d c", c=2), Reduce("b d c -> b c", "mean"), EinMix("b c -> b e", weight_shape="c e", c=2, e=5))
+layers(x).sum().backward()
+assert layers(x).shape == (2, 5) and x.grad.shape == (2, 6)
+print("done")
+""",
+        ),
+        (
+            "opt_einsum",
+            """
+import opt_einsum
+assert opt_einsum.contract("ab,bc,cd->da", torch.ones(2, 3), torch.ones(3, 4), torch.ones(4, 5)).tolist() == [[12.0] * 2] * 5
+print("done")
+""",
+        ),
+        (
+            "sklearn",
+            """
+import sklearn
+from sklearn.preprocessing import StandardScaler
+with sklearn.config_context(array_api_dispatch=True):
+    assert type(StandardScaler().fit_transform(torch.randn(9, 3))) is torch.Tensor
+print("done")
+""",
+        ),
+    ],
+)
+def test_standing_in_for_torch(library: str, code: str) -> None:
+    need(library)
+    found = run(f"import flambeau.as_torch\nimport torch\n{code}", SCIPY_ARRAY_API="1")
+    assert found == "done\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from ..core.eager import raw
 from ..core.tensor import Tensor, mark_written, wrap
 from ..ops.args import dtype_of
 from ..runtime import dtypes, memory, types
+from ..runtime.dlpack import to_dlpack
 
 __all__ = ["TypedStorage", "UntypedStorage"]
 
@@ -43,7 +46,7 @@ class UntypedStorage:
 
     is_cuda = is_sparse = is_sparse_csr = is_hpu = False
     device = types.CPU
-    filename = None
+    filename: Any = None
 
     def __init__(self, data: Any = 0) -> None:
         self._tensor_of: Tensor | None = None
@@ -60,6 +63,41 @@ class UntypedStorage:
         found = cls(_memory_of(x))
         found._tensor_of = x
         return found
+
+    @classmethod
+    def from_file(
+        cls, filename: str | os.PathLike[str], shared: bool = False, nbytes: int = 0
+    ) -> UntypedStorage:
+        """The first `nbytes` bytes of a file, mapped: read when they are used.
+
+        What is written stays in memory, or with `shared` goes to the file, which is made or lengthened if need be.
+
+        Raises: OSError; RuntimeError when the file is shorter than `nbytes`; ValueError when `nbytes` is negative.
+        """
+        if nbytes < 0:
+            raise ValueError(f"from_file: nbytes must not be negative, got {nbytes}")
+        with open(os.open(filename, os.O_RDWR | os.O_CREAT, 0o600) if shared else filename, "r+b" if shared else "rb") as f:  # fmt: skip
+            size = os.fstat(f.fileno()).st_size
+            if size < nbytes:
+                if not shared:
+                    raise RuntimeError(
+                        f"from_file: {os.fspath(filename)!r} has {size} bytes, fewer than {nbytes}"
+                    )
+                os.ftruncate(f.fileno(), nbytes)
+            if not nbytes:
+                return cls(0)
+            mapped = mmap.mmap(f.fileno(), nbytes, access=mmap.ACCESS_WRITE if shared else mmap.ACCESS_COPY)
+        found = cls(np.frombuffer(mapped, np.uint8))
+        found.filename = os.fspath(filename)
+        return found
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The bytes for ``asarray`` and ``from_dlpack`` (not in PyTorch, whose asarray knows storages)."""
+        options.pop("stream", None)
+        return to_dlpack(self._bytes, **options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
 
     def nbytes(self) -> int:
         """The number of bytes."""
