@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .op import Op, bind
-from .state import tls
+from .state import NO_GRAD, tls
 from .tape import LeafNode, Node, OutNode, make_node, next_seq
 from .tensor import Tensor, make_view, new_object, wrap
 from .where import describe, user_place
@@ -133,11 +133,26 @@ class Interpreter:
 
     def inner(self, x: Any) -> Any:
         """`x` one level down."""
-        return x._a.inner if self.owns(x) else x
+        if isinstance(x, Tensor):
+            a = x._a
+            if isinstance(a, Value) and a.interp is self:
+                return a.inner
+        return x
 
     def process(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        with self.lowered():
+        # as `lowered`, for every operation of every transform: the thread's fields are set one by one, and the count of
+        # threads in special modes stays as it is, since this thread is in one again when the rule has run
+        state = tls.__dict__
+        stack, grad, mode = state["stack"], state["grad"], state["mode"]
+        stack.pop()
+        state["grad"] = outer = self.outer_grad
+        if not stack and not state["inference"] and state["capture"] is None:
+            state["mode"] = NO_GRAD if not outer else tls.recording_mode()
+        try:
             out = self.rule(op, args, params)
+        finally:
+            stack.append(self)
+            state["grad"], state["mode"] = grad, mode
         result = wrap(out) if op.n_out == 1 else tuple(wrap(o) for o in out)
         if op.is_view:
             make_view(result, args[0], op, params)  # type: ignore[arg-type]

@@ -55,9 +55,13 @@ class ThreadState(threading.local):
         elif not self.grad:
             self.mode = NO_GRAD
         else:
-            self.mode = SPECIAL if self.saved_hooks or self.anomaly is not None else RECORD
+            self.mode = self.recording_mode()
         if (before == RECORD) != (self.mode == RECORD):  # a thread that ends in another mode only costs speed
             everyone.count(-1 if self.mode == RECORD else 1)
+
+    def recording_mode(self) -> int:
+        """The mode in which gradients are recorded: hooks and anomaly mode want to see every operation."""
+        return SPECIAL if self.saved_hooks or self.anomaly is not None else RECORD
 
     def begin_capture(self, recorder: Any) -> None:
         """Hand the operations of this thread to `recorder`."""
