@@ -18,6 +18,7 @@ what is compiled, and ``compiled.explain(*args)`` gives it for one call.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -73,12 +74,14 @@ def compile(
     if disable:
         return model
     from .capture.compiled import Compiled
-    from .nn.modules.module import Module
 
     def make(fn: Callable[..., Any]) -> Compiled:
         return Compiled(fn, fullgraph=fullgraph, backend=backend if isinstance(backend, str) else "flambeau")
 
-    if isinstance(model, Module):
+    modules = sys.modules.get(
+        __name__.rpartition(".")[0] + ".nn.modules.module"
+    )  # not loaded: no module exists
+    if modules is not None and isinstance(model, modules.Module):
         return _optimized_module(model, make)
     made = make(model)
 

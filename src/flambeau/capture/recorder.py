@@ -145,7 +145,7 @@ class Recorder:
             treatment = False  # a view of memory that exists: made now, it aliases as it should
         if treatment and params:
             try:
-                key.append(tuple([freeze(v) for v in params.values()]))
+                key.append((*params, *[freeze(v) for v in params.values()]))
             except TypeError:
                 treatment = False
         if (
