@@ -1,5 +1,7 @@
 """Fused composites and rules: against the same functions operation by operation, and in float64."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -221,3 +223,26 @@ def test_numbers_that_change_do_not_make_kernels_without_end():
     for i in range(60):
         F.leaky_relu(x, 0.001 * i)
     assert len(fusion._kernels) - before <= fusion.VARIANTS
+
+
+@pytest.mark.parametrize("name", list(COMPOSITES))
+def test_small_tensors(name, monkeypatch):
+    """Programs over arrays against the composite's own operations."""
+    count, f = COMPOSITES[name]
+    inputs = [x[:4, :6] for x in arrays(count, np.float64)]
+    value, grads = evaluate(f, inputs)
+    monkeypatch.setattr(fusion, "_program", lambda *args: None)
+    want, want_grads = evaluate(f, inputs)
+    np.testing.assert_allclose(value, want, rtol=1e-14)
+    for got, exact in zip(grads, want_grads, strict=True):
+        assert (got is None) == (exact is None)
+        if got is not None:
+            np.testing.assert_allclose(got, exact, rtol=1e-13, atol=1e-14)
+
+
+def test_warnings_that_are_errors_do_not_reach_the_user():
+    x = torch.tensor([np.inf, -np.inf, np.nan, 1.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.isclose(x, x)
+        F.mse_loss(x, x, reduction="none")

@@ -18,6 +18,7 @@ from ..runtime import pool
 from . import acceleration
 from .interpreters import InputNode, Interpreter, Tape, Taped, Value
 from .state import NO_GRAD, SPECIAL, tls
+from .straight import Straight
 from .tape import Node, helpers, make_node, run_backward
 from .tensor import Tensor, wrap
 
@@ -222,7 +223,44 @@ def _kernel(owner: Any, key: Any, fn: Callable[..., Sequence[Any]], dtypes: Sequ
 
 def _exact(v: Any) -> Any:
     """A number as part of a key: 0.0 and -0.0 differ."""
-    return (type(v), repr(v))
+    return (type(v), v or repr(v))
+
+
+_programs: dict[Any, Any] = {}  # for small arrays; None where there is none
+
+
+def _program(owner: Any, key: Any, fn: Callable[..., Sequence[Any]], dtypes: Sequence[Any]) -> Any:
+    """``(run, used)``: `fn` as a straight-line program over arrays, and the inputs that it reads; or None."""
+    try:
+        return _programs[owner, key]
+    except KeyError:
+        pass
+    count = _counts.get((owner, "program"), 0)
+    if count >= VARIANTS:
+        return None
+    _counts[owner, "program"] = count + 1
+    try:
+        k = Straight(dtypes)
+        found = k.program(trace(k, fn, k.inputs, dtypes))
+    except Exception:  # whatever the function does that a program cannot: its operations run one by one
+        found = None
+    _programs[owner, key] = found
+    return found
+
+
+def _small(arrays: Sequence[Any]) -> bool:
+    """Whether arrays are what a program takes: of one shape, and float32, float64 or bool."""
+    first = arrays[0]
+    shape = first.shape
+    if not shape or first.dtype not in acceleration.FLOATS:
+        return False
+    for a in arrays:
+        if type(a) is not ndarray or a.shape != shape or a.dtype not in KNOWN:
+            return False
+    return True
+
+
+KNOWN = (*acceleration.FLOATS, BOOL)
 
 
 def _ordered(a: Any) -> bool:
@@ -283,26 +321,35 @@ class _Plan:
     ) -> None:
         self.fn, self.op, self.needs, self.rest, self.dtypes = fn, op, needs, rest, dtypes
         self.cotangent = next(d for d in dtypes if d in acceleration.FLOATS)
-        made: _Made | None = None
-        used = [True] * (len(needs) + 1)
-        try:
-            made = _Made(self.gradients, (self.cotangent, *dtypes))
-            used = made.used
-        except Exception:  # there is no such kernel: the composite's own operations are differentiated
-            made = None
-        self.inputs = tuple([i for i in range(len(needs)) if used[i + 1]])
-        self.made = made if made is not None and made.kernel is not None else None
+        self.program = _program(self, "backward", self.gradients, (self.cotangent, *dtypes))
+        # Without a program the composite's own operations are differentiated, from all inputs.
+        self.inputs = tuple([i for i in range(len(needs)) if self.program is None or self.program[1][i + 1]])
+        self._made: Any = False  # not yet tried
+
+    @property
+    def made(self) -> _Made | None:
+        """The kernel, if there is one."""
+        if self._made is False:
+            made = _kernel(self, "backward", self.gradients, (self.cotangent, *self.dtypes))
+            if made is not None and not all(i in self.inputs for i, u in enumerate(made.used[1:]) if u):
+                made = None
+            self._made = made
+        return self._made  # type: ignore[no-any-return]
 
     def run(self, node: Node, g: Any) -> Sequence[Any]:
         held = {i: node.unpack(k) for k, i in enumerate(self.inputs)}
-        if self.made is not None and _plain_backward(g) and g._a.dtype == self.cotangent:
-            # Inputs that are not read may be anything of their dtype.
-            shape = g._a.shape
-            arrays = [g._a]
-            for i, d in enumerate(self.dtypes):
-                arrays.append(held[i]._a if i in held else np.broadcast_to(np.zeros((), d), shape))
-            if all([type(a) is ndarray and a.shape == shape for a in arrays]):
-                return [None if a is None else wrap(a) for a in self.made.run(arrays, len(self.needs))]
+        a = g._a
+        if type(a) is ndarray and a.dtype == self.cotangent and not _observed():
+            shape = a.shape
+            large = a.nbytes >= LARGE and acceleration.ready(a.nbytes)
+            if self.made is not None if large else self.program is not None:
+                # Inputs that are not read may be anything of their dtype.
+                arrays = [a]
+                for i, d in enumerate(self.dtypes):
+                    arrays.append(held[i]._a if i in held else np.broadcast_to(np.zeros((), d), shape))
+                if all([type(x) is ndarray and x.shape == shape for x in arrays]):
+                    found = self.made.run(arrays, len(self.needs)) if large else self.program[0](*arrays)  # type: ignore[union-attr]
+                    return [None if x is None else g if x is a else wrap(x) for x in found]
         zeros = helpers["zeros"]
         xs = [held[i] if i in held else zeros((g._a.shape, d)) for i, d in enumerate(self.dtypes)]
         return self.gradients(g, *xs)
@@ -340,40 +387,52 @@ class _Here:
 _HERE = _Here()
 
 
+def _observed() -> bool:
+    """Whether more than values is wanted: derivatives of derivatives, a transform, a compiled function."""
+    return bool(tls.grad or tls.stack or tls.capture is not None or tls.anomaly is not None)
+
+
 def _plain_backward(g: Any) -> bool:
-    """Whether nothing but values is wanted of the backward pass."""
-    return (
-        type(g._a) is ndarray
-        and g._a.nbytes >= LARGE
-        and not (tls.grad or tls.stack or tls.capture is not None or tls.anomaly is not None)
-        and g._a.dtype in acceleration.FLOATS
-    )
+    """Whether a large gradient is wanted, and nothing but its values."""
+    a = g._a
+    return type(a) is ndarray and a.nbytes >= LARGE and a.dtype in acceleration.FLOATS and not _observed()
 
 
 def fused(fn: F) -> F:
-    """Decorator: `fn`, an elementwise function of tensors (and numbers), runs as one kernel where that pays.
+    """Decorator: `fn`, an elementwise function of tensors (and numbers), runs as one kernel or program.
 
-    Its first argument is a tensor; all arguments are positional.  Tensors of one shape and large, float32 or float64,
-    C-contiguous, are computed in one pass, and so are their gradients; everything else takes `fn` as it is written.
+    Its first argument is a tensor; all arguments are positional.  float32 or float64 tensors of one shape are computed
+    in one go, and so are their gradients: large ones, whose elements lie in order, by a kernel in one pass over memory,
+    small ones by NumPy without tensors in between.  Everything else takes `fn` as it is written.
     """
     composite = _Composite(fn.__name__.strip("_"), fn.__name__.strip("_").capitalize() + "Backward0")
 
     @functools.wraps(fn)
     def call(*args: Any) -> Any:
         a = args[0]._a
-        if type(a) is not ndarray or a.nbytes < LARGE or tls.mode == SPECIAL:
+        if type(a) is not ndarray or tls.mode == SPECIAL:
             return fn(*args)
         tensors = [x for x in args if isinstance(x, Tensor)]
         arrays = [x._a for x in tensors]
-        if not _suitable(arrays) or not acceleration.ready(a.nbytes):
+        large = a.nbytes >= LARGE and acceleration.ready(a.nbytes)
+        if not (_suitable(arrays) if large else _small(arrays)):
             return fn(*args)
         rest = tuple([_HERE if isinstance(x, Tensor) else x for x in args])
         dtypes = tuple([b.dtype for b in arrays])
         key = (dtypes, tuple([_exact(v) for v in rest]))
-        made = _kernel(fn, key, lambda *inside: (fn(*_fill(rest, inside)),), dtypes)
-        if made is None:
+
+        def run(*inside: Tensor) -> Sequence[Any]:
+            return (fn(*_fill(rest, inside)),)
+
+        if large:
+            made = _kernel(fn, key, run, dtypes)
+            result = None if made is None else made.run(arrays, 1)[0]
+        else:
+            program = _program(fn, key, run, dtypes)
+            result = None if program is None else program[0](*arrays)[0]
+        if result is None or any([result is x for x in arrays]):
             return fn(*args)
-        out = wrap(made.run(arrays, 1)[0])
+        out = wrap(result)
         if tls.mode == NO_GRAD or out._a.dtype == BOOL:
             return out
         nexts = tuple([x._node for x in tensors])
