@@ -15,7 +15,9 @@ PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 pytho
 BIN := .venv/bin
 JOBS ?= 2
 HARNESS ?=
-OPS ?=
+# The 16-bit dtypes come last: tools/conformance_page.py tells by the first error whether others differ, too.
+OPS ?= --modes forward,backward,gradgrad,jvp,vmap,inplace,inplace_backward,method,out,alias,error --timeout 240 \
+    --dtypes float32,float64,complex64,complex128,int64,int32,int16,int8,uint8,bool,bfloat16,float16
 EXAMPLES ?= digits vae gpt lstm reinforce neural_ode maml laplace finetune
 
 # The products here are small: threads of BLAS gain nothing, and wait for each other where the machine is busy.

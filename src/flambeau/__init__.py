@@ -20,6 +20,7 @@ from .autograd import (  # noqa: E402
 )
 from .compile_api import compile  # noqa: E402
 from .core import acceleration as _acceleration  # noqa: E402
+from .core import docstrings as _docstrings  # noqa: E402
 from .core import public as _public  # noqa: E402
 from .core.public import can_cast  # noqa: E402
 from .core.state import defaults as _defaults  # noqa: E402
@@ -101,6 +102,8 @@ def is_tensor(obj: object) -> bool:
     """Whether `obj` is a Tensor."""
     return isinstance(obj, Tensor)
 
+
+_docstrings.add_examples(ops.__path__[0], _public.FUNCTIONS, globals())
 
 from . import interop as _interop  # noqa: E402
 

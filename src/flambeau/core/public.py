@@ -15,10 +15,12 @@ import numpy as np
 from ..runtime import dtypes
 from ..runtime.dtypes import BOOL, COMPLEX, FLOATING, INTEGRAL, dtype
 from . import families, inplace
+from .docstrings import elementwise, in_place
 from .families import BIG
+from .grad_names import GradName, rename, show
 from .op import REGISTRY, Op, bind, parameter_names
 from .state import NO_GRAD, RECORD, defaults, everyone, tls
-from .tape import Node, OutNode, PlainNode, helpers, next_seq
+from .tape import Node, PlainNode, helpers, next_seq
 from .tensor import Storage, Tensor, new_object, snapshot
 from .where import user_place
 
@@ -247,7 +249,7 @@ def inplace_form(fn: Callable[..., Any], name: str, grad_name: GradName | None =
 
     method.__name__ = name
     method.__qualname__ = f"Tensor.{name}"
-    method.__doc__ = f"In-place version of :func:`flambeau.{name[:-1]}`; returns the tensor itself."
+    method.__doc__ = in_place(name)
     return method
 
 
@@ -416,65 +418,6 @@ def public(
     return decorate
 
 
-def rename(result: Any, name: str, args: Sequence[Any] = ()) -> Any:
-    """Give the nodes of a composite's results the name under which PyTorch shows them.
-
-    What the composite handed back as it came (one of `args`) keeps its own.
-    """
-    for t in result if isinstance(result, (tuple, list)) else (result,):
-        if isinstance(t, Tensor) and not any(t is a for a in args):
-            node: Any = t._node
-            if type(node) is OutNode:
-                node = node.parent
-            if type(node) is Node or type(node) is PlainNode:
-                node.show_as(name)
-    return result
-
-
-# The name of a result's node, or a function of a call's arguments that gives it.
-GradName = str | Callable[[tuple[Any, ...], dict[str, Any]], "str | None"]
-
-
-def shows(grad_name: GradName) -> Callable[[F], F]:
-    """For a function that is not `public`: the name that its result's node shows."""
-
-    def decorate(fn: F) -> F:
-        @functools.wraps(fn)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            result = fn(*args, **kwargs)
-            return result if tls.stack else show(result, grad_name, args, kwargs)
-
-        wrapper.names = parameter_names(fn)  # type: ignore[attr-defined]
-        return wrapper  # type: ignore[return-value]
-
-    return decorate
-
-
-def show(result: Any, grad_name: GradName, args: Any, kwargs: Any) -> Any:
-    """Rename the nodes of a result, for this call."""
-    name = grad_name if type(grad_name) is str else grad_name(args, kwargs)  # type: ignore[operator]
-    return result if name is None else rename(result, name, (*args, *kwargs.values()) if kwargs else args)
-
-
-def by_dim(one: str, other: str, position: int = 1, name: str = "dim") -> GradName:
-    """The name for calls without a dim, and the one for calls with it."""
-
-    def choose(args: Any, kwargs: Any) -> str:
-        return other if len(args) > position or kwargs.get(name) is not None else one
-
-    return choose
-
-
-def by_tensor(tensor: str, number: str, position: int, name: str) -> GradName:
-    """The name for calls in which an argument is a tensor, and the one where it is a number."""
-
-    def choose(args: Any, kwargs: Any) -> str:
-        given = args[position] if len(args) > position else kwargs.get(name)
-        return tensor if isinstance(given, Tensor) else number
-
-    return choose
-
-
 def half_in_single(fn: F) -> F:
     """`fn` with half-type tensors converted to float32 on the way in, and its floating results back."""
 
@@ -608,7 +551,7 @@ def unary(
         result = bind(op, (input,), _NO_PARAMS)
         return result if out is None else store_out(out, result, name)
 
-    _describe(fn, op, name, doc, "input")
+    _describe(fn, op, name, doc, 1, kind, reject)
     register(fn, name, method=method, inplace=inplace, aliases=aliases, function=function)
     return fn
 
@@ -662,11 +605,11 @@ def light_node(plan: Any, nexts: tuple[Any, ...], args: tuple[Any, ...], out: Te
     return _plain_node(plan, nexts)
 
 
-def _describe(fn: Any, op: Op, name: str, doc: str, args: str) -> None:
+def _describe(fn: Any, op: Op, name: str, doc: str, operands: int, kind: str, reject: str) -> None:
     op.public = fn
     fn.op = op
     fn.__name__ = fn.__qualname__ = name
-    fn.__doc__ = doc or f"Elementwise ``{name}({args})``; see `docs/operators.md` for its family's rules."
+    fn.__doc__ = elementwise(name, doc, operands, kind, reject)
 
 
 def binary(
@@ -720,7 +663,7 @@ def binary(
             return result
         return store_out(out, slow(input, other), name)
 
-    _describe(fn, op, name, doc, "input, other")
+    _describe(fn, op, name, doc, 2, kind, reject)
     register(fn, name, method=method, inplace=inplace, aliases=aliases, function=function)
     if dunder:
         bare = dunder.strip("_")

@@ -454,7 +454,7 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
         raise RuntimeError(
             f"expected rotation dims to be different, but got dim0 = {pair[0]} and dim1 = {pair[1]}"
         )
-    k %= 4
+    k = k % 4
     if k == 0:
         return input.clone()  # type: ignore[no-any-return]
     if k == 2:

@@ -315,8 +315,6 @@ def _check_floating(x: Tensor, name: str) -> None:
 
 
 def _variance(name: str, root: bool, both: bool) -> Any:
-    result: Any = named(name, name[:3], "mean") if both else None
-
     def fn(
         input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
     ) -> Any:
@@ -333,7 +331,7 @@ def _variance(name: str, root: bool, both: bool) -> Any:
         if not both:
             return y
         m = m if keepdim else base.reshape(m, tuple(y._a.shape))
-        return result(y, m)
+        return y, m
 
     fn.__doc__ = (
         f"The {'standard deviation' if root else 'variance'}{' and the mean' if both else ''} over all or the given dims, "

@@ -1,5 +1,7 @@
 """Functions on tensors for networks: `flambeau.nn.functional`."""
 
+from ...core import docstrings as _docstrings
+from ...core import public as _public
 from ...core.public import of_tensors as _of_tensors
 from ...ops.activation import prelu
 from ...runtime.absent import names_of as _names_of
@@ -113,6 +115,10 @@ from .ranking import (
     triplet_margin_with_distance_loss,
 )
 from .vision import affine_grid, grid_sample
+
+_docstrings.add_examples(
+    __path__[0], {f"nn.functional.{k}": v for k, v in globals().items()}, _public.FUNCTIONS
+)
 
 __all__ = [
     "adaptive_avg_pool1d",
