@@ -97,7 +97,8 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     tail = own[len(own) - len(shape) :]
     if len(shape) > len(own) or any(n not in (1, m) for n, m in zip(shape, tail)):
         raise RuntimeError(f"size {list(shape)} is not expandable to size {list(own)}.")
-    wide = self.long() if self._a.dtype.kind in "bui" and shape != own else self  # sums of integers are int64
+    summed = shape != own or not own  # sums of integers are int64
+    wide = self.long() if summed and self._a.dtype.kind in "bui" else self
     y = unbroadcast(wide, shape)
     return y if tls.stack else rename(y, "SumBackward1", (self,))
 
