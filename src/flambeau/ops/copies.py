@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..core.public import FUNCTIONS, METHODS, convert, public, rename
+from ..core.grad_names import rename
+from ..core.public import FUNCTIONS, METHODS, convert, public
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..core.fusion import fused
+from ..core.grad_names import by_dim, by_tensor
 from ..core.public import (
     FLOAT,
     FUNCTIONS,
     adapt,
-    by_dim,
-    by_tensor,
     check_broadcast,
     check_tensor,
     convert,

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.grad_names import by_tensor
 from ..core.pending import known
-from ..core.public import by_tensor, convert, public
+from ..core.public import convert, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import indexing as ix

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..core.families import Axis, opaque_op
-from ..core.public import FUNCTIONS, by_dim, convert, public
+from ..core.grad_names import by_dim
+from ..core.public import FUNCTIONS, convert, public
 from ..core.tensor import Tensor
 from ..prims import base, scans
 from ..prims.indexing import gather_op

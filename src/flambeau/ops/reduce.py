@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.public import by_dim, convert, public
+from ..core.grad_names import by_dim
+from ..core.public import convert, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import reductions as red

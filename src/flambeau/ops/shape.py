@@ -9,8 +9,9 @@ from typing import Any, Optional
 import numpy as np
 
 from ..core import families
+from ..core.grad_names import rename
 from ..core.op import bind
-from ..core.public import convert, public, rename, result_type
+from ..core.public import convert, public, result_type
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base, indexing

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core import inplace
-from ..core.public import FUNCTIONS, METHODS, rename
+from ..core.grad_names import rename
+from ..core.public import FUNCTIONS, METHODS
 from ..core.state import tls
 from ..core.tensor import Tensor, snapshot
 

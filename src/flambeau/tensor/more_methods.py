@@ -11,7 +11,8 @@ import numpy as np
 from ..core import inplace
 from ..core.eager import raw
 from ..core.families import unbroadcast
-from ..core.public import FUNCTIONS, METHODS, convert, rename
+from ..core.grad_names import rename
+from ..core.public import FUNCTIONS, METHODS, convert
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..ops.args import dtype_of, int_tuple, numel, sizes

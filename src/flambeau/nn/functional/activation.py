@@ -8,7 +8,8 @@ from typing import Any
 from ... import ops
 from ...core.families import random_op
 from ...core.fusion import fused
-from ...core.public import SAME, half_in_single, inplace_form, public, rename, shows, store_out, unary
+from ...core.grad_names import rename, shows
+from ...core.public import SAME, half_in_single, inplace_form, public, store_out, unary
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...core.where import warn

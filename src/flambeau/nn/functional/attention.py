@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, convert, half_in_single, shows
+from ...core.grad_names import shows
+from ...core.public import FUNCTIONS, convert, half_in_single
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base

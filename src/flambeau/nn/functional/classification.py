@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from ...core.fusion import fused
+from ...core.grad_names import rename, shows
 from ...core.pending import known
-from ...core.public import FUNCTIONS, convert, half_in_single, rename, shows
+from ...core.public import FUNCTIONS, convert, half_in_single
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...core.public import FUNCTIONS, half_in_single, rename
+from ...core.grad_names import rename
+from ...core.public import FUNCTIONS, half_in_single
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of

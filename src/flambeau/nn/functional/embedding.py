@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...core import inplace
+from ...core.grad_names import shows
 from ...core.pending import known
-from ...core.public import FUNCTIONS, convert, shows
+from ...core.public import FUNCTIONS, convert
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ...core.public import FUNCTIONS, convert, rename, store_out
+from ...core.grad_names import rename
+from ...core.public import FUNCTIONS, convert, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of

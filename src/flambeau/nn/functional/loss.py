@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from ...core.fusion import fused
+from ...core.grad_names import shows
 from ...core.pending import known
-from ...core.public import FUNCTIONS, half_in_single, shows
+from ...core.public import FUNCTIONS, half_in_single
 from ...core.tensor import Tensor
 from ...core.where import warn
 from ...ops.shape import broadcast_shapes, expand_to

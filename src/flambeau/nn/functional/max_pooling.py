@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...core import families as fam
-from ...core.public import rename
+from ...core.grad_names import rename
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of

@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from ...core import inplace
+from ...core.grad_names import shows
 from ...core.interpreters import VMap
-from ...core.public import FUNCTIONS, convert, shows, store_out
+from ...core.public import FUNCTIONS, convert, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel, wrap_dims

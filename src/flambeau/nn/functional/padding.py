@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import public, rename
+from ...core.grad_names import rename
+from ...core.public import public
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, half_in_single, rename, shows, store_out
+from ...core.grad_names import rename, shows
+from ...core.public import FUNCTIONS, half_in_single, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
