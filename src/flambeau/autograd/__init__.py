@@ -45,4 +45,8 @@ def __getattr__(name: str) -> object:
         import importlib
 
         return importlib.import_module(f"flambeau.autograd.{name}")
+    if name == "profiler":
+        import importlib
+
+        return importlib.import_module("flambeau.profiler")
     raise _no_such_name(__name__, name)

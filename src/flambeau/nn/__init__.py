@@ -1,6 +1,6 @@
 """Neural networks: modules, parameters, initialisation, functional forms, utilities."""
 
-from ..runtime.absent import names_of as _names_of
+from ..runtime.absent import no_such_name as _no_such_name
 from . import functional, init, modules, parameter, utils
 from .functional.linear_cross_entropy import LinearCrossEntropyOptions
 from .modules import *  # noqa: F403
@@ -21,4 +21,14 @@ __all__ = [
     *_modules,
 ]
 
-__getattr__ = _names_of(__name__)
+
+def __getattr__(name: str) -> object:
+    if name in ("attention", "common_types", "parallel"):  # load when first asked for
+        import importlib
+
+        return importlib.import_module(f"flambeau.nn.{name}")
+    if name == "DataParallel":
+        from .parallel import DataParallel
+
+        return DataParallel
+    raise _no_such_name(__name__, name)

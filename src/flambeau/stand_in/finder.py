@@ -23,7 +23,8 @@ ELSEWHERE = {
     "torch.torch_version": "flambeau.stand_in.version",
     "torch.utils._pytree": "flambeau.utils.pytree",
     "torch._tensor": "flambeau.core.tensor",
-    "torch.compiler": "flambeau.compiler_api",
+    "torch.autograd.profiler": "flambeau.profiler",
+    "torch.cuda.random": "flambeau.cuda",
 }
 
 

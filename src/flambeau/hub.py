@@ -1,0 +1,100 @@
+"""Getting files over the network: `flambeau.hub`.
+
+`load_state_dict_from_url` and its helpers work.  `load`, which runs Python code from other people's repositories, does
+not exist here: get the code yourself and import it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import urllib.parse
+from typing import Any
+
+from .runtime.absent import names_of as _names_of
+
+__all__ = ["download_url_to_file", "get_dir", "load_state_dict_from_url", "set_dir"]
+
+_chosen: str | None = None
+_HASH = re.compile(r"-([a-f0-9]{8,})\.")  # of the file's SHA-256, at the end of a file's name
+
+
+def get_dir() -> str:
+    """The folder for downloads: what `set_dir` chose, else ``$TORCH_HOME/hub``, by default ``~/.cache/torch/hub``."""
+    if _chosen is not None:
+        return _chosen
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
+    return os.path.join(os.path.expanduser(home), "hub")
+
+
+def set_dir(d: str | os.PathLike[str]) -> None:
+    """Choose the folder for downloads."""
+    global _chosen
+    _chosen = os.path.expanduser(os.fspath(d))
+
+
+def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, progress: bool = True) -> None:
+    """Download `url` to the file `dst`, which appears only when it is complete.
+
+    Raises: RuntimeError when the SHA-256 of the content does not begin with `hash_prefix`; OSError for failures of the
+    network or the disk.
+    """
+    import shutil
+    import urllib.request
+
+    dst = os.path.expanduser(dst)
+    folder = os.path.dirname(dst) or "."
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=os.path.basename(dst), delete=False) as part:
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, headers={"User-Agent": "flambeau"})
+            ) as source:
+                shutil.copyfileobj(source, part)
+            part.close()
+            if hash_prefix:
+                with open(part.name, "rb") as f:
+                    found = (
+                        hashlib.file_digest(f, "sha256").hexdigest()
+                        if hasattr(hashlib, "file_digest")
+                        else (hashlib.sha256(f.read()).hexdigest())
+                    )
+                if not found.startswith(hash_prefix):
+                    raise RuntimeError(
+                        f'invalid hash value (expected "{hash_prefix}", got "{found}") of {url}'
+                    )
+            os.replace(part.name, dst)
+        finally:
+            if os.path.exists(part.name):
+                os.remove(part.name)
+
+
+def load_state_dict_from_url(
+    url: str,
+    model_dir: str | None = None,
+    map_location: Any = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: str | None = None,
+    weights_only: bool = True,
+) -> Any:
+    """What `flambeau.load` reads from a file that is downloaded to `model_dir` once, and kept there.
+
+    With `check_hash` the file's name has to end in the first digits of its SHA-256: ``name-<digits>.ext``.
+
+    Raises: as `download_url_to_file` and `flambeau.load`.
+    """
+    from .serialization import load
+
+    folder = os.path.join(get_dir(), "checkpoints") if model_dir is None else model_dir
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, file_name or os.path.basename(urllib.parse.urlparse(url).path))
+    if not os.path.exists(path):
+        digits = _HASH.search(os.path.basename(path)) if check_hash else None
+        download_url_to_file(url, path, digits[1] if digits else None, progress)
+    return load(path, map_location=map_location, weights_only=weights_only)
+
+
+__getattr__ = _names_of(__name__)
