@@ -172,6 +172,7 @@ def _reductions() -> None:
     table: dict[str, tuple[Callable[..., Any], bool]] = {
         "sum": (np.sum, True), "amax": (np.max, False), "amin": (np.min, False), "prod": (np.prod, True),
         "any": (np.any, False), "all": (np.all, False),
+        "norm2": (lambda x, axis: np.sqrt((x * x).sum(axis)), False),
         "count_nonzero": (lambda x, axis: (x != 0).astype(np.int64).sum(axis), False),
     }  # fmt: skip
     for name, (fn, complex_) in table.items():
@@ -242,6 +243,15 @@ for _dim in (0, 1):
         "logcumsumexp", real(3, 4), dim=_dim, note=str(_dim),
         reference=functools.partial(_running(lambda x: np.log(np.exp(x).sum(0))), axis=_dim),
     )  # fmt: skip
+    row(
+        "argtop",
+        real(3, 5),
+        dim=_dim,
+        k=2,
+        largest=True,
+        reference=lambda x, d=_dim: (-x).argsort(d).take(range(2), axis=d),
+        note=f"dim{_dim}",
+    )
     row(
         "argsort",
         real(3, 4),

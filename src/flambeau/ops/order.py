@@ -76,7 +76,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         raise RuntimeError("selected index k out of range")
     if not input._a.shape:
         return _Topk(input.clone(), sort(input)[1])
-    index = slice_dim(scans.argsort_op(input, dim=d, descending=bool(largest)), d, 0, int(k))
+    index = scans.argtop_op(input, dim=d, k=int(k), largest=bool(largest))
     return _Topk(_pick(input, index, d), index)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -104,8 +105,25 @@ where_op: Any = pointwise_op(
 _BITS: dict[Any, Any] = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
 
+@functools.lru_cache(maxsize=256)
+def _zero_of(dtype: Any) -> Any:
+    return np.zeros((), dtype)
+
+
+def _constant(value: Any, dtype: Any) -> Any:
+    """A number as an array without dims."""
+    return _zero_of(dtype) if type(value) is int and value == 0 else np.asarray(value, dtype)
+
+
 def _select(c: Any, a: Any, b: Any) -> Any:
     """`np.where` with Python scalars taking the arrays' dtype."""
+    if c.size < 1000:
+        dtype = a.dtype if isinstance(a, np.ndarray) else b.dtype
+        return np.where(
+            c,
+            a if isinstance(a, np.ndarray) else _constant(a, dtype),
+            b if isinstance(b, np.ndarray) else _constant(b, dtype),
+        )
     if not isinstance(b, np.ndarray) and isinstance(a, np.ndarray) and a.shape == c.shape and a.shape:
         bits = _BITS.get(a.dtype)
         if bits is not None and type(b) is int and b == 0 and c.flags.c_contiguous:

@@ -14,6 +14,8 @@ import numpy as np
 
 from ..core import families as fam
 from ..core.tensor import Tensor
+from .index_kernels import LARGE as INDEXED
+from .index_kernels import scattered
 
 
 class Windows(NamedTuple):
@@ -92,9 +94,20 @@ def _pick_taps(x: Any, taps: Any, *, w: Any) -> Any:
     return y
 
 
+def _flat(x: Any, taps: Any, g: Any, w: Any) -> Any:
+    """Images, the places in them that windows took, and the windows' values, each with the size of an image."""
+    n = int(np.prod(w.out))
+    return (x, int(np.prod(w.size))), (_tap_positions(taps, w=w), n), (g, n)
+
+
 def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
     wide = g.astype(np.float32) if fam.is_half(g) else g
     x = np.zeros((*g.shape[: g.ndim - len(w.size)], *w.size), wide.dtype)
+    if g.nbytes >= INDEXED:
+        images, places, values = (a.reshape(-1, n) for a, n in _flat(x, taps, wide, w))
+        if scattered(images, places, values, 1, True):
+            return x.astype(g.dtype, copy=False)
+        x[...] = 0
     for number, to, at in _taps(w):
         x[at] += wide[to] * (taps[to] == number)
     return x.astype(g.dtype, copy=False)

@@ -10,6 +10,7 @@ from ..core import families as fam
 from ..core.families import Axes
 from ..core.tensor import Tensor
 from .base import convert_to, full, sum_op
+from .pointwise import where_op
 from .row_kernels import WORTH, reduced
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "argmax_op",
     "argmin_op",
     "count_op",
+    "norm2_op",
     "prod_op",
     "sum_op",
 ]
@@ -92,6 +94,20 @@ def _products_of_others(x: Tensor, dims: Any) -> Tensor:
 
 
 prod_op = fam.reduction_op(_prod, weight=_prod_weight)
+
+
+def _norm2(x: Any, *, dims: Axes) -> Any:
+    y = reduced(x, dims, "squares") if x.nbytes >= WORTH else None
+    return np.sqrt(np.add.reduce(np.square(x), axis=tuple(dims), dtype=x.dtype) if y is None else y)
+
+
+def _direction(x: Tensor, y: Tensor, dims: Any) -> Tensor:
+    """x / |x|, and zero where the norm is zero: the subgradient that PyTorch takes."""
+    zero = y == 0
+    return where_op(zero, 0, x / where_op(zero, 1, y))  # type: ignore[no-any-return]
+
+
+norm2_op = fam.reduction_op(_norm2, weight=_direction, grad_name="LinalgVectorNormBackward0")
 
 
 def _any(x: Any, *, dims: Axes) -> Any:

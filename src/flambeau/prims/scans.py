@@ -132,6 +132,18 @@ def _argsort(x: Any, *, dim: Axis, descending: bool) -> Any:
     return (n - 1) - np.flip(np.argsort(flipped, axis=dim, kind="stable"), dim)
 
 
+def _argtop(x: Any, *, dim: Axis, k: int, largest: bool) -> Any:
+    """Where the first k of the order of `_argsort` are; of equal elements any may be taken."""
+    n = x.shape[dim]
+    if n < 64 or k > n // 4:
+        return _argsort(x, dim=dim, descending=largest).take(range(k), axis=dim)
+    at = n - k if largest else k - 1
+    part = np.argpartition(x, at, axis=dim).take(range(n - k, n) if largest else range(k), axis=dim)
+    order = _argsort(np.take_along_axis(x, part, dim), dim=dim, descending=largest)
+    return np.take_along_axis(part, order, dim)
+
+
+argtop_op = fam.opaque_op(_argtop, None, name="argtop", differentiable=False)
 argsort_op = fam.opaque_op(_argsort, None, name="argsort", differentiable=False)
 
 
