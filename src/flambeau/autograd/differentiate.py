@@ -158,6 +158,11 @@ def backward(
     if grad_tensors is None and inputs is None and not create_graph and tls.mode == RECORD:
         if isinstance(tensors, Tensor) and _plain_scalar(tensors, bool(retain_graph)):
             return
+    if tls.stack:
+        raise RuntimeError(
+            f"backward() called inside a function under {tls.stack[-1].name}: it would write .grad from within the "
+            "transform. Use flambeau.func.grad or vjp there, or call backward() outside of the transforms."
+        )
     outputs = _as_tuple(tensors, "tensors")
     if grad_variables is not None:
         if grad_tensors is not None:

@@ -229,18 +229,32 @@ class JVP(Interpreter):
 
 
 class FuncNode(Node):
-    """A node of a functional tape: its saved values are tensors of the level below."""
+    """A node of a functional tape: its saved values are tensors of the level below.
 
-    __slots__ = ()
+    The transform walks it from below; `autograd.grad` inside the transformed function walks it at the tape's own level,
+    and with create_graph saved values come back with their history, so that the result depends on the inputs.
+    """
+
+    __slots__ = ("level",)
+    level: Tape
 
     def unpack(self, k: int) -> Any:
-        return self.saved[k]
+        value = self.saved[k]
+        if tls.grad and isinstance(value, Tensor) and tls.stack and tls.stack[-1] is self.level:
+            inputs = self.plan.inputs
+            node = self.next[inputs[k]] if k < len(inputs) else self
+            return wrap(Taped(value, node, self.level))
+        return value
 
     def unpack_output(self) -> Any:
         first = len(self.plan.inputs)
         if self.op.n_out == 1:
-            return self.saved[first]
-        return tuple(self.saved[first : first + self.op.n_out])
+            return self.unpack(first)
+        found = [self.unpack(first + i) for i in range(self.op.n_out)]
+        for i, t in enumerate(found):
+            if type(t._a) is Taped and t._a.node is self:
+                t._a.node = OutNode(self, i)
+        return tuple(found)
 
 
 class InputNode(LeafNode):
@@ -269,7 +283,7 @@ class Tape(Interpreter):
         if op.differentiable and self.recording and any(n is not None for n in nexts):
             plan = op.plan(tuple([n is not None for n in nexts]))
             if plan.rules:
-                node = make_func_node(op, inner, params, plan, nexts, out)
+                node = make_func_node(op, inner, params, plan, nexts, out, self)
         if op.n_out == 1:
             return Taped(out, node, self)
         return [
@@ -291,13 +305,14 @@ class Tape(Interpreter):
         return wrap(Taped(x, None, self))
 
 
-def make_func_node(op: Op, args: Any, params: Any, plan: Any, nexts: Any, out: Any) -> FuncNode:
+def make_func_node(op: Op, args: Any, params: Any, plan: Any, nexts: Any, out: Any, level: Tape) -> FuncNode:
     node = new_object(FuncNode)
     outs = (out,) if op.n_out == 1 else out
     node.op, node.params, node.plan, node.next = op, params, plan, nexts
     node.seq = next_seq()
     node.extra = node.freed = node.place = None
     node.stores = ()
+    node.level = level
     node.saved = [args[i] for i in plan.inputs] + (list(outs) if plan.output else [])
     node.metas = make_metas(args) if plan.metas else None
     node.out_metas = tuple([(o._a.shape, o._a.dtype) for o in outs]) if op.n_out != 1 else None

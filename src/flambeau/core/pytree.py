@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, namedtuple
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-_ = (OrderedDict, namedtuple)
 
 
 class Spec(NamedTuple):
@@ -54,6 +52,7 @@ register_pytree_node(dict, lambda x: (list(x.values()), list(x)), lambda c, keys
 register_pytree_node(
     OrderedDict, lambda x: (list(x.values()), list(x)), lambda c, keys: OrderedDict(zip(keys, c))
 )
+register_pytree_node(deque, lambda x: (list(x), x.maxlen), lambda c, maxlen: deque(c, maxlen))
 register_pytree_node(
     defaultdict,
     lambda x: (list(x.values()), (x.default_factory, list(x))),
@@ -70,9 +69,22 @@ def _kind(x: Any) -> Any | None:
     return None
 
 
-def tree_flatten(tree: Any) -> tuple[list[Any], Spec]:
-    """(leaves from left to right, structure)."""
+def is_registered(cls: type) -> bool:
+    """Whether instances of `cls` are containers by registration."""
+    return cls in _NODES
+
+
+def children_of(tree: Any) -> list[Any] | None:
+    """What a container holds; None for a leaf."""
     kind = _kind(tree)
+    if kind is None:
+        return None
+    return list(tree) if kind is namedtuple else list(_NODES[kind][0](tree)[0])
+
+
+def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], Spec]:
+    """(leaves from left to right, structure)."""
+    kind = None if is_leaf is not None and is_leaf(tree) else _kind(tree)
     if kind is None:
         return [tree], LEAF
     if kind is namedtuple:
@@ -82,7 +94,7 @@ def tree_flatten(tree: Any) -> tuple[list[Any], Spec]:
     leaves: list[Any] = []
     specs = []
     for c in children:
-        found, spec = tree_flatten(c)
+        found, spec = tree_flatten(c, is_leaf)
         leaves += found
         specs.append(spec)
     return leaves, Spec(kind, context, tuple(specs))

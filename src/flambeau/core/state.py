@@ -45,6 +45,7 @@ class ThreadState(threading.local):
         self.compiled: Any = (
             None  # the compiled function that made the last graph, until a backward pass uses it
         )
+        self.backwards = 0  # how many walks over a graph this thread has begun
         self.mode = RECORD  # derived from the fields above: the one thing that the fast paths ask
 
     def refresh(self) -> None:

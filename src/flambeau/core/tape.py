@@ -467,6 +467,7 @@ def run_backward(
     that lead to them and returns their cotangents; leaves accumulate into ``.grad`` when `accumulate` is set.
     """
     add = helpers["add"]
+    tls.backwards += 1
     target_set = set(targets) if targets is not None else None
     needed = reachable_to([n for n, _ in roots], target_set) if target_set is not None else None
     found: dict[BaseNode, Tensor] = {}

@@ -3,11 +3,13 @@
 from typing import Any
 
 from ..runtime.absent import no_such_name as _no_such_name
+from .functionalization import functionalize
 from .transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, vjp
 from .vectorize import vmap
 
 __all__ = [
     "functional_call",
+    "functionalize",
     "grad",
     "grad_and_value",
     "hessian",

@@ -17,8 +17,9 @@ from ..autograd.differentiate import backward as run_backward
 from ..autograd.function import Function
 from ..autograd.grad_mode import enable_grad, no_grad
 from ..autograd.graph import saved_tensors_hooks
+from ..core.pytree import tree_leaves
 from ..core.state import tls
-from ..core.tensor import Tensor
+from ..core.tensor import Tensor, storage
 from ..ops.random import fork_rng, get_rng_state, set_rng_state
 
 __all__ = [
@@ -85,6 +86,9 @@ class _Frame:
         self.fn, self.args, self.kwargs, self.again = fn, args, kwargs, again
         self.check, self.early_stop = check, early_stop
         self.rng = get_rng_state() if preserve else None
+        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        self.given = [(t, storage(t), storage(t).version) for t in given]
+        self.backward = -1  # the backward pass that the slots' values were computed in
         self.slots: list[
             weakref.ref[_Slot]
         ] = []  # weak: of parts of the graph that are gone nothing is needed
@@ -95,8 +99,11 @@ class _Frame:
         return slot
 
     def unpack(self, slot: _Slot) -> Tensor:
-        if slot.value is None:
+        if (
+            slot.value is None or self.backward != tls.backwards
+        ):  # what an earlier pass left may be out of date
             self.run_again()
+            self.backward = tls.backwards
         value: Tensor | None = slot.value
         slot.value = None
         if value is None:
@@ -107,6 +114,13 @@ class _Frame:
         return value
 
     def run_again(self) -> None:
+        for t, st, version in self.given:
+            if storage(t) is not st or st.version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: an "
+                    f"argument of checkpoint, {t.dtype} of shape {list(t.shape)}, was changed after the call, so the "
+                    "function cannot run again. Use an operation that makes a new tensor, or pass a .clone()."
+                )
         count = 0
         total = len(self.slots)
 
@@ -199,7 +213,8 @@ def checkpoint(
     returns the contexts of the first and of the second run.  `determinism_check` "default" compares the shapes and
     dtypes of what both runs save, "none" nothing.
 
-    Raises: CheckpointError (a RuntimeError) when the second run does not save what the first one saved; ValueError for
+    Raises: CheckpointError (a RuntimeError) when the second run does not save what the first one saved, RuntimeError in
+    backward when an argument was changed in place since; ValueError for
     unknown keyword arguments with ``use_reentrant=True`` and unknown checks.
 
     >>> import flambeau as torch
@@ -245,7 +260,7 @@ def checkpoint_sequential(
     """The functions (or the children of a Sequential) one after the other, in `segments` parts, of which each but the
     last is a `checkpoint`.
 
-    Raises: ValueError for unknown keyword arguments.
+    Raises: ValueError for unknown keyword arguments and for numbers of segments that do not fit.
 
     >>> import flambeau as torch
     >>> from flambeau.utils.checkpoint import checkpoint_sequential
@@ -273,6 +288,8 @@ def checkpoint_sequential(
 
         return forward
 
+    if not 1 <= segments <= max(1, len(parts)):
+        raise ValueError(f"segments must be from 1 to the number of functions, {len(parts)}, not {segments}")
     size = len(parts) // segments
     end = -1
     for start in range(0, size * (segments - 1), size):
