@@ -28,10 +28,9 @@ REASONS: dict[str, str] = {
     "complex": "no complex32: NumPy has no such type",
     "view_as_complex": "no complex32: NumPy has no such type",
     "as_strided_scatter": "PyTorch's gradient of `input` has the opposite mask",
-    "as_strided.partial_views": "PyTorch's view of a part of a larger storage, which has no counterpart here",
+    "as_strided.partial_views": "forward mode knows a tensor's own elements only, not the memory around them",
     "argwhere": "under vmap the shape of the result depends on the data",
     "bincount": "under vmap the shape of the result depends on the data",
-    "resize_": "not under vmap",
     "fft.ihfftn": "PyTorch leaves `out=` unwritten",
     "polygamma": "values at the poles: limits here",
     "special.polygamma": "values at the poles: limits here",
@@ -50,6 +49,9 @@ REASONS: dict[str, str] = {
     "mode": "which of equal elements comes first",
     "index_select": "`out=` with elements that share memory is accepted",
     "__r": "the reflected operators are ordinary functions: they take a number where PyTorch asks for a tensor",
+    "linalg.norm.subgradients_at_zero": "PyTorch's second derivatives at zero are NaN",
+    "nn.functional.linear_cross_entropy": "PyTorch's chunked form has zeros for second derivatives",
+    "nn.functional.normalize": "second derivatives that cancel; 16-bit steps",
     "cholesky_inverse": "ill-conditioned samples, in single precision",
 }
 ROUNDING = "16-bit floats: rounded at other places"

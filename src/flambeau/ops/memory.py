@@ -57,6 +57,10 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
                 f"requiring a storage size of {(last + 1) * input.element_size()} are out of bounds for storage of size "
                 f"{total * input.element_size()}"
             )
+    if input._node is not None and root._node is None and not tls.stack:
+        # a leaf that is a view: the memory around it is constant, and what is read of the leaf itself has a gradient
+        own_size, own_stride = tuple(input._a.shape), input.stride()
+        root = as_strided_op.put(root, input, size=own_size, stride=own_stride, offset=own)
     return as_strided_op(root, size=shape, stride=strides, offset=offset)  # type: ignore[no-any-return]
 
 
@@ -69,6 +73,18 @@ def _replace(t: Tensor, a: Any) -> None:
         t._st.version = old.version + 1
 
 
+def _resized_in_transform(self: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Inside a transform there is no memory to lay out anew, but a view of the first elements will do."""
+    from .view_in_place import become
+
+    n, have = math.prod(shape), math.prod(self._a.shape)
+    if n > have:
+        raise RuntimeError(
+            f"resize_ inside a transform cannot enlarge a tensor (from {have} to {n} elements): use pad"
+        )
+    return become(self, lambda x: x.reshape(-1)[:n].view(shape), "resize_")
+
+
 def resize_(self: Tensor, *size: Any, memory_format: Any = types.contiguous_format) -> Tensor:
     """Change the shape in place; what fits of the elements stays, new memory is uninitialised.
 
@@ -79,7 +95,7 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = types.contiguous_form
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     if tls.stack:
-        raise RuntimeError("resize_ is not possible inside a transform: use reshape, narrow or pad")
+        return _resized_in_transform(self, shape)
     a = raw(self)
     if a.shape == shape:
         return self

@@ -22,7 +22,7 @@ IN_PLACE = {
 }
 
 
-def _become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
+def become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
     """Re-bind the handle to a view of what it was.
 
     The former tensor lives on as the hidden base, so that its other views keep their meaning.
@@ -59,7 +59,7 @@ def _define(name: str, of: str) -> None:
         return y
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return _become(self, lambda x: view(x, args, kwargs), name)
+        return become(self, lambda x: view(x, args, kwargs), name)
 
     method.__name__, method.__qualname__ = name, f"Tensor.{name}"
     method.__doc__ = f"In-place version of :func:`flambeau.{of}`; returns the tensor itself."

@@ -11,7 +11,7 @@ import numpy as np
 from ..core import inplace
 from ..core.families import pointwise_op
 from ..core.op import REGISTRY
-from ..core.public import COMPARE, FLOAT, SAME, binary, unary
+from ..core.public import COMPARE, FLOAT, OPERANDS, SAME, binary, unary
 from ..core.state import tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, snapshot
@@ -45,7 +45,6 @@ div = binary(
     (lambda t, b: t / b, lambda t, a, b: -t * (a / b / b)),  # from a, not y: the result may be written to
     kind=FLOAT,
     dunder="__truediv__",
-    reflected_name=("MulBackward0", "MulBackward0"),
     aliases=("true_divide", "divide"),
 )
 neg = unary("neg", lambda k, x: -x, (lambda t: -t,), kind=SAME, aliases=("negative",), reject="b")
@@ -73,6 +72,14 @@ def _add_in_place(a: Tensor, b: Tensor) -> None:
 helpers["add_"] = _add_in_place
 
 reciprocal = unary("reciprocal", lambda k, x: 1 / x, (lambda t, y: -t * (y * y),))
+
+
+def _divided_into(self: Tensor, other: Any) -> Any:
+    """``other / self``: a multiple of the reciprocal, rounded twice as in PyTorch."""
+    return mul(reciprocal(self), other) if isinstance(other, OPERANDS) else NotImplemented
+
+
+setattr(Tensor, "__rtruediv__", _divided_into)
 sqrt = unary("sqrt", lambda k, x: k.sqrt(x), (lambda t, y: t / (2 * y),))
 rsqrt = unary("rsqrt", lambda k, x: k.rsqrt(x), (lambda t, y: -0.5 * t * (y * y * y),))
 square = unary(
