@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque, namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 
@@ -102,17 +102,17 @@ def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tup
 
 def tree_unflatten(leaves: Any, spec: Spec) -> Any:
     """The tree with this structure and these leaves."""
-    it = iter(leaves)
+    return _build(iter(leaves), spec)
 
-    def build(s: Spec) -> Any:
-        if s.kind is None:
-            return next(it)
-        children = [build(c) for c in s.children]
-        if s.kind is namedtuple:
-            return s.context(*children)
-        return _NODES[s.kind][1](children, s.context)
 
-    return build(spec)
+def _build(leaves: Iterator[Any], spec: Spec) -> Any:
+    # Not a function inside `tree_unflatten`: one that calls itself is a cycle, and keeps the leaves alive.
+    if spec.kind is None:
+        return next(leaves)
+    children = [_build(leaves, c) for c in spec.children]
+    if spec.kind is namedtuple:
+        return spec.context(*children)
+    return _NODES[spec.kind][1](children, spec.context)
 
 
 def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:

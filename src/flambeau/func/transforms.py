@@ -13,7 +13,7 @@ from ..core.pytree import tree_flatten, tree_map, tree_unflatten
 from ..core.state import tls
 from ..core.tape import helpers, run_backward
 from ..core.tensor import Tensor, wrap
-from ..prims.base import from_value, full
+from ..prims.base import from_value, full, reshape
 from .vectorize import vmap
 
 Argnums = int | tuple[int, ...]
@@ -358,9 +358,17 @@ def jacrev(
         outs, out_spec = tree_flatten(out)
         ins, in_spec = tree_flatten(picked)
         basis, total = _basis(outs)
-        rows = vmap(
-            lambda *cts: tree_flatten(pull(tree_unflatten(list(cts), out_spec)))[0], chunk_size=chunk_size
-        )(*basis)
+
+        def pulled(*cts: Any) -> list[Any]:
+            return tree_flatten(pull(tree_unflatten(list(cts), out_spec)))[0]
+
+        if (
+            total == 1
+        ):  # a batch of one costs a level and gains nothing: gradients, and Hessians made from them
+            rows = pulled(*[reshape(b, tuple(b._a.shape[1:])) for b in basis])
+            rows = [reshape(r, (1, *r._a.shape)) for r in rows]
+        else:
+            rows = vmap(pulled, chunk_size=chunk_size)(*basis)
         sizes = _split_sizes(outs)
         per_out = []
         start = 0

@@ -49,6 +49,20 @@ def _batches(a: Any, b: Any) -> tuple[Any, Any] | None:
     return None
 
 
+def _outer(a: Any, b: Any, out: Any, bias: Any) -> Any:
+    """Products of a column with a row, as the gradients of a layer's weights for single examples are.
+
+    They are as much work to write as to compute: a multiplication into recycled memory.
+    """
+    if out is None and max(a.size * b.shape[-1], b.size * a.shape[-2]) * a.itemsize >= BIG:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        out = pool.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    y = np.multiply(a, b, out=out)
+    if bias is not None:
+        y += bias
+    return y
+
+
 def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
     """``np.matmul(a, b)``, plus `bias` in every row; half types are multiplied in float32 and rounded once.
 
@@ -61,6 +75,14 @@ def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
             return y
         out[...] = y
         return out
+    if (
+        b.dtype == dtype
+        and dtype.kind in "fc"
+        and a.ndim >= 2
+        and b.ndim >= 2
+        and a.shape[-1] == b.shape[-2] == 1
+    ):
+        return _outer(a, b, out, bias)
     if dtype in FLOATS and b.dtype == dtype and a.ndim >= 2 and b.ndim >= 2:
         m, n = a.shape[-2], b.shape[-1]
         work = max(a.size * n, b.size * m)
