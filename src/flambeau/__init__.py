@@ -158,9 +158,20 @@ _LAZY_NAMES = {
             *("is_warn_always_enabled", "set_default_device", "set_default_tensor_type"),
             *("set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal"),
             *("set_num_interop_threads", "set_num_threads", "set_warn_always", "typename"),
-            *("is_autocast_cache_enabled", "is_autocast_enabled", "use_deterministic_algorithms"),
+            "use_deterministic_algorithms",
         )
     },
+    **{
+        n: "amp.autocast_mode"
+        for n in (
+            *("autocast", "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache"),
+            *("get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype"),
+            *("is_autocast_cache_enabled", "is_autocast_cpu_enabled", "is_autocast_enabled"),
+            *("set_autocast_cache_enabled", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled"),
+            *("set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype"),
+        )
+    },
+    "GradScaler": "amp",
 }
 
 

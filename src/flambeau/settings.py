@@ -21,8 +21,6 @@ __all__ = [
     "get_float32_matmul_precision",
     "get_num_interop_threads",
     "get_num_threads",
-    "is_autocast_cache_enabled",
-    "is_autocast_enabled",
     "is_deterministic_algorithms_warn_only_enabled",
     "is_storage",
     "is_warn_always_enabled",
@@ -182,16 +180,6 @@ def typename(obj: Any) -> str:
     cls = obj if hasattr(obj, "__qualname__") else type(obj)
     module = getattr(cls, "__module__", "") or ""
     return cls.__qualname__ if module in ("", "builtins") else f"{module}.{cls.__qualname__}"
-
-
-def is_autocast_enabled(device_type: str = "cpu") -> bool:
-    """False: dtypes are never changed behind the program's back."""
-    return False
-
-
-def is_autocast_cache_enabled() -> bool:
-    """False."""
-    return False
 
 
 def compiled_with_cxx11_abi() -> bool:

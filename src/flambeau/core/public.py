@@ -259,25 +259,41 @@ def recorded(x: Tensor, args: Sequence[Any]) -> bool:
 
 # ------------------------------------------------------------------------------------------ subclasses' own behaviour
 
-# Classes with a __torch_function__ of their own; empty in nearly every program, and then costs one truth test.
+# Classes with a __torch_function__ of their own, and a class for each thing else that has functions ask (a mode,
+# autocast); empty in nearly every program, and then costs one truth test.
 OVERRIDES: list[type] = []
 
 
 def overridden(fn: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple[Any] | None:
-    """(result,) if a mode or an argument's class takes over through __torch_function__, else None."""
-    if not tls.__dict__.get("torch_function", True):
-        return None
-    found: list[Any] = []
-    for x in (*args, *kwargs.values()):
-        for y in x if isinstance(x, (tuple, list)) else (x,):
-            cls = type(y)
-            if (cls in OVERRIDES or _stands_for_a_tensor(cls)) and not any(type(o) is cls for o in found):
-                # a subclass goes before its base
-                at = next((i for i, o in enumerate(found) if isinstance(y, type(o))), len(found))
-                found.insert(at, y)
-    if not found and not tls.__dict__.get("function_modes"):
-        return None
-    return (hand_over(fn, found, args, kwargs),)
+    """(result,) if a mode, an argument's class (through __torch_function__), or autocast takes over, else None."""
+    if tls.__dict__.get("torch_function", True):
+        found: list[Any] = []
+        for x in (*args, *kwargs.values()):
+            for y in x if isinstance(x, (tuple, list)) else (x,):
+                cls = type(y)
+                if (cls in OVERRIDES or _stands_for_a_tensor(cls)) and not any(type(o) is cls for o in found):
+                    # a subclass goes before its base
+                    at = next((i for i, o in enumerate(found) if isinstance(y, type(o))), len(found))
+                    found.insert(at, y)
+        if found or tls.__dict__.get("function_modes"):
+            return (hand_over(fn, found, args, kwargs),)
+    cast = tls.autocast
+    return None if cast is None else cast(fn, args, kwargs)
+
+
+def overridable(fn: F) -> F:
+    """For a function that is not `public`: modes, classes with a __torch_function__ and autocast may take it over."""
+
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if OVERRIDES:
+            taken = overridden(wrapper, args, kwargs)
+            if taken is not None:
+                return taken[0]
+        return fn(*args, **kwargs)
+
+    wrapper.names = parameter_names(fn)  # type: ignore[attr-defined]
+    return wrapper  # type: ignore[return-value]
 
 
 def _stands_for_a_tensor(cls: type) -> bool:

@@ -46,6 +46,7 @@ class ThreadState(threading.local):
             None  # the compiled function that made the last graph, until a backward pass uses it
         )
         self.backwards = 0  # how many walks over a graph this thread has begun
+        self.autocast: Any = None  # casts the arguments of the functions it lists (flambeau.amp)
         self.mode = RECORD  # derived from the fields above: the one thing that the fast paths ask
 
     def refresh(self) -> None:

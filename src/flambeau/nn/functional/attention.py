@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import shows
-from ...core.public import FUNCTIONS, convert, half_in_single
+from ...core.public import FUNCTIONS, convert, half_in_single, overridable
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
@@ -28,6 +28,7 @@ def _attention_name(args: Any, kwargs: Any) -> str | None:
     return "ScaledDotProductFlashAttentionForCpuBackward0" if whole else "UnsafeViewBackward0"
 
 
+@overridable
 @shows(_attention_name)
 @half_in_single
 def scaled_dot_product_attention(

@@ -9,7 +9,7 @@ import numpy as np
 from ...core.fusion import fused
 from ...core.grad_names import rename, shows
 from ...core.pending import known
-from ...core.public import FUNCTIONS, convert, half_in_single
+from ...core.public import FUNCTIONS, convert, half_in_single, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
@@ -31,6 +31,7 @@ def _channels_last(x: Tensor) -> Tensor:
     return base.reshape(x.movedim(1, -1), (numel(x) // classes if classes else 0, classes))
 
 
+@overridable
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -127,6 +128,7 @@ def _reduced(
     return total / n if n else total * math.nan  # type: ignore[no-any-return]
 
 
+@overridable
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -233,6 +235,7 @@ def _binary_entropy_of_logits(x: Tensor, target: Tensor) -> Tensor:
     return (1 - target) * x - logsigmoid(x)  # type: ignore[no-any-return]
 
 
+@overridable
 @shows("BinaryCrossEntropyBackward0")
 @half_in_single
 def binary_cross_entropy(
@@ -265,6 +268,7 @@ def binary_cross_entropy(
     return apply_reduction(loss, reduction)
 
 
+@overridable
 @shows("BinaryCrossEntropyWithLogitsBackward0")
 def binary_cross_entropy_with_logits(
     input: Tensor,
@@ -292,6 +296,7 @@ def binary_cross_entropy_with_logits(
     return apply_reduction(loss, reduction)
 
 
+@overridable
 @shows("SoftMarginLossBackward0")
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: Reduce = None, reduce: Reduce = None, reduction: str = "mean"
@@ -317,6 +322,7 @@ def multilabel_soft_margin_loss(
     return apply_reduction(loss.mean(-1), reduction)
 
 
+@overridable
 @shows("MultiMarginLossBackward0")
 def multi_margin_loss(
     input: Tensor,
@@ -357,6 +363,7 @@ def multi_margin_loss(
     return apply_reduction(loss, reduction)
 
 
+@overridable
 @shows("MultilabelMarginLossBackward0")
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: Reduce = None, reduce: Reduce = None, reduction: str = "mean"

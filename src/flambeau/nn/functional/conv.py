@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ...core.grad_names import rename
-from ...core.public import FUNCTIONS, half_in_single
+from ...core.public import FUNCTIONS, half_in_single, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
@@ -141,6 +141,7 @@ def _conv(
     return y.squeeze(0) if single else y
 
 
+@overridable
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -157,6 +158,7 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@overridable
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -177,6 +179,7 @@ def conv2d(
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@overridable
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -232,6 +235,7 @@ def _transposed(
     return y.squeeze(0) if single else y
 
 
+@overridable
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -246,6 +250,7 @@ def conv_transpose1d(
     return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@overridable
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -260,6 +265,7 @@ def conv_transpose2d(
     return _transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@overridable
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import convert
+from ...core.public import convert, overridable
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims.base import from_value, innermost
@@ -52,6 +52,7 @@ def _padded(targets: Any, ends: Any) -> Any:
     return out
 
 
+@overridable
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ...core.grad_names import rename
-from ...core.public import FUNCTIONS, convert, store_out
+from ...core.public import FUNCTIONS, OVERRIDES, convert, overridable, overridden, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
@@ -22,6 +22,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Te
     >>> torch.nn.functional.linear(torch.ones(1, 2), torch.ones(3, 2), torch.zeros(3))
     tensor([[2., 2., 2.]])
     """
+    if OVERRIDES:
+        taken = overridden(linear, (input, weight, bias), {} if out is None else {"out": out})
+        if taken is not None:
+            return taken[0]  # type: ignore[no-any-return]
     s, w = input._a.shape, weight._a.shape
     if not s:
         raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D")
@@ -54,6 +58,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Te
     return y if out is None else store_out(out, y, "linear")  # type: ignore[no-any-return]
 
 
+@overridable
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x1 W_k x2 + b_k`` for each k: inputs (*, in1) and (*, in2), weight (out, in1, in2)."""
     a, b, w = input1._a.shape, input2._a.shape, weight._a.shape

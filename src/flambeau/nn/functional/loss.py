@@ -8,7 +8,7 @@ from typing import Any
 from ...core.fusion import fused
 from ...core.grad_names import shows
 from ...core.pending import known
-from ...core.public import FUNCTIONS, half_in_single
+from ...core.public import FUNCTIONS, half_in_single, overridable
 from ...core.tensor import Tensor
 from ...core.where import warn
 from ...ops.shape import broadcast_shapes, expand_to
@@ -82,6 +82,7 @@ def _squared_error(a: Tensor, b: Tensor) -> Tensor:
     return d * d  # type: ignore[no-any-return]
 
 
+@overridable
 @shows("MseLossBackward0")
 def mse_loss(
     input: Tensor,
@@ -101,6 +102,7 @@ def _absolute_error(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs()  # type: ignore[no-any-return]
 
 
+@overridable
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -126,6 +128,7 @@ def _smooth_name(args: Any, kwargs: Any) -> str | None:
     return "SmoothL1LossBackward0" if beta else None
 
 
+@overridable
 @shows(_smooth_name)
 @half_in_single
 def smooth_l1_loss(
@@ -152,6 +155,7 @@ def _huber(a: Tensor, b: Tensor, delta: float) -> Tensor:
     return where_op(z <= delta, 0.5 * z * z, delta * (z - 0.5 * delta))  # type: ignore[no-any-return]
 
 
+@overridable
 @shows("HuberLossBackward0")
 @half_in_single
 def huber_loss(
@@ -174,6 +178,7 @@ def _divergence(x: Tensor, target: Tensor, log_target: bool) -> Tensor:
     return xlogy(target, target) - target * x  # type: ignore[no-any-return]
 
 
+@overridable
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -190,6 +195,7 @@ def kl_div(
     return apply_reduction(loss, reduction)
 
 
+@overridable
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,

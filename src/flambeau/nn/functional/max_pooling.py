@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core import families as fam
 from ...core.grad_names import rename
+from ...core.public import overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
@@ -62,7 +63,7 @@ def _max_pool_nd(n: int, always: bool) -> Any:
     return pool
 
 
-max_pool1d, max_pool2d, max_pool3d = (_max_pool_nd(n, False) for n in (1, 2, 3))
+max_pool1d, max_pool2d, max_pool3d = (overridable(_max_pool_nd(n, False)) for n in (1, 2, 3))
 max_pool1d_with_indices, max_pool2d_with_indices, max_pool3d_with_indices = (
     _max_pool_nd(n, True) for n in (1, 2, 3)
 )
@@ -123,7 +124,7 @@ def _unpool(n: int) -> Any:
     return unpool
 
 
-max_unpool1d, max_unpool2d, max_unpool3d = _unpool(1), _unpool(2), _unpool(3)
+max_unpool1d, max_unpool2d, max_unpool3d = (overridable(_unpool(n)) for n in (1, 2, 3))
 
 # ------------------------------------------------------------------------------------------------------------ bins
 
@@ -175,7 +176,9 @@ def _adaptive_max(n: int, always: bool) -> Any:
     return pool
 
 
-adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = (_adaptive_max(n, False) for n in (1, 2, 3))
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = (
+    overridable(_adaptive_max(n, False)) for n in (1, 2, 3)
+)
 adaptive_max_pool1d_with_indices, adaptive_max_pool2d_with_indices, adaptive_max_pool3d_with_indices = (
     _adaptive_max(n, True) for n in (1, 2, 3)
 )
@@ -281,7 +284,7 @@ def _fractional(n: int, always: bool) -> Any:
     return pool
 
 
-fractional_max_pool2d, fractional_max_pool3d = (_fractional(n, False) for n in (2, 3))
+fractional_max_pool2d, fractional_max_pool3d = (overridable(_fractional(n, False)) for n in (2, 3))
 fractional_max_pool2d_with_indices, fractional_max_pool3d_with_indices = (
     _fractional(n, True) for n in (2, 3)
 )

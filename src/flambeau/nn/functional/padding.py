@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import rename
-from ...core.public import public
+from ...core.public import overridable, public
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
@@ -85,6 +85,7 @@ PADDED = {
 }
 
 
+@overridable
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
     """Padding; `pad` lists (before, after) from the last dim on; modes constant, reflect, replicate, circular.
 

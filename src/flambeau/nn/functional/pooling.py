@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import rename, shows
-from ...core.public import FUNCTIONS, half_in_single, store_out
+from ...core.public import FUNCTIONS, half_in_single, overridable, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
@@ -160,6 +160,7 @@ def avg_pool2d(
     return y if out is None else store_out(out, y, "avg_pool2d")
 
 
+@overridable
 @shows("AvgPool3DBackward0")
 def avg_pool3d(
     input: Tensor,
@@ -241,6 +242,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_shown(_adaptive_avg(input, 2, output_size), input, 2)
 
 
+@overridable
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Averages over as many bins of the last 3 dims as asked for (None: the size stays)."""
     return _adaptive_shown(_adaptive_avg(input, 3, output_size), input, 3)

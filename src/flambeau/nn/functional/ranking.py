@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...core.public import FUNCTIONS
+from ...core.public import FUNCTIONS, overridable
 from ...core.tensor import Tensor
 from ...prims.pointwise import where_op
 from .distance import pairwise_distance
 from .loss import Reduce, apply_reduction, reduction_of
 
 
+@overridable
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -30,6 +31,7 @@ def hinge_embedding_loss(
     return apply_reduction(positive + negative, reduction)
 
 
+@overridable
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -48,6 +50,7 @@ def margin_ranking_loss(
     return apply_reduction(FUNCTIONS["clamp_min"](-target * (input1 - input2) + margin, 0), reduction)
 
 
+@overridable
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -106,6 +109,7 @@ def triplet_margin_with_distance_loss(
     return apply_reduction(FUNCTIONS["clamp_min"](dp - dn + margin, 0), reduction)
 
 
+@overridable
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

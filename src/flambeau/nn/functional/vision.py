@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, convert, public
+from ...core.public import FUNCTIONS, convert, overridable, public
 from ...core.tensor import Tensor
 from ...core.where import warn
 from ...ops.args import dtype_of
@@ -221,6 +221,7 @@ def _default_warning(name: str) -> None:
     )
 
 
+@overridable
 def grid_sample(
     input: Tensor,
     grid: Tensor,

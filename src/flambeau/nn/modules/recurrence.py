@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ... import ops
+from ...core.public import overridable
 from ...core.tensor import Tensor
 from .. import functional as F
 
@@ -84,6 +85,7 @@ def _backward(cell: Cell, steps: Sequence[Tensor], state: State, weights: Any) -
     return outputs[::-1], state
 
 
+@overridable
 def recurrent(
     mode: str,
     input: Tensor,

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from ... import ops
+from ...core.state import tls
 from ...core.tensor import Tensor
 from .. import functional as F
 from .. import init
@@ -114,7 +115,7 @@ class RNNBase(Module):
         Raises: ValueError for the wrong dtype, RuntimeError for wrong sizes.
         """
         weight = getattr(self, self._flat_weights_names[0])
-        if input.dtype != weight.dtype:
+        if input.dtype != weight.dtype and tls.autocast is None:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert "
                 "input: "

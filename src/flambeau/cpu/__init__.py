@@ -1,8 +1,10 @@
 """The CPU and its memory: `flambeau.cpu`."""
 
-from .runtime.pool import empty_cache, memory_stats, reset_peak_memory_stats
+from ..runtime.pool import empty_cache, memory_stats, reset_peak_memory_stats
+from . import amp
 
 __all__ = [
+    "amp",
     "current_device",
     "device_count",
     "empty_cache",
