@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,12 +22,15 @@ from ..graph import Graph, Instr, Scalar, Value
 from . import kernels
 from .groups import Group, inlined, make_groups
 from .kernels import Interface, points_kernel, rows_kernel
+from .pieces import Assembly
 from .simplify import simplify
 
 __all__ = ["Lowered", "compile_graph"]
 
 BIG = 1 << 20  # bytes from which memory comes from the pool
 ALONE = 1 << 14  # elements from which a single operation is worth a kernel of its own
+FORGET = 1 << 14  # bytes from which an array is forgotten before the function ends
+VARIABLE = re.compile(r"\bv\d+\b")
 LOG = frozenset(os.environ.get("FLAMBEAU_LOG", "").split(","))
 
 
@@ -167,6 +171,35 @@ class Emitter:
         arguments = [group_of(x) for x in (outs, inputs, numbers)]
         self.lines.append(f"{self.constant('k', run)}({', '.join(arguments)})")
 
+    def pieces(self, face: Interface) -> None:
+        """Parts written into one array."""
+        instrs = face.group.instrs
+        assembly = Assembly(instrs)
+        parts = [self.name(i.values()[0]) for i in assembly.parts]
+        out = instrs[-1].out
+        self.lines.append(f"{self.name(out)} = {self.constant('k', assembly)}({', '.join(parts)})")
+        self.made.add(out)
+
+    def freed(self) -> list[str]:
+        """The lines, with large arrays forgotten after their last use: the next result gets their memory."""
+        large = {self.name(v): v for v in self.made if v.producer is not None and v.nbytes >= FORGET}
+        for v in self.graph.outputs:
+            large.pop(self.name(v), None)
+        last: dict[str, int] = {}
+        for i, line in enumerate(self.lines):
+            for name in VARIABLE.findall(line):
+                if name in large:
+                    last[name] = i
+        dead: dict[int, list[str]] = {}
+        for name, i in last.items():
+            dead.setdefault(i, []).append(name)
+        lines = []
+        for i, line in enumerate(self.lines):
+            lines.append(line)
+            if i in dead:
+                lines.append(f"del {', '.join(dead[i])}")
+        return lines
+
     # ---- the whole ----
 
     def group(self, group: Group, wanted: set[Value]) -> None:
@@ -198,6 +231,9 @@ class Emitter:
             self.need(v)
         if group.kind == "points":
             self.points(face)
+            return
+        if group.kind == "pieces":
+            self.pieces(face)
             return
         kinds = face.kinds()
         if kinds is None:
@@ -248,7 +284,7 @@ class Emitter:
             if names:
                 # the segment may have gone on: what came after the graph was taken is left over
                 head.append(f"    {', '.join(names)}, *_ = {variable}")
-        body = [f"    {line}" for line in self.lines]
+        body = [f"    {line}" for line in self.freed()]
         returned = f"    return [{', '.join(self.name(v) for v in self.graph.outputs)}]"
         source = "\n".join([*head, *body, returned]) + "\n"
         exec(compile(source, "<compiled program>", "exec"), self.scope)

@@ -1,11 +1,12 @@
 """Fusion: which instructions become one kernel.
 
-Three kinds of groups become kernels:
+Four kinds of groups become kernels:
 
 * ``points``: elementwise operations with one result shape; smaller inputs are broadcast;
 * ``rows``: elementwise operations over a matrix together with reductions over its trailing dims, and with what is
   computed from those for each row (softmax, variance, losses): a row stays in the cache for all passes over it;
-* ``all``: elementwise operations with reductions over all elements, in chunks.
+* ``all``: elementwise operations with reductions over all elements, in chunks;
+* ``pieces``: gradients of separate slices of one array, and their sum.
 
 Everything else is a group of its own and runs as the operation's own implementation.  Groups are made greedily in
 program order: an instruction joins the group that makes one of its arguments, if that group can hold it and no other
@@ -19,6 +20,7 @@ from typing import Any
 
 from ..graph import Graph, Instr, Scalar, Value
 from .elements import F32, F64, is_elementwise
+from .pieces import assemblies
 
 __all__ = ["Group", "make_groups"]
 
@@ -159,9 +161,21 @@ class Planner:
         self.home: dict[Value, Group] = {}
 
     def run(self) -> list[Group]:
+        whole = assemblies(self.graph)
+        parts = {i for instrs in whole.values() for i in instrs}
         for instr in self.graph.instrs:
-            self.add(instr)
+            if instr in whole:
+                self.assemble(whole[instr])
+            elif instr not in parts:
+                self.add(instr)
         return self.ordered()
+
+    def assemble(self, instrs: list[Instr]) -> None:
+        """A group of a sum of parts: nothing else reads what it makes on the way."""
+        group = Group("pieces", instrs[-1].out.shape, len(self.groups))
+        self.groups.append(group)
+        for instr in instrs:
+            self.put(instr, group, [self.home[v] for v in instr.values() if v in self.home])
 
     def add(self, instr: Instr) -> None:
         homes = [self.home[v] for v in instr.values() if v in self.home and not inlined(v)]
@@ -185,7 +199,7 @@ class Planner:
         return group
 
     def joins(self, group: Group, instr: Instr, homes: list[Group]) -> bool:
-        if group.kind == "call" or len(group.instrs) >= MAX_INSTRS:
+        if group.kind in ("call", "pieces") or len(group.instrs) >= MAX_INSTRS:
             return False
         bit = 1 << group.index
         if any(h is not group and h.before & bit for h in homes):
