@@ -6,7 +6,6 @@ Most need nothing: NumPy, SciPy, scikit-learn, pandas, matplotlib, JAX and jaxty
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.machinery
 import sys
 from collections.abc import Callable, Sequence
@@ -16,8 +15,8 @@ from typing import Any
 __all__ = ["when_imported"]
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Waits for one module, and calls a function when it has been imported."""
+class _Finder:
+    """Waits for one module, and calls a function when it has been imported (`importlib.abc` takes long to load)."""
 
     def __init__(self, name: str, action: Callable[[], None]) -> None:
         self.name = name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -35,13 +36,17 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 def polygamma(n: Any, input: Any = None) -> Tensor:
     """The n-th derivative of the digamma function.
 
-    Raises: RuntimeError for negative n.
+    Raises: TypeError unless n is an integer; RuntimeError for negative n.
     """
-    if isinstance(n, Tensor):
-        n, input = input, n
-    if n < 0:
-        raise RuntimeError(f"polygamma(n, x) does not support negative n: {n}")
-    return sf.polygamma_n(int(n), _floating(input))
+    try:
+        order = operator.index(n)
+    except TypeError:
+        raise TypeError(
+            f"polygamma(): argument 'n' (position 1) must be int, not {type(n).__name__}"
+        ) from None
+    if order < 0:
+        raise RuntimeError(f"polygamma(n, x) does not support negative n: {order}")
+    return sf.polygamma_n(order, _floating(input))
 
 
 def _polygamma_method(self: Tensor, n: int) -> Tensor:
