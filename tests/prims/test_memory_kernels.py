@@ -151,3 +151,17 @@ def test_broadcasting_of_large_operands():
             )
             np.testing.assert_array_equal(f(torch.from_numpy(x), torch.tensor(y)).numpy(), g(x, y))
             np.testing.assert_array_equal(f(torch.tensor(y), torch.from_numpy(x)).numpy(), g(y, x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradient_of_cross_entropy(dtype):
+    rng = np.random.default_rng(0)
+    values, target = rng.normal(size=(500, 90)) * 3, rng.integers(0, 90, 500)
+    target[::7] = -100
+    x = torch.from_numpy(values).to(dtype).requires_grad_()
+    torch.nn.functional.cross_entropy(x, torch.from_numpy(target), reduction="sum").backward()
+    want = np.exp(values - values.max(1, keepdims=True))
+    want /= want.sum(1, keepdims=True)
+    want[np.arange(500), target % 90] -= 1
+    want[::7] = 0
+    np.testing.assert_allclose(x.grad.numpy(), want, atol=1e-6 if dtype is torch.float32 else 1e-14)

@@ -291,7 +291,7 @@ def moments(x: Tensor, dims: tuple[int, ...], correction: float) -> tuple[Tensor
     sq = c * c if x._a.dtype.kind != "c" else (c * c.conj()).real
     total = keep(sum_op(sq, dims=dims), sq, dims, True)
     left = builtin_max(n - correction, 0)
-    return total / base.full((), left, total._a.dtype), m
+    return total / float(left), m
 
 
 builtin_max = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__.max

@@ -140,6 +140,9 @@ def _cross_entropy(x: Any, target: Any, *, ignore: int) -> Any:
 
 def _cross_entropy_grad(g: Any, x: Any, target: Any, *, ignore: int) -> Any:
     """``g * (softmax(x) - one_hot(target))``; zero for ignored rows."""
+    k = kernels(x)
+    if k is not None and x.shape[-1] and g.dtype == x.dtype:
+        return k.cross_entropy_backward(g, x, target, k.cross_entropy(x, target, ignore)[1], ignore)
     counts = target != ignore
     e = _centered(_wide(x), -1)
     np.exp(e, out=e)
