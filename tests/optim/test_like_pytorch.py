@@ -195,7 +195,10 @@ def _converted(states, library):
 @pytest.mark.parametrize("name", sorted({name for name, _ in CASES} | {"LBFGS"}))
 def test_repr(name):
     def text(lib):
-        return repr(getattr(lib.optim, name)([lib.zeros(2, 2, requires_grad=True)]))
+        kind = getattr(lib.optim, name)
+        groups = [{"params": [lib.zeros(2, 2, requires_grad=True)]} for _ in "abc"]
+        texts = [repr(kind([lib.zeros(2, 2, requires_grad=True)]))]
+        return texts if name == "LBFGS" else [*texts, repr(kind(groups))]
 
     assert text(flambeau) == text(torch)
 
