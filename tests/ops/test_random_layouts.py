@@ -72,3 +72,33 @@ LAYOUTS = {
 def test_empty_like_preserves_the_order_of_dims(name: str) -> None:
     ours, theirs = (L.empty_like(LAYOUTS[name](L)).stride() for L in (flambeau, torch))
     assert ours == theirs
+
+
+RESULTS = {
+    "sum": lambda L, x: x.sum(1),
+    "mean": lambda L, x: x.mean(1, keepdim=True),
+    "amax": lambda L, x: x.amax(0),
+    "prod": lambda L, x: x.prod(0),
+    "any": lambda L, x: (x > 1).any(1),
+    "var": lambda L, x: x.var(1),
+    "softmax": lambda L, x: x.softmax(1),
+    "log_softmax": lambda L, x: x.log_softmax(-1),
+    "cumsum": lambda L, x: x.cumsum(0),
+    "layer_norm": lambda L, x: L.nn.functional.layer_norm(x, x.shape[-1:]),
+    "linear": lambda L, x: L.nn.functional.linear(x, L.ones(3, x.shape[-1])),
+    "gelu": lambda L, x: L.nn.functional.gelu(x),
+    "cat": lambda L, x: L.cat([x, x], 1),
+    "gather": lambda L, x: x.gather(0, L.zeros(x.shape, dtype=L.int64)),
+    "flip": lambda L, x: x.flip(0),
+    "add": lambda L, x: x + 1,
+    "add a bias": lambda L, x: x + L.ones(x.shape[-1]),
+    "dropout": lambda L, x: L.nn.functional.dropout(x),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("dims", [(2, 0, 1), (1, 2, 0), (0, 2, 1)], ids=str)
+def test_layouts_of_results(name: str, dims: tuple[int, ...]) -> None:
+    found = [RESULTS[name](L, L.ones(4, 5, 6).permute(dims)) for L in (flambeau, torch)]
+    kept = [[s for s, n in zip(y.stride(), y.shape) if n > 1] for y in found]
+    assert kept[0] == kept[1]

@@ -15,7 +15,7 @@ from ..core.state import tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, wrap
 from .memory_kernels import SLOW, converted, filled
-from .row_kernels import WORTH, reduced
+from .row_kernels import WORTH, in_order, reduced
 
 # --------------------------------------------------------------------------------------------------------- conversion
 
@@ -229,9 +229,9 @@ index_view_op = fam.view_op(_basic_index, name="slice", grad_name="SliceBackward
 
 def _sum(x: Any, *, dims: Axes) -> Any:
     if x.dtype.itemsize == 2 and x.dtype.kind in "fV":  # half types accumulate in float32, as PyTorch does
-        return x.astype(np.float32).sum(axis=dims).astype(x.dtype)
+        return in_order(x.astype(np.float32).sum(axis=dims).astype(x.dtype))
     y = reduced(x, dims, "sum") if x.nbytes >= WORTH else None
-    return np.add.reduce(x, axis=dims, dtype=x.dtype) if y is None else y
+    return in_order(np.add.reduce(x, axis=dims, dtype=x.dtype)) if y is None else y
 
 
 sum_op: Op = fam.reduction_op(_sum, name="sum")

@@ -18,6 +18,7 @@ from .base import from_value, full, index_view_op, permute_op, reshape
 from .index_kernels import LARGE as INDEXED
 from .index_kernels import added, gathered, scattered, taken
 from .memory_kernels import LARGE, copied, copy_into
+from .row_kernels import in_order
 
 # ------------------------------------------------------------------------------------------- advanced indexing
 
@@ -240,7 +241,7 @@ def _gather(x: Any, index: Any, *, dim: Axis) -> Any:
         if y is not None:
             return y
     check_bounds(index, x.shape[dim], dim)
-    return np.take_along_axis(_narrowed(x, index, dim), index, dim)
+    return in_order(np.take_along_axis(_narrowed(x, index, dim), index, dim))
 
 
 def _grid(index: Any, dim: int) -> tuple[Any, ...]:
@@ -330,7 +331,8 @@ def _cat(*xs: Any, dim: Axis) -> Any:
     first = xs[0]
     size = sum([x.nbytes for x in xs])
     if size < LARGE or any(x.dtype != first.dtype or not x.flags.c_contiguous for x in xs):
-        return np.concatenate(xs, axis=dim)
+        y = np.concatenate(xs, axis=dim)
+        return y if y.ndim in (4, 5) and np.moveaxis(y, 1, -1).flags.c_contiguous else in_order(y)
     shape = list(first.shape)
     shape[dim] = sum([x.shape[dim] for x in xs])
     if any(x.ndim != first.ndim for x in xs):
@@ -377,14 +379,14 @@ cat_op: Any = Op(
 
 
 def _flip(x: Any, *, dims: fam.Axes) -> Any:
-    return np.asarray(np.flip(x, tuple(dims))).copy()  # (ascontiguousarray would give a 0-d array a dim)
+    return np.asarray(np.flip(x, tuple(dims))).copy("K")  # (ascontiguousarray would give a 0-d array a dim)
 
 
 flip_op: Any = fam.linear_op(_flip, lambda g, dims: flip_op(g, dims=dims), name="flip")
 
 
 def _roll(x: Any, *, shifts: Any, dims: fam.Axes) -> Any:
-    return np.roll(x, shifts, tuple(dims))
+    return in_order(np.roll(x, shifts, tuple(dims)))
 
 
 roll_op: Any = fam.linear_op(

@@ -17,7 +17,7 @@ from ..core.families import Axes
 from ..core.tensor import Tensor
 from .base import sum_op
 from .pointwise import rsqrt
-from .row_kernels import WORTH, elementwise, kernels, reduced
+from .row_kernels import WORTH, elementwise, in_order, kernels, reduced
 
 
 def _rows(x: Any, dims: Any) -> Any:
@@ -33,6 +33,8 @@ def _kept(x: Any, dims: Any) -> tuple[int, ...]:
 
 
 def _standardize(x: Any, *, dims: Axes, eps: float) -> Any:
+    if dims and dims[0] == x.ndim - len(dims):  # the last ones, as in layer norm; batch norm keeps the layout
+        x = in_order(x)
     rows = _rows(x, dims) if x.size else None
     k = kernels(rows) if rows is not None else None
     if k is not None:

@@ -11,7 +11,7 @@ from ..core.families import Axes
 from ..core.tensor import Tensor
 from .base import convert_to, full, sum_op
 from .pointwise import where_op
-from .row_kernels import WORTH, reduced
+from .row_kernels import WORTH, in_order, reduced
 
 __all__ = [
     "all_op",
@@ -40,7 +40,7 @@ def _extreme(ufunc: Any, name: str) -> Any:
 
     def impl(x: Any, *, dims: Axes) -> Any:
         y = reduced(x, dims, kernel) if x.nbytes >= WORTH else None
-        return ufunc.reduce(x, axis=tuple(dims)) if y is None else y
+        return in_order(ufunc.reduce(x, axis=tuple(dims))) if y is None else y
 
     impl.__name__ = name
     return impl
@@ -52,7 +52,7 @@ amin_op = fam.reduction_op(_extreme(np.minimum, "amin"), weight=_share)
 
 def _prod(x: Any, *, dims: Axes) -> Any:
     y = reduced(x, dims, "prod") if x.nbytes >= WORTH else None
-    return np.multiply.reduce(x, axis=tuple(dims), dtype=x.dtype) if y is None else y
+    return in_order(np.multiply.reduce(x, axis=tuple(dims), dtype=x.dtype)) if y is None else y
 
 
 def _prod_weight(x: Tensor, y: Tensor, dims: Any) -> Tensor:
@@ -98,7 +98,7 @@ prod_op = fam.reduction_op(_prod, weight=_prod_weight)
 
 def _norm2(x: Any, *, dims: Axes) -> Any:
     y = reduced(x, dims, "squares") if x.nbytes >= WORTH else None
-    return np.sqrt(np.add.reduce(np.square(x), axis=tuple(dims), dtype=x.dtype) if y is None else y)
+    return in_order(np.sqrt(np.add.reduce(np.square(x), axis=tuple(dims), dtype=x.dtype) if y is None else y))
 
 
 def _direction(x: Tensor, y: Tensor, dims: Any) -> Tensor:
@@ -111,11 +111,11 @@ norm2_op = fam.reduction_op(_norm2, weight=_direction, grad_name="LinalgVectorNo
 
 
 def _any(x: Any, *, dims: Axes) -> Any:
-    return np.any(x, axis=tuple(dims))
+    return in_order(np.any(x, axis=tuple(dims)))
 
 
 def _all(x: Any, *, dims: Axes) -> Any:
-    return np.all(x, axis=tuple(dims))
+    return in_order(np.all(x, axis=tuple(dims)))
 
 
 def _count(x: Any, *, dims: Axes) -> Any:

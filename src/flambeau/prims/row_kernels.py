@@ -14,6 +14,11 @@ SECONDS_PER_BYTE = 4e-10  # what one saves against them, a cautious figure
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
+def in_order(y: Any) -> Any:
+    """`y` in C order: so PyTorch lays out what is reduced, scanned or normalised, whatever the layout it came in."""
+    return y if y.flags.c_contiguous else np.ascontiguousarray(y)
+
+
 class _State:
     saved = 0.0
     module: Any = None

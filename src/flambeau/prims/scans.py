@@ -13,18 +13,18 @@ from ..core.tensor import Tensor
 from .base import convert_to, full
 from .indexing import flip_op, gather_op, scatter_op
 from .pointwise import conj, exp, log, where_op
-from .row_kernels import WORTH, scanned
+from .row_kernels import WORTH, in_order, scanned
 
 
 def _accumulate(ufunc: Any, x: Any, dim: int) -> Any:
     if x.dtype.itemsize == 2 and x.dtype.kind in "fV":
-        return ufunc.accumulate(x.astype(np.float32), axis=dim).astype(x.dtype)
+        return in_order(ufunc.accumulate(x.astype(np.float32), axis=dim).astype(x.dtype))
     y = scanned(x, dim, "sum" if ufunc is np.add else "prod") if x.nbytes >= WORTH else None
     if y is not None:
         return y
     if x.dtype == np.float32:  # running sums lose digits: accumulate wide, as PyTorch's kernels do
-        return ufunc.accumulate(x.astype(np.float64), axis=dim).astype(x.dtype)
-    return ufunc.accumulate(x, axis=dim, dtype=x.dtype)
+        return in_order(ufunc.accumulate(x.astype(np.float64), axis=dim).astype(x.dtype))
+    return in_order(ufunc.accumulate(x, axis=dim, dtype=x.dtype))
 
 
 def _cumsum(x: Any, *, dim: Axis) -> Any:

@@ -15,7 +15,7 @@ from ..core.families import Axis
 from ..core.tensor import Tensor
 from .base import reshape, sum_op
 from .pointwise import exp
-from .row_kernels import kernels
+from .row_kernels import in_order, kernels
 
 
 def _centered(x: Any, dim: int) -> Any:
@@ -37,6 +37,7 @@ def _wide(x: Any) -> Any:
 def _softmax(x: Any, *, dim: Axis) -> Any:
     if not x.size:
         return x.copy()
+    x = in_order(x)
     k = kernels(x) if _last(x, dim) else None
     if k is not None:
         return k.softmax(x)
@@ -49,6 +50,7 @@ def _softmax(x: Any, *, dim: Axis) -> Any:
 def _log_softmax(x: Any, *, dim: Axis) -> Any:
     if not x.size:
         return x.copy()
+    x = in_order(x)
     k = kernels(x) if _last(x, dim) else None
     if k is not None:
         return k.log_softmax(x)
