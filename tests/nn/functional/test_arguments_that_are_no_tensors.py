@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 from typing import Any
 
@@ -11,38 +10,21 @@ import pytest
 
 import flambeau
 from flambeau import nn
+from flambeau.core.public import FUNCTIONS
 
 F = nn.functional
 INSTEAD = ([1, 2, 3], None, np.ones(3), "a", 1.5)
 
 
 def functions() -> list[Any]:
-    found = [getattr(F, name) for name in F.__all__]
-    names = [
-        n for n in dir(flambeau) if not n.startswith("_") and n != "as_torch"
-    ]  # importing that installs it
-    return found + [f for f in (getattr(flambeau, n) for n in names) if inspect.isroutine(f)]
-
-
-# They set or switch something, whatever they are given.
-SETTERS = (
-    "set_",
-    "manual_seed",
-    "seed",
-    "use_deterministic",
-    "compile",
-    "save",
-    "load",
-    "from_file",
-    "default_generator",
-)
+    """The operations in the torch namespace and those of nn.functional, but for what sets the generator."""
+    names = [n for n in FUNCTIONS if not n.startswith("_") and "seed" not in n and "rng_state" not in n]
+    return [getattr(F, n) for n in F.__all__] + [getattr(flambeau, n) for n in names if hasattr(flambeau, n)]
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_no_function_names_our_own_attributes() -> None:
     for function in functions():
-        if function.__name__.startswith(SETTERS):
-            continue
         for x in INSTEAD:
             for count in (1, 2, 3):
                 try:

@@ -2,6 +2,7 @@
 
 from ...core import docstrings as _docstrings
 from ...core import public as _public
+from ...core.public import FUNCTIONS as _FUNCTIONS
 from ...core.public import of_tensors as _of_tensors
 from ...ops.activation import prelu
 from ...runtime.absent import names_of as _names_of
@@ -252,8 +253,11 @@ __all__ = [
     "upsample_nearest",
 ]
 
-for _name in __all__:
-    if globals()[_name].__module__.startswith(__name__):  # the others look at their arguments themselves
-        globals()[_name] = _of_tensors(globals()[_name])
-        globals()[_name].__module__ = __name__  # where pickle finds it
+# The others look at their arguments themselves. Each function is called what pickle finds it under.
+for _names, _table, _module in ((__all__, globals(), __name__), (list(_FUNCTIONS), _FUNCTIONS, "flambeau")):
+    for _name in _names:
+        if _table[_name].__module__.startswith(__name__):
+            _table[_name] = _of_tensors(_table[_name])
+            _table[_name].__module__ = _module
+
 __getattr__ = _names_of(__name__)
