@@ -33,6 +33,24 @@ loss.backward()
 optimizer.step()
 """
 
+PER_SAMPLE = """
+nn, func = torch.nn, torch.func
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10))
+parameters = {name: p.detach() for name, p in model.named_parameters()}
+images, labels = torch.randn(128, 784), torch.randint(0, 10, (128,))
+def loss(parameters, image, label):
+    prediction = func.functional_call(model, parameters, (image.unsqueeze(0),))
+    return nn.functional.cross_entropy(prediction, label.unsqueeze(0))
+gradients = func.vmap(func.grad(loss), in_dims=(None, 0, 0))
+"""
+HESSIAN = """
+x = torch.linspace(-1.0, 1.0, 10)
+def rosenbrock(x):
+    return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+hessian = torch.func.hessian(rosenbrock)
+"""
+
 ROWS = [
     Row("add, 1 element", "a + b", SCALAR, 0.6),
     Row("add, 1 element, gradient recorded", "a + b", f"{SCALAR}; a.requires_grad_()", 0.6),
@@ -44,6 +62,8 @@ ROWS = [
     ),
     Row("MLP 784-512-256-10, Adam step, batch 128", STEP, MLP, 1.1),
     Row("MLP 784-512-256-10, prediction, batch 128", "with torch.no_grad():\n    model(images)", MLP),
+    Row("MLP, gradient of each of 128 examples", "gradients(parameters, images, labels)", PER_SAMPLE, 0.7),
+    Row("Hessian, 10 variables", "hessian(x)", HESSIAN, 0.5),
 ]
 
 IMPORT_ROUNDS = 9
@@ -117,7 +137,29 @@ def memory_growth(steps: int = 20_000) -> Check:
     return Check(f"memory growth, {steps:,} steps, gc off", grown, "KiB", 1024)
 
 
-CHECKS = {"import time": import_time, "memory growth": memory_growth}
+IDLE_PROGRAM = """
+import sys, timeit
+import flambeau as torch
+from flambeau import func
+f = lambda x: (x.sin() * x).sum()
+if sys.argv[1] == "used":
+    func.hessian(f)(torch.ones(3)), func.vmap(func.grad(f))(torch.ones(2, 3)), func.jvp(f, (torch.ones(3),), (torch.ones(3),))
+a, b = torch.ones(1), torch.ones(1, requires_grad=True)
+print(min(timeit.repeat(lambda: (a + a, a + b), number=20_000, repeat=7)))
+"""
+
+
+def idle_transforms() -> Check:
+    """Two additions after transforms have run and ended, over the same where none ever ran; in turns."""
+    seconds: dict[str, list[float]] = {"used": [], "unused": []}
+    for _ in range(IMPORT_ROUNDS):
+        for kind, taken in seconds.items():
+            taken.append(float(python("-c", IDLE_PROGRAM, kind)))
+    ratio = min(seconds["used"]) / min(seconds["unused"])
+    return Check("additions after transforms, over never any", ratio, "x", 1.1)
+
+
+CHECKS = {"idle transforms": idle_transforms, "import time": import_time, "memory growth": memory_growth}
 
 
 def main() -> int:

@@ -112,8 +112,10 @@ def unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def align(args: Sequence[Any], batched: Sequence[bool], size: int, trailing: int = 0) -> list[Any]:
     """Batch dims in front of equally many dims, so that plain broadcasting over the rest is right."""
-    ranks = [len(shape_of(x)) - b for x, b in zip(args, batched)]
+    ranks = [(len(x._a.shape) if isinstance(x, Tensor) else 0) - b for x, b in zip(args, batched)]
     nd = max(ranks)
+    if all(r == nd or not b for r, b in zip(ranks, batched)):
+        return list(args)
     out = []
     for x, b, r in zip(args, batched, ranks):
         if b and r < nd:

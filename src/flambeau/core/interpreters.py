@@ -178,11 +178,20 @@ class VMap(Interpreter):
         self.randomness = randomness
 
     def rule(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        batched = [self.owns(x) and x._a.batched for x in args]
-        inner = tuple([self.inner(x) for x in args])
+        batched, lowered, flag = [], [], False
+        for x in args:  # one pass over the arguments: every operation of every level comes by here
+            a = x._a if isinstance(x, Tensor) else None
+            if type(a) is Batched and a.interp is self:
+                lowered.append(a.inner)
+                batched.append(a.batched)
+                flag = flag or a.batched
+            else:
+                lowered.append(x)
+                batched.append(False)
+        inner = tuple(lowered)
         if op.family == "random":
             return self.random(op, inner, batched, params)
-        if not any(batched):
+        if not flag:
             out = bind(op, inner, params)
             return Batched(out, False, self) if op.n_out == 1 else [Batched(o, False, self) for o in out]
         out, flag = op.batch(self.size, batched, inner, params)
@@ -214,10 +223,19 @@ class JVP(Interpreter):
     name = "jvp"
 
     def rule(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        inner = tuple([self.inner(x) for x in args])
-        tangents = [x._a.tangent if self.owns(x) else None for x in args]
+        tangents, lowered, live = [], [], False
+        for x in args:
+            a = x._a if isinstance(x, Tensor) else None
+            if type(a) is Dual and a.interp is self:
+                lowered.append(a.inner)
+                tangents.append(a.tangent)
+                live = live or a.tangent is not None
+            else:
+                lowered.append(x)
+                tangents.append(None)
+        inner = tuple(lowered)
         out = bind(op, inner, params)
-        live = op.differentiable and any(t is not None for t in tangents)
+        live = live and op.differentiable
         if op.n_out == 1:
             t = op.jvp(tangents, inner, out, params) if live else None
             return Dual(out, t, self)
@@ -276,11 +294,20 @@ class Tape(Interpreter):
     name = "grad"
 
     def rule(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        inner = tuple([self.inner(x) for x in args])
+        found, lowered, live = [], [], False
+        for x in args:
+            a = x._a if isinstance(x, Tensor) else None
+            if type(a) is Taped and a.interp is self:
+                lowered.append(a.inner)
+                found.append(a.node)
+                live = live or a.node is not None
+            else:
+                lowered.append(x)
+                found.append(None)
+        inner, nexts = tuple(lowered), tuple(found)
         out = bind(op, inner, params)
-        nexts = tuple([x._a.node if self.owns(x) else None for x in args])
         node = None
-        if op.differentiable and self.recording and any(n is not None for n in nexts):
+        if live and op.differentiable and self.recording:
             plan = op.plan(tuple([n is not None for n in nexts]))
             if plan.rules:
                 node = make_func_node(op, inner, params, plan, nexts, out, self)
