@@ -134,16 +134,16 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
 
 
 def test_bombs(tmp_path: Path) -> None:
-    content = npy(np.zeros(20_000_000, np.float64))
+    content = npy(np.zeros(9_000_000, np.float64))
     path = archive(tmp_path / "bomb.npz", [("a.npy", content)], zipfile.ZIP_DEFLATED)
     tracemalloc.start()
     try:
-        with pytest.raises(CorruptFileError, match="unpacks to 160000128 bytes.*max_bytes"):
+        with pytest.raises(CorruptFileError, match="unpacks to 72000128 bytes.*max_bytes"):
             load_npz(path)
         assert tracemalloc.get_traced_memory()[1] < 500_000
     finally:
         tracemalloc.stop()
-    assert load_npz(path, max_bytes=len(content))["a"].shape == (20_000_000,)
+    assert load_npz(path, max_bytes=len(content))["a"].shape == (9_000_000,)
 
 
 def test_names(tmp_path: Path) -> None:
