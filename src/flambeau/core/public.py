@@ -15,6 +15,7 @@ import numpy as np
 from ..runtime import dtypes
 from ..runtime.dtypes import BOOL, COMPLEX, FLOATING, INTEGRAL, dtype
 from . import families, inplace
+from .acceleration import SLOW_IN_NUMPY
 from .docstrings import elementwise, in_place
 from .families import BIG
 from .grad_names import GradName, rename, show
@@ -519,17 +520,19 @@ def unary(
     """
     op = families.pointwise_op(name, body, d, vjp=vjp, impl=impl, grad_name=grad_name)
     ufunc = op.info["ufunc"]
+    call = ufunc if ufunc is not None else op.info["plain"]
+    limit = families.HEAVY if name in SLOW_IN_NUMPY else BIG  # from here on a generated kernel may do it
     plan = op.plan((True,)) if op.differentiable else None
 
     def fn(input: Any, *, out: Any = None) -> Any:
-        if out is None and ufunc is not None and not OVERRIDES:
+        if out is None and not OVERRIDES:
             try:
                 a = input._a
                 dt = a.dtype
-                if (dt is F32 or dt is F64) and a.nbytes < BIG:
+                if (dt is F32 or dt is F64) and a.nbytes < limit:
                     mode = RECORD if everyone.plain else tls.mode
                     if mode:
-                        r = ufunc(a)
+                        r = call(a)
                         t = new_object(Tensor)
                         t._a = r if type(r) is _ndarray else asarray(r)
                         t._st = None
@@ -542,7 +545,7 @@ def unary(
                         else:
                             t._node = _plain_node(plan, (node,))
                         return t
-            except (AttributeError, RuntimeWarning):
+            except (AttributeError, ValueError, TypeError, RuntimeWarning):
                 pass
         return slow(input, out)
 
