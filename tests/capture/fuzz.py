@@ -55,7 +55,9 @@ class Program:
     def script(self) -> str:
         """A program that shows the difference."""
         return (
-            "import numpy as np\nimport flambeau as torch\n\n" + self.source() + "\n"
+            f"import numpy as np\nimport flambeau as torch\n\ntorch.set_default_dtype(torch.{self.dtype})\n\n"
+            + self.source()
+            + "\n"
             f"compiled = torch.compile(f)\nfor call in range({CALLS}):\n"
             f"    r = np.random.default_rng(({self.seed}, call))\n"
             f"    arrays = [r.uniform(0.2, 1.5, s) for s in {self.shapes}]\n"
@@ -204,6 +206,16 @@ def call(fn: Any, program: Program, number: int) -> Any:
 
 def difference(program: Program) -> str | None:
     """What differs between eager and compiled, or None."""
+    torch.set_default_dtype(
+        getattr(torch, program.dtype)
+    )  # numbers and masks then give the program's own dtype
+    try:
+        return compare(program)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def compare(program: Program) -> str | None:
     scope: dict[str, Any] = {"torch": torch, "print": lambda *a, **k: None}
     exec(program.source(), scope)
     f = scope["f"]

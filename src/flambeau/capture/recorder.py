@@ -476,13 +476,21 @@ class Recorder:
             b = bind(REGISTRY["clone"], (new,), {})._a
         if type(b) is not Pending or b.strides != strides:
             self.flush("memory is written")
-            layout = t._a.stand_in() if type(t._a) is Pending else t._a
-            fresh = np.empty_like(layout)
+            fresh = dense_like(t._a)
             np.copyto(fresh, raw(new), casting="unsafe")
             t._a = fresh
             return
         t._a = b
         self.segment.handles.append(weakref.ref(t))
+
+
+def dense_like(a: Any) -> Any:
+    """New memory with the shape, dtype and strides of an array that has no gaps."""
+    memory = np.empty(a.size, a.dtype)
+    try:
+        return np.ndarray(a.shape, a.dtype, memory, 0, a.strides)
+    except ValueError:  # it has gaps
+        return memory.reshape(a.shape)
 
 
 def mark_viewed(args: tuple[Any, ...]) -> None:
