@@ -10,7 +10,8 @@ Four kinds of groups become kernels:
 
 Everything else is a group of its own and runs as the operation's own implementation.  Groups are made greedily in
 program order: an instruction joins the group that makes one of its arguments, if that group can hold it and no other
-group would have to run both before and after it.
+group would have to run both before and after it.  Where an instruction joins two groups, these become one under the
+same conditions: ``f(x) * g(x)`` is one kernel, not two.
 """
 
 from __future__ import annotations
@@ -159,6 +160,8 @@ class Planner:
         self.graph = graph
         self.groups: list[Group] = []
         self.home: dict[Value, Group] = {}
+        self.made = 0  # groups, the merged ones included: the next index
+        self.places = {instr: n for n, instr in enumerate(graph.instrs)}
 
     def run(self) -> list[Group]:
         whole = assemblies(self.graph)
@@ -172,16 +175,19 @@ class Planner:
 
     def assemble(self, instrs: list[Instr]) -> None:
         """A group of a sum of parts: nothing else reads what it makes on the way."""
-        group = Group("pieces", instrs[-1].out.shape, len(self.groups))
-        self.groups.append(group)
+        group = self.new("pieces", instrs[-1].out.shape)
         for instr in instrs:
             self.put(instr, group, [self.home[v] for v in instr.values() if v in self.home])
 
     def add(self, instr: Instr) -> None:
         homes = [self.home[v] for v in instr.values() if v in self.home and not inlined(v)]
-        for group in sorted({g.index: g for g in homes}.values(), key=lambda g: -g.index):
+        candidates = {g.index: g for g in homes}.values()
+        for group in sorted(candidates, key=lambda g: (g.kind == "points", -g.index)):
             if self.joins(group, instr, homes):
                 self.put(instr, group, homes)
+                for other in {g.index: g for g in homes if g is not group}.values():
+                    if self.can_merge(group, other):
+                        self.merge(group, other)
                 return
         self.put(instr, self.fresh(instr), homes)
 
@@ -190,11 +196,14 @@ class Planner:
         if m:
             shape = instr.values()[0].shape
             kind = "all" if m == len(shape) and math.prod(shape) > LONG_ROW else "rows"
-            group = Group(kind, shape, len(self.groups), m)
-        elif is_elementwise(instr) and instr.op.name != "full":
-            group = Group("points", instr.out.shape, len(self.groups))
-        else:
-            group = Group("call", (), len(self.groups))
+            return self.new(kind, shape, m)
+        if is_elementwise(instr) and instr.op.name != "full":
+            return self.new("points", instr.out.shape)
+        return self.new("call", ())
+
+    def new(self, kind: str, shape: tuple[int, ...], reduced: int = 0) -> Group:
+        group = Group(kind, shape, self.made, reduced)
+        self.made += 1
         self.groups.append(group)
         return group
 
@@ -236,6 +245,42 @@ class Planner:
         group.kind, group.reduced = trial.kind, m
         return True
 
+    def can_merge(self, group: Group, other: Group) -> bool:
+        """Whether `other`, elementwise, may become part of `group`."""
+        if other.kind != "points" or other.shape != group.shape:
+            return False
+        instrs = [*group.instrs, *other.instrs]
+        if (
+            len(instrs) > MAX_INSTRS
+            or len({a for i in instrs for a in i.args if type(a) is Scalar}) > MAX_SCALARS
+        ):
+            return False
+        if len({v for i in instrs for v in (*i.values(), *i.outs) if not inlined(v)}) > MAX_ARRAYS:
+            return False
+        a, b = 1 << group.index, 1 << other.index
+        if any(
+            (between.before & a and group_bit(between) & other.before)
+            or (between.before & b and group_bit(between) & group.before)
+            for between in self.groups
+            if between is not group and between is not other
+        ):
+            return False
+        if group.kind == "points":
+            return True
+        return not other.before & a and all(group.fits(i) for i in other.instrs)
+
+    def merge(self, group: Group, other: Group) -> None:
+        a, b = 1 << group.index, 1 << other.index
+        group.instrs = sorted([*group.instrs, *other.instrs], key=self.places.__getitem__)
+        group.before = (group.before | other.before) & ~(a | b)
+        for instr in other.instrs:
+            for v in instr.outs:
+                self.home[v] = group
+        self.groups.remove(other)
+        for later in self.groups:
+            if later is not group and later.before & (a | b):
+                later.before = (later.before & ~b) | a | group.before
+
     def arrays(self, group: Group, instr: Instr) -> set[Value]:
         found = {
             v
@@ -273,6 +318,10 @@ class Planner:
             done |= 1 << ready[0].index
             waiting.remove(ready[0])
         return order
+
+
+def group_bit(group: Group) -> int:
+    return 1 << group.index
 
 
 def scalars(group: Group, instr: Instr) -> int:
