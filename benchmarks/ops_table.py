@@ -59,9 +59,9 @@ def call(names: str, expression: str, setup: str, wrt: str = "", sizes: str = "s
 
 
 # ------------------------------------------------------------------------------------------------------- elementwise
-call("abs neg square exp log1p expm1 sin cos atan tanh sigmoid erf", "torch.NAME(x)", X, "x")
+call("abs neg square exp expm1 sin cos atan tanh sigmoid erf", "torch.NAME(x)", X, "x")
 call("floor ceil round trunc sign", "torch.NAME(x)", X, "x")
-call("reciprocal sqrt rsqrt log log2", "torch.NAME(x)", POSITIVE, "x")
+call("reciprocal sqrt rsqrt log log1p log2", "torch.NAME(x)", POSITIVE, "x")
 call("add sub mul div atan2 maximum minimum", "torch.NAME(x, y)", XY, "x y")
 call("remainder floor_divide", "torch.NAME(x, y)", XY)
 call("pow", "x ** 3", X, "x")

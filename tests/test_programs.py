@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import flambeau as torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,9 +42,26 @@ def test_benchmarks_without_pytorch_say_so(tmp_path: Path) -> None:
     assert "PyTorch is not installed here" in output and "failed" not in output
 
 
+def test_the_calls_of_the_operations_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them runs, and has the gradients that it says it has."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    table = importlib.import_module("ops_table")
+    for name, call in table.CALLS.items():
+        scope = {"torch": torch, "s": table.SIZES["small"]}
+        torch.manual_seed(0)
+        exec(call.setup, scope)
+        for tensor in call.wrt:
+            scope[tensor] = scope[tensor].detach().requires_grad_()
+        y = eval(call.expression, scope)
+        if call.wrt:
+            grads = torch.autograd.grad(y, [scope[t] for t in call.wrt], torch.ones_like(y))
+            assert all(bool(g.isfinite().all()) for g in grads), name
+    assert "bench-ops" in (ROOT / "Makefile").read_text()
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_says_what_there_is() -> None:
-    for target in ("demo", "examples", "test", "bench", "lint", "conformance"):
+    for target in ("demo", "examples", "test", "bench", "bench-ops", "lint", "conformance"):
         assert f"make {target}" in run("make", "help")
     plan = run("make", "--dry-run", "--always-make", "demo", "examples", "test", "bench")
     for step in ("examples/digits.py", "-m pytest", "benchmarks/core.py"):
