@@ -134,9 +134,11 @@ _LAZY = {
     **{
         n: f"flambeau.{n}" for n in ("jit", "overrides", "testing", "profiler", "hub", "distributed", "types")
     },
-    **{n: f"flambeau.{n}" for n in ("as_torch", "amp")},
+    **{n: f"flambeau.{n}" for n in ("as_torch", "amp", "onnx")},
     "torch_version": "flambeau.stand_in.version",
     "_C": "flambeau.stand_in.internals",
+    "_dynamo": "flambeau.stand_in.dynamo",
+    "_utils": "flambeau.stand_in.utils_internals",
     "storage": "flambeau.tensor.storage",
 }
 _LAZY_NAMES = {

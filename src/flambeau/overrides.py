@@ -121,7 +121,9 @@ def resolve_name(f: Callable[..., Any]) -> str | None:
     name = getattr(f, "__name__", None)
     if name is None:
         return None
-    if public.FUNCTIONS.get(name) is f:
+    import flambeau
+
+    if f in (public.FUNCTIONS.get(name), vars(flambeau).get(name)):
         return f"torch.{name}"
     if getattr(Tensor, name, None) is f:
         return f"torch.Tensor.{name}"

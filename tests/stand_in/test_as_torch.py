@@ -126,3 +126,32 @@ if __name__ == "__main__":
     )
     code = f"sys.argv = ['flambeau', 'run', {str(script)!r}]\nfrom flambeau.cli import main\nmain()"
     assert run(code) == "3\n"
+
+
+def test_what_programs_import() -> None:
+    """Modules that programs import at the top, whatever they use of them."""
+    run(
+        """
+import flambeau.as_torch
+import torch.cuda.memory, torch.distributed, torch.hub, torch.onnx, torch.profiler, torch.utils.model_zoo
+import torch.nn.parallel, torch.nn.common_types, torch.nn.attention, torch.utils._pytree, torch.utils.hooks
+from torch.autograd import Variable, functional
+from torch.autograd.profiler import record_function
+from torch.optim.lr_scheduler import _LRScheduler
+from torch._utils import _rebuild_tensor_v2
+from torch.torch_version import TorchVersion
+
+assert torch.cuda.memory_allocated() == 0 and not torch.cuda.is_bf16_supported()
+assert not torch.distributed.is_available() and not torch.distributed.is_initialized()
+assert torch.utils._pytree.tree_map(lambda n: n + 1, {"a": [1, 2]}) == {"a": [2, 3]}
+model = torch.nn.DataParallel(torch.nn.Linear(2, 1))
+assert model(torch.ones(3, 2)).shape == (3, 1) and model.module.bias is model.state_dict(keep_vars=True)["module.bias"]
+for missing in (lambda: torch.cuda.get_device_name(), lambda: torch.cuda.set_device(0), lambda: torch.cuda.init()):
+    try:
+        missing()
+    except AssertionError as e:
+        assert "not compiled with CUDA" in str(e)
+    else:
+        raise SystemExit("expected an error")
+"""
+    )

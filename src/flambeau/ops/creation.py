@@ -691,7 +691,7 @@ def legacy(cls: type, *args: Any, dtype: Any = None, device: Any = None, **kw: A
         t._a, t._node, t._base = src._a, None, None
         t._st = storage(src)
         return t
-    elif len(args) == 1 and not hasattr(args[0], "__index__"):
+    elif len(args) == 1 and (isinstance(args[0], np.ndarray) or not hasattr(args[0], "__index__")):
         a = array_of(args[0], None if isinstance(args[0], np.ndarray) else d)
         a = a if isinstance(args[0], types.Size) is False else np.empty(tuple(args[0]), d.numpy)
         if a.dtype != d.numpy and not isinstance(args[0], types.Size):

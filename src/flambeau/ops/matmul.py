@@ -86,6 +86,7 @@ def _operator(self: Tensor, other: Any) -> Any:
     return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
+_operator.__name__ = "__matmul__"
 setattr(Tensor, "__matmul__", _operator)
 setattr(
     Tensor,

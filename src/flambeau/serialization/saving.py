@@ -191,6 +191,8 @@ def save(
             write_archive(stream, _folder(top), entries)
     else:
         write_archive(f, "archive", entries)
+        if hasattr(f, "flush"):  # writers that collect what they get wait for it
+            f.flush()
 
 
 def _write_legacy(obj: Any, f: Any, buffer: io.BytesIO, protocol: int) -> None:

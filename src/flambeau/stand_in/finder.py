@@ -18,6 +18,7 @@ from .version import VERSION
 # Modules of PyTorch that have another name here.
 ELSEWHERE = {
     "torch._C": "flambeau.stand_in.internals",
+    "torch._dynamo": "flambeau.stand_in.dynamo",
     "torch._utils": "flambeau.stand_in.utils_internals",
     "torch.storage": "flambeau.tensor.storage",
     "torch.torch_version": "flambeau.stand_in.version",
