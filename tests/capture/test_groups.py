@@ -181,3 +181,53 @@ def test_wide_branches_stay_within_a_kernel_s_limits() -> None:
     compiled = torch.compile(f)
     for _ in range(3):
         np.testing.assert_allclose(compiled(x).numpy(), f(x).numpy(), rtol=1e-4, atol=1e-4)
+
+
+EXPONENTS = [
+    0,
+    0.5,
+    -0.5,
+    1,
+    -1,
+    2,
+    -2,
+    3,
+    4,
+    5,
+    1.5,
+    -3,
+    0.1,
+    -0.3,
+    7.25,
+    100,
+    float("inf"),
+    float("nan"),
+    2**31 + 1,
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_powers(dtype: str) -> None:
+    special = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 1e38, -3.5]
+    x = np.concatenate([special, np.random.default_rng(0).standard_normal(500) * 3]).astype(dtype)
+    meta = [(x.shape, x.dtype, x.strides)]
+    info = np.finfo(dtype)
+    for exponent in [*EXPONENTS, x[::-1].copy(), x.copy()]:
+        for swap in (False, True):
+            graph = Graph()
+            a = graph.input(*meta[0])
+            arrays, b = [x], exponent
+            if isinstance(exponent, np.ndarray):
+                arrays, b = [x, exponent], graph.input(*meta[0])
+            v = graph.add(REGISTRY["pow"], (b, a) if swap else (a, b), {}, meta).out
+            graph.outputs = [graph.add(REGISTRY["mul"], (v, 1.0), {}, meta).out]
+            with np.errstate(all="ignore"):
+                (got,), (want,) = compile_graph(graph).run(arrays, []), graph.run(arrays)
+                pair = [np.asarray(exponent, dtype), x] if swap else [x, np.asarray(exponent, dtype)]
+                exact = np.power(*[p.astype(np.longdouble) for p in pair])
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+            normal = np.isfinite(want) & (np.abs(exact) > info.tiny) & (np.abs(exact) < info.max)
+            np.testing.assert_array_equal(np.signbit(got)[normal], np.signbit(want)[normal])
+            np.testing.assert_array_equal(np.isinf(got), np.isinf(want))
+            off = np.abs(got[normal] - exact[normal]) / np.abs(exact[normal])
+            assert np.max(off, initial=0.0) <= 2 * info.eps, (exponent, swap)

@@ -15,5 +15,5 @@ def test_every_block_runs(capsys: Any) -> None:
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), scope)
     printed = capsys.readouterr().out
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert "rows kernel [3, 4]" in printed and "3 programs" in printed and "tensor([0., 2., 8.])" in printed

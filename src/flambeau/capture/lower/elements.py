@@ -42,7 +42,7 @@ def is_elementwise(instr: Instr) -> bool:
     if name in _LOGICAL:
         return all(v.dtype == BOOL for v in instr.values())
     if name == "pow":
-        return _power(instr.args[1]) is not None and instr.out.dtype != BOOL
+        return _power(instr) is not None
     if name not in NAMES and name not in _EXTRA:
         return False
     if instr.params:
@@ -55,19 +55,32 @@ def is_elementwise(instr: Instr) -> bool:
     return all(v.dtype == numbers[0].dtype and v.dtype != BOOL for v in numbers)
 
 
-def _power(exponent: Any) -> Callable[..., Any] | None:
-    if type(exponent) not in (int, float):
+def _power(instr: Instr) -> Callable[..., Any] | None:
+    """How a power is computed: small exponents by products, as the operation itself does; None where it has no body."""
+    base, exponent = instr.args
+    floats = [v.dtype for v in instr.values()]
+    if any(t != instr.out.dtype or t not in (F32, F64) for t in floats):
         return None
-    e = float(exponent)
-    forms: dict[float, Callable[..., Any]] = {
-        2.0: lambda k, x: x * x,
-        3.0: lambda k, x: x * x * x,
-        4.0: lambda k, x: (x * x) * (x * x),
-        1.0: lambda k, x: x,
-        -1.0: lambda k, x: 1.0 / x,
-        -2.0: lambda k, x: 1.0 / (x * x),
-    }
-    return forms.get(e)
+    if type(exponent) in (int, float) and type(base) is Value:
+        form = _POWERS.get(float(exponent)) if abs(exponent) <= 4 else None
+        if form is not None:
+            return form
+    if any(type(a) not in (Value, int, float) for a in instr.args):
+        return None
+    # C's function, lane by lane, gains nothing over NumPy's.
+    return (lambda k, x, y: k.pow(x, y)) if instr.out.dtype == F32 else None
+
+
+_POWERS: dict[float, Callable[..., Any]] = {
+    0.5: lambda k, x, y: k.sqrt(x),
+    -0.5: lambda k, x, y: 1.0 / k.sqrt(x),
+    1.0: lambda k, x, y: x,
+    -1.0: lambda k, x, y: 1.0 / x,
+    2.0: lambda k, x, y: x * x,
+    -2.0: lambda k, x, y: 1.0 / (x * x),
+    3.0: lambda k, x, y: x * x * x,
+    4.0: lambda k, x, y: (x * x) * (x * x),
+}
 
 
 def element(k: Dialect, instr: Instr, args: list[Any]) -> Any:
@@ -90,9 +103,9 @@ def element(k: Dialect, instr: Instr, args: list[Any]) -> Any:
         a, b = args
         return a & b if name == "logical_and" else a | b if name == "logical_or" else a ^ b
     if name == "pow":
-        form = _power(instr.args[1])
+        form = _power(instr)
         assert form is not None
-        return form(k, args[0])
+        return form(k, *args)
     if name in ("eq", "ne") and args[0].type.kind == "b":
         different = args[0] ^ args[1]
         return different if name == "ne" else ~different
