@@ -115,6 +115,16 @@ def _build(leaves: Iterator[Any], spec: Spec) -> Any:
     return _NODES[spec.kind][1](children, spec.context)
 
 
+def shown(spec: Spec) -> str:
+    """A structure as text, with `*` for the leaves."""
+
+    class Star:
+        def __repr__(self) -> str:
+            return "*"
+
+    return repr(tree_unflatten([Star()] * spec.num_leaves, spec))
+
+
 def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """`fn` applied to corresponding leaves of trees with the same structure."""
     leaves, spec = tree_flatten(tree)

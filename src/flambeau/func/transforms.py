@@ -9,11 +9,11 @@ from typing import Any
 from ..core.families import run_vjp
 from ..core.interpreters import JVP, Dual, InputNode, Tape, Taped
 from ..core.op import Op, dtype_of
-from ..core.pytree import tree_flatten, tree_map, tree_unflatten
+from ..core.pytree import shown, tree_flatten, tree_map, tree_unflatten
 from ..core.state import tls
 from ..core.tape import helpers, run_backward
 from ..core.tensor import Tensor, wrap
-from ..prims.base import from_value, full, reshape
+from ..prims.base import convert_to, from_value, full, reshape
 from .vectorize import vmap
 
 Argnums = int | tuple[int, ...]
@@ -30,7 +30,9 @@ def _ones(x: Tensor) -> Tensor:
 def _need_tensors(leaves: Sequence[Any], what: str) -> None:
     for x in leaves:
         if not isinstance(x, Tensor):
-            raise RuntimeError(f"{what}: Expected all inputs to be Tensors, got {type(x).__name__}")
+            raise ValueError(
+                f"{what}: Thing passed to transform API must be Tensor, got {type(x)}; close over what is not differentiated"
+            )
 
 
 def _need_floating(x: Tensor, what: str) -> None:
@@ -70,18 +72,20 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
     With `has_aux`, func returns (output, aux) and the result is (output, vjp_fn, aux).
 
-    Raises: RuntimeError for outputs that are not tensors or cotangents of another structure.
+    Raises: ValueError for primals that are not tensors, RuntimeError for primals that are not floating or complex, for
+    outputs that are not tensors, and for cotangents of another structure or shape.
 
     >>> import flambeau as torch
     >>> y, pull = torch.func.vjp(torch.sin, torch.zeros(2))
     >>> pull(torch.ones(2))
     (tensor([1., 1.]),)
     """
-    leaves, spec = tree_flatten(primals)
-    tensors = [x for x in leaves if isinstance(x, Tensor)]
+    tensors, spec = tree_flatten(primals)
+    _need_tensors(tensors, "vjp(f, *primals)")
+    for x in tensors:
+        _need_floating(x, "vjp(f, *primals)")
     tracked = _Tracked(tensors)
-    inside = iter(tracked.inputs)
-    args = tree_unflatten([next(inside) if isinstance(x, Tensor) else x for x in leaves], spec)
+    args = tree_unflatten(tracked.inputs, spec)
     with tracked.level:
         out = func(*args)
     aux = None
@@ -106,10 +110,10 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     def vjp_fn(*cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         given = cotangents[0] if len(cotangents) == 1 else cotangents
         cts, ct_spec = tree_flatten(given)
-        if ct_spec != out_spec and len(cts) != len(outs):
+        if ct_spec != out_spec:
             raise RuntimeError(
-                f"Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function: "
-                f"{len(cts)} cotangents for {len(outs)} outputs"
+                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. "
+                f"cotangents: {shown(ct_spec)}, outputs: {shown(out_spec)}"
             )
         for o, c in zip(outs, cts):
             if not isinstance(c, Tensor) or tuple(c._a.shape) != tuple(o._a.shape):
@@ -123,8 +127,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
             grads = tracked.pull(outs, cts)
         finally:
             tls.set_grad(prev)
-        found = iter([g if g is not None else _zeros(x) for g, x in zip(grads, tensors)])
-        return tree_unflatten([next(found) if isinstance(x, Tensor) else None for x in leaves], spec)
+        return tree_unflatten([g if g is not None else _zeros(x) for g, x in zip(grads, tensors)], spec)
 
     value = tree_unflatten([tracked.lower(o) for o in outs], out_spec)
     return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)
@@ -135,13 +138,16 @@ def grad_and_value(
 ) -> Callable[..., Any]:
     """A function that returns (gradient, value) of a scalar function; with `has_aux` (gradient, (value, aux)).
 
-    Raises: RuntimeError for outputs that are not scalar tensors.
+    Raises: RuntimeError for outputs that are not real scalar tensors, for inputs that are not floating or complex and
+    for argnums that do not fit; ValueError for inputs that are not tensors.
     """
     name = getattr(func, "__name__", repr(func))
 
     @functools.wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        if not chosen:
+            raise RuntimeError("argnums must be non-empty, got ()")
         for i in chosen:
             if not isinstance(i, int):
                 raise RuntimeError(f"argnums must be int or a tuple of ints, got {type(i).__name__}")
@@ -178,6 +184,11 @@ def grad_and_value(
                 f"grad_and_value(f)(*args): Expected f(*args) to return a scalar tensor, got tensor with {len(out._a.shape)} dims. Maybe "
                 "you wanted to use the vjp or jacrev APIs instead?"
             )
+        if out._a.dtype.kind == "c":
+            raise RuntimeError(
+                f"grad_and_value(f)(*args): grad can be implicitly created only for real scalar outputs but got {dtype_of(out)}; "
+                "take .real, or use vjp"
+            )
         prev = tls.grad
         tls.set_grad(True)
         try:
@@ -195,7 +206,7 @@ def grad_and_value(
 def grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """The gradient of a scalar function with respect to the arguments `argnums`.
 
-    Raises: RuntimeError for outputs that are not scalar tensors and for integer inputs.
+    Raises: as `grad_and_value`.
 
     >>> import flambeau as torch
     >>> torch.func.grad(torch.sin)(torch.tensor(0.0))
@@ -216,7 +227,10 @@ def jvp(
 ) -> Any:
     """``(func(*primals), J(primals) @ tangents)`` in one forward pass.
 
-    Raises: RuntimeError when primals and tangents differ in structure, shape or dtype.
+    A tangent of another floating dtype is converted to its primal's.
+
+    Raises: RuntimeError when primals and tangents differ in structure or shape, ValueError for primals that are not
+    tensors of a floating or complex dtype.
 
     >>> import flambeau as torch
     >>> torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))
@@ -238,16 +252,26 @@ def jvp(
         )
     if not ps:
         raise RuntimeError("jvp(f, primals, tangents): Expected primals to be non-empty")
-    _need_tensors([*ps, *ts], "jvp(f, primals, tangents)")
+    for what, leaves in (("primals", ps), ("tangents", ts)):
+        for x in leaves:
+            if not isinstance(x, Tensor):
+                raise RuntimeError(
+                    f"jvp(f, primals, tangents): Expected {what} to only contain Tensors, got {type(x)}"
+                )
     for p, t in zip(ps, ts):
         if tuple(p._a.shape) != tuple(t._a.shape):
             raise RuntimeError(
                 f"Expected tangent of shape {list(p._a.shape)}, like its primal, but got {list(t._a.shape)}"
             )
-        if p._a.dtype != t._a.dtype:
+        if p._a.dtype.kind not in "fcV":
+            raise ValueError(
+                f"jvp(f, primals, tangents): Expected primal to be floating point or complex, but got: {dtype_of(p)}"
+            )
+        if t._a.dtype.kind not in "fcV" or (t._a.dtype.kind == "c") > (p._a.dtype.kind == "c"):
             raise RuntimeError(
                 f"Expected tangent of dtype {dtype_of(p)}, like its primal, but got {dtype_of(t)}"
             )
+    ts = [t if t._a.dtype == p._a.dtype else convert_to(t, p._a.dtype) for p, t in zip(ps, ts)]
     level = JVP()
     inside = [wrap(Dual(p, t, level)) for p, t in zip(ps, ts)]
     with level:
@@ -284,9 +308,16 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     >>> push(torch.ones(1))
     tensor([1.])
     """
+    leaves, _ = tree_flatten(primals)
+    _need_tensors(leaves, "linearize(f, *primals)")
     value = func(*primals)
 
     def jvp_fn(*tangents: Any) -> Any:
+        for x, t in zip(leaves, tree_flatten(tangents)[0]):
+            if isinstance(t, Tensor) and t._a.dtype != x._a.dtype:
+                raise RuntimeError(
+                    f"Expected tangent of dtype {dtype_of(x)}, like its primal, but got {dtype_of(t)}"
+                )
         return jvp(func, primals, tangents)[1]
 
     return value, jvp_fn

@@ -267,12 +267,7 @@ def key_get(obj: Any, kp: Iterable[Any]) -> Any:
 
 def treespec_pprint(treespec: Spec) -> str:
     """A structure as text, `*` for the leaves."""
-
-    class _Star:
-        def __repr__(self) -> str:
-            return "*"
-
-    return repr(tree_unflatten([_Star()] * treespec.num_leaves, treespec))
+    return core.shown(treespec)
 
 
 # ----------------------------------------------------------------------------------------------------- mapping
