@@ -43,6 +43,16 @@ def test_a_number_over_a_tensor_is_a_multiple_of_the_reciprocal() -> None:
         "5" / x
 
 
+@pytest.mark.parametrize("exponent", [2, 3, 0.5, 1, -1, 0, 1.5])
+def test_a_number_to_the_power_of_a_tensor_without_dims(exponent: float) -> None:
+    for dtype in (torch.float32, torch.float64, torch.int64):
+        e = torch.tensor(exponent, dtype=dtype)
+        y = 2.0**e
+        assert y.dtype is (torch.float64 if dtype is torch.float64 else torch.float32)
+        assert float(y) == pytest.approx(2.0 ** float(e), rel=1e-6)
+    assert torch.ldexp(torch.tensor(3), torch.tensor(2)).dtype is torch.float32
+
+
 def test_running_log_of_sums() -> None:
     """Complex terms of any size, and tangents of real ones, against plain sums in wider numbers."""
     z = np.array([200 + 1j, -300 + 2j, 201 - 3j, 0.5 + 0.25j])

@@ -224,6 +224,8 @@ def _pow_base_tangent(t: Tensor, a: Any, b: Any) -> Tensor:
 
 def _pow(a: Any, b: Any) -> Any:
     """Powers with the small exponents as multiplications, as PyTorch computes them."""
+    if isinstance(b, np.ndarray) and not isinstance(a, (np.ndarray, np.generic)):
+        a = np.asarray(a, b.dtype)  # a number takes the tensor's dtype
     if not isinstance(b, np.ndarray) or b.ndim == 0 and b.dtype.kind in "fiu":
         e = b.item() if isinstance(b, (np.ndarray, np.generic)) else b
         kind = a.dtype.kind if isinstance(a, (np.ndarray, np.generic)) else ""
