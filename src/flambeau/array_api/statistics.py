@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..core.public import FUNCTIONS, convert
@@ -34,17 +35,19 @@ def axes_of(axis: Axis, ndim: int, name: str) -> tuple[int, ...]:
 
 
 def reduced(name: str, x: Tensor, axis: Axis, keepdims: bool, **options: Any) -> Any:
-    """A reduction over the last axis of the named axes, made one; over no axes, each element is reduced by itself.
+    """A reduction over axes that are made one; over no axes, each element is reduced by itself.
 
     Goes through one axis because some of the functions take only one, and to give the empty tuple of axes its meaning.
     """
+    if type(axis) is int:
+        return FUNCTIONS[name](x, axis_of(axis, x.ndim, name), keepdim=keepdims, **options)
     axes = axes_of(axis, x.ndim, name)
-    kept = [a for a in range(x.ndim) if a not in axes]
-    shape = [x.shape[a] for a in kept]
-    n = 1
-    for a in axes:
-        n *= x.shape[a]
-    flat = x.permute([*kept, *axes]).reshape([*shape, n])
+    if len(axes) == x.ndim:
+        flat = x.reshape(-1)
+    else:
+        kept = [a for a in range(x.ndim) if a not in axes]
+        lead = [x.shape[a] for a in kept]
+        flat = x.permute([*kept, *axes]).reshape([*lead, math.prod(x.shape[a] for a in axes)])
     found = FUNCTIONS[name](flat, -1, **options)
     return found.reshape([1 if a in axes else m for a, m in enumerate(x.shape)]) if keepdims else found
 
@@ -131,16 +134,20 @@ def std(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: b
     return reduced("std", _floating(x, "std"), axis, keepdims, correction=correction)
 
 
+def _truth(x: Tensor, name: str) -> Any:
+    return x if tensor_of(x, name).dtype is dtypes.bool_ else FUNCTIONS["ne"](x, 0)
+
+
 @standard
 def all(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether no element over the axes is zero."""
-    return reduced("all", tensor_of(x, "all") != 0, axis, keepdims)
+    return reduced("all", _truth(x, "all"), axis, keepdims)
 
 
 @standard
 def any(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether some element over the axes is not zero."""
-    return reduced("any", tensor_of(x, "any") != 0, axis, keepdims)
+    return reduced("any", _truth(x, "any"), axis, keepdims)
 
 
 def _running(name: str, first: int, x: Tensor, axis: int | None, d: dtype | None, initial: bool) -> Any:
