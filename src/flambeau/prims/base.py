@@ -27,7 +27,8 @@ def astype(x: Any, dtype: Any) -> Any:
         if y is not None:
             return y
         if fam.is_half(x) and dtype.kind in "ui":
-            x = converted(x, np.dtype(np.float32)) if x.flags.c_contiguous else x
+            wide = converted(x, np.dtype(np.float32))
+            x = x if wide is None else wide
     if x.dtype.kind == "c" and dtype.kind != "c":
         if dtype.kind == "b":
             return x != 0

@@ -21,11 +21,16 @@ _kernels: dict[Any, Any] = {}
 
 
 def _kernel(key: Any, body: Callable[..., Any], ins: list[str], outs: list[str], scalars: Any = 0) -> Any:
+    """The kernel, or False where this processor cannot have it."""
     found = _kernels.get(key)
     if found is None:
         make = acceleration.make_kernel()
         assert make is not None
-        found = _kernels[key] = make(body, ins, outs, scalars)
+        try:
+            found = make(body, ins, outs, scalars)
+        except TypeError:  # no conversions of float16, for example
+            found = False
+        _kernels[key] = found
     return found
 
 
@@ -74,8 +79,11 @@ def converted(x: Any, dtype: Any) -> Any:
             return v if v.type.kind == "b" else v != 0
         return k.cast(v, "float64" if target == "float64" else "float32")
 
+    kernel = _kernel((source, target), body, [source], [target])
+    if not kernel:
+        return None
     out = pool.empty(x.shape, dtype)
-    _kernel((source, target), body, [source], [target]).fn(out, x)
+    kernel.fn(out, x)
     return out
 
 
