@@ -20,5 +20,5 @@ def test_every_block_runs(name: str) -> None:
     scope: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, name, "exec"), scope)
-    for link in re.findall(r"\]\(([\w.]+)\)", text):
+    for link in re.findall(r"\]\((\w+\.md)\)", text):
         assert (FOLDER / link).exists()
