@@ -1,4 +1,4 @@
-"""Weight and spectral normalisation as parametrizations."""
+"""Weight and spectral normalisation as parametrizations, and orthogonal matrices."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from ...core.tensor import Tensor
 from .. import functional as F
 from ..modules.module import Module
 from . import norms
+from .orthogonal import orthogonal
 from .parametrize import register_parametrization
 
-__all__ = ["spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 
 class _WeightNorm(Module):
