@@ -333,3 +333,15 @@ def test_stack_module_state():
         return [*[p.detach().numpy() for p in params.values()], *[b.numpy() for b in buffers.values()]]
 
     same(scenario)
+
+
+def test_skip_init():
+    flambeau.manual_seed(0)
+    layer = flambeau.nn.utils.skip_init(flambeau.nn.Linear, 2, 3)
+    after = flambeau.rand(1)
+    flambeau.manual_seed(0)
+    assert layer.weight.shape == (3, 2) and after.equal(flambeau.rand(1))
+    with pytest.raises(RuntimeError, match="Expected a Module"):
+        flambeau.nn.utils.skip_init(int)
+    with pytest.raises(RuntimeError, match="'device'"):
+        flambeau.nn.utils.skip_init(flambeau.nn.ReLU)
