@@ -121,6 +121,37 @@ def test_helpers(torch: Any) -> Any:
 
 
 @scenario
+def test_functions_are_known_by_identity(torch: Any) -> Any:
+    """As in the table of handled functions that PyTorch's documentation recommends."""
+    seen: list[Any] = []
+
+    class Seen:
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(func)
+            return 0
+
+    class SeenTensor(torch.Tensor):  # type: ignore[name-defined,misc]
+        __torch_function__ = Seen.__torch_function__
+
+    x, duck = torch.ones(2, 2), Seen()
+    t = x.as_subclass(SeenTensor)
+    functions = [torch.add, torch.sub, torch.mul, torch.matmul, torch.eq]
+    for f in functions:
+        f(duck, x), f(x, duck), f(t, x)
+    yield [f is functions[i // 3] for i, f in enumerate(seen)]
+    seen.clear()
+    single = [torch.sum, torch.relu, torch.exp, torch.mean, torch.softmax]
+    for f in single[:-1]:
+        f(duck), f(t)
+    torch.softmax(duck, dim=0), torch.softmax(t, dim=0)
+    yield [f is single[i // 2] for i, f in enumerate(seen)]
+    seen.clear()
+    t.sum(), t.add(x)
+    yield [f is g for f, g in zip(seen, (torch.Tensor.sum, torch.Tensor.add))]
+
+
+@scenario
 def test_classes_that_decline(torch: Any) -> Any:
     class No(torch.Tensor):  # type: ignore[name-defined,misc]
         @classmethod

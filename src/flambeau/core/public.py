@@ -265,7 +265,13 @@ def recorded(x: Tensor, args: Sequence[Any]) -> bool:
 OVERRIDES: list[type] = []
 
 
-def overridden(fn: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple[Any] | None:
+# A function of the API inside its outermost form -> that form, which is what programs compare with.
+OUTER_FORM: dict[Any, Callable[..., Any]] = {}
+
+
+def overridden(
+    fn: Callable[..., Any], args: Any, kwargs: dict[str, Any], as_method: bool = False
+) -> tuple[Any] | None:
     """(result,) if a mode, an argument's class (through __torch_function__), or autocast takes over, else None."""
     if tls.__dict__.get("torch_function", True):
         found: list[Any] = []
@@ -277,7 +283,10 @@ def overridden(fn: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tup
                     at = next((i for i, o in enumerate(found) if isinstance(y, type(o))), len(found))
                     found.insert(at, y)
         if found or tls.__dict__.get("function_modes"):
-            return (hand_over(fn, found, args, kwargs),)
+            if not as_method and not OVERRIDES and FUNCTIONS.get(fn.__name__) is not fn:
+                return None  # a part of a function of the API, which asks when it meets the error
+            OVERRIDES.extend({type(o) for o in found if type(o) not in OVERRIDES})
+            return (hand_over(fn if as_method else OUTER_FORM.get(fn, fn), found, args, kwargs),)
     cast = tls.autocast
     return None if cast is None else cast(fn, args, kwargs)
 
@@ -487,6 +496,7 @@ def of_tensors(fn: F) -> F:
             raise not_a_tensor(e, name) from None
 
     checked.__module__, checked.__qualname__ = "flambeau", name  # where pickle finds it
+    OUTER_FORM.setdefault(fn, checked)
     return checked  # type: ignore[return-value]
 
 

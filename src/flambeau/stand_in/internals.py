@@ -24,4 +24,13 @@ __all__ = [
 TensorBase = _TensorBase = Tensor
 _disabled_torch_function_impl = disabled_torch_function
 
+
+def _log_api_usage_once(event: str) -> None:
+    """Nothing is logged."""
+
+
+def _get_tracing_state() -> None:
+    """None: Python runs everything."""
+
+
 __getattr__ = names_of(__name__)

@@ -776,7 +776,7 @@ def dispatching(base: Callable[..., Any]) -> Callable[..., Any]:
     """A method that asks ``__torch_function__`` first; only subclasses have these, so plain tensors pay nothing."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        found = overridden(base, (self, *args), kwargs)
+        found = overridden(base, (self, *args), kwargs, as_method=True)
         return found[0] if found is not None else base(self, *args, **kwargs)
 
     method.__name__ = getattr(base, "__name__", "method")
