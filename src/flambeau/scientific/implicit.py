@@ -15,6 +15,7 @@ from ..autograd.function import Function
 from ..autograd.grad_mode import no_grad
 from ..core.tensor import Tensor
 from ..ops.linalg import solve as solve_linear
+from .decisions import largest
 
 __all__ = ["fixed_point", "root"]
 
@@ -33,7 +34,7 @@ def newton(f: Equation, x: Tensor, params: tuple[Any, ...], tol: float, steps: i
     Raises: RuntimeError when the residual is not below `tol` after `steps` steps.
     """
     value = f(x, *params)
-    size = value.abs().max()
+    size = largest(value.abs())
     for _ in range(steps):
         if size <= tol:
             return x
@@ -42,21 +43,21 @@ def newton(f: Equation, x: Tensor, params: tuple[Any, ...], tol: float, steps: i
         for _ in range(20):
             trial = x - scale * step
             value = f(trial, *params)
-            if value.abs().max() < size or scale < 1e-5:
+            if largest(value.abs()) < size or scale < 1e-5:
                 break
             scale *= 0.5
-        x, size = trial, value.abs().max()
+        x, size = trial, largest(value.abs())
     if size <= tol:
         return x
     raise RuntimeError(
-        f"root(): the residual is {float(size):.3g} after {steps} steps of Newton's method, above {tol}"
+        f"root(): the residual is {size:.3g} after {steps} steps of Newton's method, above {tol}"
     )
 
 
 class _Solution(Function):
     """The solution as a function of the parameters; derivatives of every order, as backward and jvp are made of operations."""
 
-    generate_vmap_rule = False
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(f: Equation, solve: Callable[..., Tensor], x0: Tensor, *params: Any) -> Tensor:
@@ -73,8 +74,19 @@ class _Solution(Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         x, *params = ctx.saved_tensors
         u = solve_linear(_matrix(ctx.f, x, tuple(params)).T, g.reshape(-1)).reshape(x.shape)
-        _, back = func.vjp(lambda *p: ctx.f(x, *p), *params)
-        return (None, None, None, *[-v for v in back(u)])
+        moving = [i for i, p in enumerate(params) if p.is_floating_point() or p.is_complex()]
+
+        def of_moving(*values: Any) -> Any:
+            full = list(params)
+            for i, v in zip(moving, values):
+                full[i] = v
+            return ctx.f(x, *full)
+
+        _, back = func.vjp(of_moving, *[params[i] for i in moving])
+        grads: list[Any] = [None] * len(params)
+        for i, v in zip(moving, back(u)):
+            grads[i] = -v
+        return (None, None, None, *grads)
 
     @staticmethod
     def jvp(ctx: Any, _f: Any, _solve: Any, _x0: Any, *tangents: Any) -> Tensor:
@@ -131,7 +143,7 @@ def fixed_point(g: Equation, x0: Tensor, *params: Tensor, tol: float = 1e-6, ste
     def iterate(x: Tensor, *p: Any) -> Tensor:
         for _ in range(steps):
             following = g(x, *p)
-            if (following - x).abs().max() <= tol:
+            if largest((following - x).abs()) <= tol:
                 return following  # type: ignore[no-any-return]
             x = following
         raise RuntimeError(f"fixed_point(): x still changes by more than {tol} after {steps} iterations")

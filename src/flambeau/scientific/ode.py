@@ -16,6 +16,7 @@ from ..autograd.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
 from ..ops.creation import zeros
 from ..ops.shape import cat, stack
+from .decisions import largest
 
 __all__ = ["odeint"]
 
@@ -53,8 +54,8 @@ def _step(f: Callable[[float, Any], Any], t: float, y: Any, h: float, first: Any
 
 
 def _size(x: Any, scale: Any) -> float:
-    """The root mean square of x / scale, as a number for step size control."""
-    return float((x.detach() / scale).square().mean().sqrt())
+    """The root mean square of x / scale (of the worst example), as a number for step size control."""
+    return largest((x.detach() / scale).square().mean().sqrt())
 
 
 def _first_step(
@@ -126,7 +127,7 @@ def odeint(
     `field` gets t as a Python number.  Steps are chosen such that the local error is below ``atol + rtol * |y|``.
     Gradients flow to `y0` and `params`: through the steps that were taken (also through tensors that `field` takes from
     around it, and at any order), or with ``adjoint=True`` from a second problem solved backwards in time, which needs
-    no memory for the steps.
+    no memory for the steps. Under `vmap` (not with `adjoint`) all examples take the same steps, short enough for the worst.
 
     Raises: ValueError unless `t` is one-dimensional with at least two strictly monotonic times; RuntimeError when
     `steps` are not enough or the step size vanishes.
