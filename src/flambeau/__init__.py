@@ -134,7 +134,7 @@ _LAZY = {
     **{
         n: f"flambeau.{n}" for n in ("jit", "overrides", "testing", "profiler", "hub", "distributed", "types")
     },
-    **{n: f"flambeau.{n}" for n in ("as_torch", "amp", "onnx")},
+    **{n: f"flambeau.{n}" for n in ("as_torch", "amp", "mps", "onnx", "xpu")},
     "torch_version": "flambeau.stand_in.version",
     "_C": "flambeau.stand_in.internals",
     "_dynamo": "flambeau.stand_in.dynamo",

@@ -1,6 +1,7 @@
 """The default random-number generator of the process: `flambeau.random`."""
 
 from .ops.random import (
+    Generator,
     default_generator,
     fork_rng,
     get_rng_state,
@@ -12,6 +13,7 @@ from .ops.random import (
 from .runtime.absent import names_of as _names_of
 
 __all__ = [
+    "Generator",
     "default_generator",
     "fork_rng",
     "get_rng_state",

@@ -141,6 +141,9 @@ from torch.optim.lr_scheduler import _LRScheduler
 from torch._utils import _rebuild_tensor_v2
 from torch.torch_version import TorchVersion
 
+assert not torch.mps.is_available() and torch.xpu.device_count() == 0
+assert torch.random.Generator is torch.Generator
+assert torch.nn.modules.utils._ntuple(2)(3) == (3, 3)
 assert torch.cuda.memory_allocated() == 0 and not torch.cuda.is_bf16_supported()
 assert not torch.distributed.is_available() and not torch.distributed.is_initialized()
 assert torch.utils._pytree.tree_map(lambda n: n + 1, {"a": [1, 2]}) == {"a": [2, 3]}

@@ -13,6 +13,16 @@ def ntuple(x: Any, n: int) -> tuple[Any, ...]:
     return tuple(x) if isinstance(x, Iterable) else (x,) * n
 
 
+def _ntuple(n: int, name: str = "parse") -> Any:
+    """The function that makes tuples of length `n`."""
+
+    def parse(x: Any) -> tuple[Any, ...]:
+        return ntuple(x, n)
+
+    parse.__name__ = name
+    return parse
+
+
 def _single(x: Any) -> tuple[Any, ...]:
     return ntuple(x, 1)
 
