@@ -54,6 +54,8 @@ REASONS: dict[str, str] = {
     "linalg.norm.subgradients_at_zero": "PyTorch's second derivatives at zero are NaN",
     "nn.functional.linear_cross_entropy": "PyTorch's chunked form has zeros for second derivatives",
     "nn.functional.normalize": "second derivatives that cancel; 16-bit steps",
+    "pca_lowrank": "ill-conditioned second derivatives",
+    "svd_lowrank": "ill-conditioned second derivatives",
     "cholesky_inverse": "ill-conditioned samples, in single precision",
 }
 ROUNDING = "16-bit floats: rounded at other places"
