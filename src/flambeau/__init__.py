@@ -134,7 +134,7 @@ _LAZY = {
     **{
         n: f"flambeau.{n}" for n in ("jit", "overrides", "testing", "profiler", "hub", "distributed", "types")
     },
-    **{n: f"flambeau.{n}" for n in ("as_torch", "amp", "mps", "onnx", "xpu")},
+    **{n: f"flambeau.{n}" for n in ("amp", "mps", "onnx", "xpu")},
     "torch_version": "flambeau.stand_in.version",
     "_C": "flambeau.stand_in.internals",
     "_dynamo": "flambeau.stand_in.dynamo",
@@ -204,4 +204,6 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_LAZY_NAMES})
+    return sorted(
+        {*globals(), *_LAZY, *_LAZY_NAMES}
+    )  # not as_torch: whoever looks at every name would install it

@@ -158,3 +158,9 @@ for missing in (lambda: torch.cuda.get_device_name(), lambda: torch.cuda.set_dev
         raise SystemExit("expected an error")
 """
     )
+
+
+def test_looking_at_every_name_does_not_install_it() -> None:
+    code = "import flambeau, sys\n[getattr(flambeau, n, None) for n in dir(flambeau)]\nprint('flambeau.as_torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.op import Op
+from ..core.op import REGISTRY, Op
 from ..core.where import Place, describe
 
-__all__ = ["Graph", "GraphError", "Instr", "Scalar", "Value"]
+__all__ = ["Graph", "GraphError", "Instr", "Scalar", "Value", "operation"]
 
 
 class GraphError(AssertionError):
@@ -114,7 +114,7 @@ class Instr:
     def __repr__(self) -> str:
         args = [repr(a) for a in self.args]
         args += [f"{k}={_literal(v)}" for k, v in self.params.items()]
-        return f"{', '.join(map(repr, self.outs))} = ops[{self.op.name!r}].impl({', '.join(args)})"
+        return f"{', '.join(map(repr, self.outs))} = operation({self.op.name!r}).impl({', '.join(args)})"
 
 
 class Graph:
@@ -227,7 +227,7 @@ class Graph:
         lines = [
             "import numpy",
             "import flambeau",
-            "from flambeau.core.op import REGISTRY as ops",
+            "from flambeau.capture.graph import operation",
             "",
             f"def program({', '.join(head)}):",
         ]
@@ -237,6 +237,12 @@ class Graph:
             lines.append(f"    {instr}  # {notes}{where}")
         lines.append(f"    return [{', '.join(map(repr, self.outputs))}]")
         return "\n".join(lines) + "\n"
+
+
+def operation(name: str) -> Op:
+    """The operation of this name; of those that choose between several, the one that graphs have."""
+    found: Any = REGISTRY[name]
+    return found if isinstance(found, Op) else found.op
 
 
 def _literal(v: Any) -> str:

@@ -61,6 +61,8 @@ def convert_to(x: Tensor, dtype: Any) -> Tensor:
 class _ConvertEntry:
     """REGISTRY['convert'] as the promotion code calls it."""
 
+    op = _convert_op
+
     def __call__(self, x: Tensor, *, dtype: Any) -> Tensor:
         return convert_to(x, dtype)
 
@@ -161,6 +163,8 @@ def innermost(x: Tensor) -> Any:
 
 class _ReshapeEntry:
     """REGISTRY['reshape'] as the families call it: chooses between view and copy."""
+
+    op = reshape_op
 
     def __call__(self, x: Tensor, *, shape: tuple[int, ...]) -> Tensor:
         return reshape(x, shape)
