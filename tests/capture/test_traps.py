@@ -164,7 +164,7 @@ def test_6_transforms_of_compiled_functions(s: Sample) -> None:
     def pull(fn: Any) -> Any:
         def pulled(*args: Any) -> Any:
             outs, back = vjp(fn, *args)
-            return back([torch.ones_like(o) for o in outs])
+            return back(type(outs)([torch.ones_like(o) for o in outs]))
 
         return pulled
 
