@@ -152,7 +152,9 @@ class Writer:
                 lambda: f"{x}.copy_({y})",
                 lambda: f"{x} += {r.choice(['1', y])}",
                 lambda: f"{x}.masked_fill_({x} > 1, 0.5)",
-                lambda: f"if {x}.sum() > {r.choice(['0', '1', '5'])}: {y} = {y} * 2",
+                lambda: (
+                    f"if {x}.sum() > {r.choice(['0.037', '1.01', '5.1'])}: {y} = {y} * 2"
+                ),  # sums that should be 0 are noise
                 lambda: f"for i in range({r.choice(['2', '3'])}): {x} = {x} * 0.9 + i",
                 lambda: f"while {x}.numel() and 4 < {x}.abs().max() < 1e6: {x} = {x} / 2",
                 lambda: f"with torch.no_grad(): {y} = {x} * 2",

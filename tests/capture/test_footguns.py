@@ -981,3 +981,18 @@ def test_fullgraph_names_the_line() -> None:
         for _ in range(2):
             f(torch.ones(2))
     assert torch.compile(lambda x: x * 2, fullgraph=True)(torch.ones(2)).tolist() == [2.0, 2.0]
+
+
+def test_fullgraph_allows_indexing_and_writes() -> None:
+    w = torch.ones(3)
+
+    @torch.compile(fullgraph=True)
+    def f(x: Any) -> Any:
+        y = torch.einsum("ij,jk->ik", x, x)
+        y += w
+        x.add_(1)
+        return y[0] * 2 + y[1][2]
+
+    for _ in range(3):
+        x = torch.eye(3)
+        assert f(x).tolist() == [5.0, 3.0, 3.0] and x[0, 1] == 1

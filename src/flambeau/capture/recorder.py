@@ -34,6 +34,7 @@ __all__ = ["Recorder", "Statistics"]
 
 ndarray = np.ndarray
 NUMBERS = frozenset((int, float, bool, complex))
+WRITE = "memory is written"  # a flush that the program cannot notice, so that fullgraph allows it
 LONGEST = 4000  # operations in a segment: a loop without end must not pile up memory
 _treatments: dict[Op, Any] = {}
 _sharing: dict[Op, bool] = {}
@@ -374,7 +375,7 @@ class Recorder:
         segment = self.segment
         if not segment.count:
             return
-        if self.fullgraph and not last:
+        if self.fullgraph and not last and reason != WRITE:
             raise RuntimeError(
                 f"compile(fullgraph=True): {reason} at {describe(user_place(2))}, in the middle of the function; "
                 "move it out of the compiled function, or compile without fullgraph"
@@ -423,6 +424,10 @@ class Recorder:
                 p.value = a
 
     # ---- in-place ----
+
+    def flush_to_write(self) -> None:
+        """Run what reads memory as it is, before it is written."""
+        self.flush(WRITE)
 
     def alone(self, t: Tensor) -> bool:
         """Whether writing to `t` may give it new memory instead: no other tensor, view or array can tell.
@@ -475,7 +480,7 @@ class Recorder:
         ):
             b = bind(REGISTRY["clone"], (new,), {})._a
         if type(b) is not Pending or b.strides != strides:
-            self.flush("memory is written")
+            self.flush(WRITE)
             fresh = dense_like(t._a)
             np.copyto(fresh, raw(new), casting="unsafe")
             t._a = fresh

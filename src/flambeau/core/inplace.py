@@ -97,7 +97,7 @@ def write_captured(t: Tensor, new: Tensor, alone: bool | None) -> None:
         # an in-place operation has just made `new`; elsewhere (copy_) it may be the user's own tensor
         recorder.rebind(t, new, copy=alone is None)
         return
-    recorder.flush("memory is written")
+    recorder.flush_to_write()
     target, source = raw(t), raw(new)
     if target is not source:
         np.copyto(target, source, casting="unsafe")

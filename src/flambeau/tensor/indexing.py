@@ -220,7 +220,7 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     if kind is int and not tls.stack and not OVERRIDES:
         a = self._a
         s = a.shape
-        if s:
+        if s and type(a) is np.ndarray:
             n = s[0]
             if -n <= key < n:
                 if self._node is None or not tls.grad:
