@@ -242,9 +242,23 @@ def compare(program: Program) -> str | None:
             for i, (w, g) in enumerate(zip(want[0], got[0])):
                 if w.shape != g.shape or w.dtype != g.dtype:
                     return f"call {number}: value {i} is {w.dtype}{w.shape}, compiled {g.dtype}{g.shape}"
-                if not np.allclose(g, w, rtol=tol, atol=tol * max(1.0, scale(w)), equal_nan=True):
+                close = np.allclose(g, w, rtol=tol, atol=tol * max(1.0, scale(w)), equal_nan=True)
+                if not close and not excused(program, f, number, i, w, g):
                     return f"call {number}: value {i}\neager    {w}\ncompiled {g}"
     return None
+
+
+def excused(program: Program, f: Any, number: int, i: int, eager: Any, compiled: Any) -> bool:
+    """Whether float64 says that eager is as far off: the program divides by rounding noise, say."""
+    if program.dtype != "float32" or eager.dtype.kind != "f":
+        return False
+    torch.set_default_dtype(torch.float64)
+    exact = call(f, replace(program, dtype="float64"), number)
+    torch.set_default_dtype(torch.float32)
+    if isinstance(exact, str) or len(exact[0]) <= i or exact[0][i].shape != eager.shape:
+        return False
+    truth = exact[0][i]
+    return bool(np.abs(compiled - truth).max() <= 10 * np.abs(eager - truth).max())
 
 
 def scale(a: Any) -> float:
