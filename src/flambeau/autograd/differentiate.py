@@ -12,7 +12,7 @@ from ..core import tape
 from ..core.interpreters import Taped, Value
 from ..core.op import dtype_of
 from ..core.state import RECORD, tls
-from ..core.tape import BaseNode, LeafNode
+from ..core.tape import AccumulateGrad, BaseNode
 from ..core.tensor import Tensor, node_of, wrap
 from ..prims.base import convert_to, full
 
@@ -189,7 +189,7 @@ def backward(
         nodes.append(node)
     found = _run(outputs, seeds, keep_graph=keep, create_graph=create_graph, targets=nodes, accumulate=True)
     for t, node in zip(wanted, nodes):
-        if type(node) is not LeafNode and node in found:
+        if type(node) is not AccumulateGrad and node in found:
             old = getattr(t, "_grad", None)
             t._grad = found[node] if old is None else tape.helpers["add"](old, found[node])
 

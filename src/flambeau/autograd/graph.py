@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..core.state import tls
+from ..core.tape import AccumulateGrad, RemovableHandle
 from ..core.tape import BaseNode as Node
-from ..core.tape import LeafNode, RemovableHandle
 from ..core.tensor import Tensor, node_of
 
 __all__ = [
@@ -141,4 +141,4 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None],
     return Handles()
 
 
-_ = LeafNode
+_ = AccumulateGrad

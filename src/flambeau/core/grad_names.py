@@ -26,7 +26,7 @@ def rename(result: Any, name: str, args: Sequence[Any] = ()) -> Any:
             node: Any = t._node
             if type(node) is OutNode:
                 node = node.parent
-            if type(node) is Node or type(node) is PlainNode:
+            if isinstance(node, (Node, PlainNode)):
                 node.show_as(name)
     return result
 

@@ -10,7 +10,7 @@ from .eager import raw
 from .interpreters import VMap
 from .op import Op, bind
 from .state import tls
-from .tape import LeafNode, helpers, record
+from .tape import AccumulateGrad, helpers, record
 from .tensor import Tensor, snapshot, storage, wrap
 from .where import describe, user_place
 
@@ -26,13 +26,13 @@ def check_writable(t: Tensor, opname: str) -> None:
             "You can make a clone to get a normal tensor before doing inplace update."
         )
     if tls.grad:
-        if type(t._node) is LeafNode:
+        if type(t._node) is AccumulateGrad:
             raise RuntimeError(
                 f"a leaf Variable that requires grad is being used in an in-place operation ({opname} at "
                 f"{describe(user_place(3))}). Use the out-of-place form, or wrap the update in torch.no_grad()."
             )
         base = t._base
-        if base is not None and type(base._node) is LeafNode:
+        if base is not None and type(base._node) is AccumulateGrad:
             raise RuntimeError(
                 f"a view of a leaf Variable that requires grad is being used in an in-place operation ({opname} at "
                 f"{describe(user_place(3))}). Use the out-of-place form, or wrap the update in torch.no_grad()."

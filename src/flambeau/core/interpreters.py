@@ -13,7 +13,7 @@ from typing import Any
 
 from .op import Op, bind
 from .state import NO_GRAD, tls
-from .tape import LeafNode, Node, OutNode, make_node, next_seq
+from .tape import AccumulateGrad, Node, OutNode, make_node, next_seq
 from .tensor import Tensor, make_view, new_object, wrap
 from .where import describe, user_place
 
@@ -255,6 +255,7 @@ class FuncNode(Node):
 
     __slots__ = ("level",)
     level: Tape
+    calls_user = True
 
     def unpack(self, k: int) -> Any:
         value = self.saved[k]
@@ -275,7 +276,7 @@ class FuncNode(Node):
         return tuple(found)
 
 
-class InputNode(LeafNode):
+class InputNode(AccumulateGrad):
     """An input of a function under vjp or grad: a place where a cotangent is wanted."""
 
     __slots__ = ()

@@ -55,6 +55,7 @@ class BaseNode:
     next: Sequence[BaseNode | None]
     seq: int
     extra: Extras | None
+    calls_user = True  # does `backward` run code of the user's, which looks at the grad mode?
 
     def extras(self) -> Extras:
         if self.extra is None:
@@ -67,7 +68,9 @@ class BaseNode:
     @property
     def next_functions(self) -> tuple[tuple[BaseNode | None, int], ...]:
         """The nodes of the inputs, each with the number of the output used."""
-        return tuple((n.parent, n.index) if type(n) is OutNode else (n, 0) for n in self.next)
+        from .node_faces import face
+
+        return tuple((face(n), n.index if type(n) is OutNode else 0) for n in self.next)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -109,7 +112,7 @@ class RemovableHandle:
         self.remove()
 
 
-class LeafNode(BaseNode):
+class AccumulateGrad(BaseNode):
     """Accumulates into the ``.grad`` of a leaf, which it refers to weakly (the leaf owns its node)."""
 
     __slots__ = ("ref",)
@@ -153,6 +156,7 @@ class PlainNode(BaseNode):
 
     __slots__ = ("plan",)
     plan: Plan
+    calls_user = False
     params: dict[str, Any] = {}
     saved = stores = ()
     metas = out_metas = place = None
@@ -191,6 +195,7 @@ class Node(BaseNode):
     __slots__ = ("op", "params", "plan", "saved", "stores", "metas", "out_metas", "place", "freed")
 
     op: Op
+    calls_user = False
     params: dict[str, Any]
     plan: Plan
     saved: Any  # payloads (arrays, scalars, Packed) in the order of plan.inputs, then the output; None once freed
@@ -382,7 +387,7 @@ def save(x: Any, saved: list[Any], stores: list[Any]) -> None:
     if hooks and hooks[-1] is not None:
         pack, unpack = hooks[-1]
         view = wrap(x._a)
-        view._node = x._node if type(x._node) is LeafNode else None
+        view._node = x._node if type(x._node) is AccumulateGrad else None
         view._st = storage(x)
         version = view._st.version
         packed = pack(view)
@@ -499,9 +504,9 @@ def run_backward(
             g = run_pre_hooks(node, g)
         if target_set is not None and node in target_set:
             found[node] = g
-            if kind is not LeafNode and not any(n is not None and n in needed for n in node.next):  # type: ignore[operator]
+            if kind is not AccumulateGrad and not any(n is not None and n in needed for n in node.next):  # type: ignore[operator]
                 continue
-        if kind is LeafNode:
+        if kind is AccumulateGrad:
             if accumulate:
                 accumulate_leaf(node, g, create_graph)  # type: ignore[arg-type]
             continue
@@ -514,8 +519,8 @@ def run_backward(
             index = node.index  # type: ignore[attr-defined]
             cts[index] = g if cts[index] is None else add(cts[index], g)
             continue
-        if kind is not Node and kind is not PlainNode:
-            tls.refresh()  # users' code runs in the grad mode of backward
+        if kind.calls_user:
+            tls.refresh()  # it runs in the grad mode of backward
         if anomaly is None:
             grads = node.backward(g)  # type: ignore[attr-defined]
         else:
@@ -563,7 +568,7 @@ def run_pre_hooks(node: BaseNode, g: Any) -> Any:
         if new is not None:
             new = new if isinstance(new, tuple) else (new,)
             g = list(new) if many else new[0]
-    if extra.retain is not None and type(node) is not LeafNode:
+    if extra.retain is not None and type(node) is not AccumulateGrad:
         kept = extra.retain()
         if kept is not None:
             old = getattr(kept, "_grad", None)
@@ -580,7 +585,7 @@ def run_post_hooks(node: BaseNode, grads: Sequence[Any], g: Any) -> Sequence[Any
     return grads
 
 
-def accumulate_leaf(node: LeafNode, g: Tensor, create_graph: bool) -> None:
+def accumulate_leaf(node: AccumulateGrad, g: Tensor, create_graph: bool) -> None:
     leaf = node.ref()
     if leaf is None:
         return

@@ -71,7 +71,9 @@ class Tensor:
     __slots__ = ("_a", "_node", "_st", "_base", "_how", "_grad", "__weakref__", "__dict__")
 
     _a: Any  # payload: numpy.ndarray, or an interpreter's value with .shape and .dtype
-    _node: Any  # autograd history at the bottom level; a LeafNode when this is a leaf that requires grad
+    _node: (
+        Any  # autograd history at the bottom level; a AccumulateGrad when this is a leaf that requires grad
+    )
     _st: Storage | None  # made when first needed
     _base: Tensor | None  # the handle that this one is a view of
     _how: tuple[tuple[Op, dict[str, Any]], ...]  # the view operations from _base to here (set when _base is)

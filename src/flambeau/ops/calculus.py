@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.grad_names import rename
 from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
@@ -52,7 +53,7 @@ def diff(
                     )
     d = wrap_dim(dim, nd)
     if n == 0:
-        return input.clone()  # type: ignore[no-any-return]
+        return rename(input.clone(), "torch::autograd::CopyBackwards")  # type: ignore[no-any-return]
     parts = [x for x in (prepend, input, append) if x is not None]
     x = cat(parts, d) if len(parts) > 1 else input
     for _ in range(min(int(n), int(x._a.shape[d]))):
@@ -205,5 +206,6 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, 
     d = wrap_dim(dim, len(y._a.shape))
     step = _steps(y, x, dx, d, "cumulative_trapezoid")
     if not isinstance(step, Tensor):
-        return step / 2.0 * _pairs(y, d).cumsum(d)  # type: ignore[no-any-return]
-    return (step * _pairs(y, d)).cumsum(d - len(y._a.shape)) / 2.0  # type: ignore[no-any-return]
+        return rename(step / 2.0 * _pairs(y, d).cumsum(d), "CumsumBackward0")  # type: ignore[no-any-return]
+    total = (step * _pairs(y, d)).cumsum(d - len(y._a.shape))
+    return rename(total / 2.0, "DivBackward1")  # type: ignore[no-any-return]

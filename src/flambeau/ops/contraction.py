@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.grad_names import rename
 from ..core.public import convert, public
 from ..core.tensor import Tensor
 from ..prims import base
@@ -182,8 +183,10 @@ def einsum(*args: Any) -> Tensor:
         d = dtypes.promote_types(d, dtype_of(x))
     operands = [(convert(x, d), ls) for x, ls in operands]
     acc, acc_labels = operands[0]
+    sums = not {*acc_labels} <= {*out}
     for i, (x, ls) in enumerate(operands[1:], 1):
         later = {k for _, rest in operands[i + 1 :] for k in rest}
+        sums = not {*acc_labels, *ls} <= {*out, *later}
         acc, acc_labels = _sum_out(acc, acc_labels, {*out, *later, *ls})
         x, ls = _sum_out(x, ls, {*out, *later, *acc_labels})
         d = dtypes.promote_types(dtype_of(acc), dtype_of(x))
@@ -194,7 +197,10 @@ def einsum(*args: Any) -> Tensor:
     missing = [k for k in out if k not in acc_labels]
     acc = base.reshape(acc, (*acc._a.shape, *(1,) * len(missing)))
     acc_labels = acc_labels + missing
-    return permute_op(acc, dims=tuple([acc_labels.index(k) for k in out]))  # type: ignore[no-any-return]
+    y = permute_op(acc, dims=tuple([acc_labels.index(k) for k in out]))
+    if len(operands) > 1:
+        return rename(y, "ViewBackward0" if sums else "MulBackward0")  # type: ignore[no-any-return]
+    return rename(y, "SumBackward1") if sums else y  # type: ignore[no-any-return]
 
 
 def _sum_out(x: Tensor, labels: list[int], wanted: set[int]) -> tuple[Tensor, list[int]]:
@@ -204,7 +210,7 @@ def _sum_out(x: Tensor, labels: list[int], wanted: set[int]) -> tuple[Tensor, li
     return (sum_op(x, dims=dims), [k for k in labels if k in wanted]) if dims else (x, labels)
 
 
-@public(method=False, out=True)
+@public(method=False, out=True, grad_name="ViewBackward0")
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, *, axes: Any = None) -> Tensor:
     """Contraction over pairs of dims: the last `dims` of a with the first of b, or two lists of dims.
 
@@ -255,7 +261,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, [[-1], [-1]])
 
 
-@public(out=True)
+@public(out=True, grad_name="UnsafeViewBackward0")
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product."""
     a, b = input, other
@@ -305,7 +311,12 @@ def _root(total: Tensor, p: float) -> Tensor:
     return where_op(zero, 0.0 if p > 0 else math.inf if p < 0 else 0.0, r)  # type: ignore[no-any-return]
 
 
-@public(grad_name="LinalgVectorNormBackward0")
+def _norm_name(args: Any, kwargs: Any) -> str | None:
+    p = args[1] if len(args) > 1 else kwargs.get("p", "fro")
+    return None if p == "nuc" else "LinalgVectorNormBackward0"
+
+
+@public(grad_name=_norm_name)
 def norm(
     input: Tensor,
     p: Any = "fro",

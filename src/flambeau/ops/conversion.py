@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.grad_names import rename
 from ..core.public import FUNCTIONS, METHODS, convert, public
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw
@@ -59,14 +60,16 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             result = convert(self, d)
             copy = False
     if fmt is not types.preserve_format and not result.is_contiguous(memory_format=fmt):
-        result = result.contiguous(memory_format=fmt)
+        result = rename(result.contiguous(memory_format=fmt), "ToCopyBackward0")
         copy = False
     return result.clone() if copy else result
 
 
 def _named_cast(name: str, d: dtype) -> None:
     def cast(self: Tensor, memory_format: Any = types.preserve_format) -> Tensor:
-        return convert(self, d)
+        if memory_format is types.preserve_format:
+            return convert(self, d)
+        return to(self, d, memory_format=memory_format)
 
     cast.__doc__ = f"``self.to(flambeau.{d.name})``."
     public(function=False, name=name)(cast)
@@ -161,7 +164,9 @@ def conj_physical(input: Tensor) -> Tensor:
 
 def _conj_physical_(self: Tensor) -> Tensor:
     """Conjugate in place."""
-    return self.copy_(pw.conj(self)) if self._a.dtype.kind == "c" else self
+    if self._a.dtype.kind == "c":
+        self.copy_(pw.conj(self))
+    return rename(self, "ConjPhysicalBackward1")  # type: ignore[no-any-return]
 
 
 setattr(Tensor, "conj_physical_", _conj_physical_)

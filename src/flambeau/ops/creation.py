@@ -22,7 +22,7 @@ from ..core.public import (
     scalar_category,
 )
 from ..core.state import defaults, tls
-from ..core.tape import LeafNode
+from ..core.tape import AccumulateGrad
 from ..core.tensor import Tensor, constructors, new_object, storage, wrap
 from ..prims import base
 from ..prims.base import from_value
@@ -54,7 +54,7 @@ def mark_leaf(t: Tensor) -> None:
         raise RuntimeError(
             f"only Tensors of floating point and complex dtype can require gradients, not {dtype_of(t)}"
         )
-    t._node = LeafNode(t)
+    t._node = AccumulateGrad(t)
 
 
 def _fill(shape: tuple[int, ...], value: Any, d: dtype) -> Tensor:

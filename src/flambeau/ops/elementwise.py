@@ -229,11 +229,16 @@ def _bound(x: Tensor, low: Any, high: Any) -> tuple[Tensor, Any, Any]:
     return convert(x, d), *[None if v is None else adapt(v, d) for v in (low, high)]  # type: ignore[return-value]
 
 
+def _clamp_name(args: Any, kwargs: Any) -> str:
+    bounds = (*args[1:], kwargs.get("min"), kwargs.get("max"))
+    return "ClampBackward0" if any(isinstance(v, Tensor) for v in bounds) else "ClampBackward1"
+
+
 @public(
     inplace=True,
     out=True,
     aliases=("clip",),
-    grad_name=by_tensor("ClampBackward0", "ClampBackward1", 1, "min"),
+    grad_name=_clamp_name,
 )
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Elements limited to [min, max]; the gradient passes where they are inside, ends included.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.grad_names import GradName
 from ..core.public import convert, public
 from ..core.state import defaults
 from ..core.tensor import Tensor
@@ -162,12 +163,12 @@ def _r2cn(input: Tensor, s: Any, dim: Any, norm: Any, forward: bool, name: str) 
     _need_axis(dims, name)
     x = _resized(x, dims, sizes)
     scale = _norm(norm)
+    y = rfft_op(x, dim=dims[-1], norm=scale if forward else OPPOSITE[scale])
     if not forward:  # the inverse of a real signal is the conjugate of the forward transform
-        scale = OPPOSITE[scale]
-    y = rfft_op(x, dim=dims[-1], norm=scale)
+        y = conj(y)
     if len(dims) > 1:
-        y = fft_op(y, dims=dims[:-1], forward=True, norm=scale)
-    return y if forward else conj(y)
+        y = fft_op(y, dims=dims[:-1], forward=forward, norm=scale)
+    return y  # type: ignore[no-any-return]
 
 
 def _c2rn(input: Tensor, s: Any, dim: Any, norm: Any, forward: bool, name: str) -> Tensor:
@@ -216,9 +217,14 @@ _RULES = """
     """
 
 
-def _real_name(args: Any, kwargs: Any) -> str:
-    x = args[0] if args else kwargs["input"]
-    return "FftC2CBackward0" if x._a.dtype.kind == "c" else "FftR2CBackward0"
+def _real_name(real: str) -> GradName:
+    """The node of a transform over one dim: `real` for real signals."""
+
+    def choose(args: Any, kwargs: Any) -> str:
+        x = args[0] if args else kwargs["input"]
+        return "FftC2CBackward0" if x._a.dtype.kind == "c" else real
+
+    return choose
 
 
 def _define(name: str) -> None:
@@ -239,7 +245,12 @@ def _define(name: str) -> None:
         (all_dims, "n", "several dims (all by default)"),
     ):
         fn.__doc__ = f"{text} over {where}.{_RULES}"
-        shown: Any = {"fft": _real_name, "rfft": "FftR2CBackward0"}.get(name)
+        shown: Any = {
+            "fft": _real_name("FftR2CBackward0"),
+            "ifft": _real_name("ConjBackward0"),
+            "fft2": "FftC2CBackward0",
+            "fftn": "FftC2CBackward0",
+        }.get(name + suffix, "FftR2CBackward0" if name == "rfft" else None)
         public(name=f"fft_{name}{suffix}", method=False, out=True, grad_name=shown)(fn)
 
 

@@ -334,7 +334,12 @@ def slogdet(input: Tensor) -> Any:
     return _slogdet(input, _Slogdet)
 
 
-@public(grad_name="WhereBackward0")
+def _logdet_name(args: Any, kwargs: Any) -> str:
+    x = args[0] if args else kwargs["input"]
+    return "AddBackward0" if x._a.dtype.kind == "c" else "WhereBackward0"
+
+
+@public(grad_name=_logdet_name)
 def logdet(input: Tensor) -> Tensor:
     """The log of the determinant: NaN where it is negative, -inf where it is zero."""
     check_square(input, "logdet")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.public import convert, public
+from ..core.public import FUNCTIONS, convert, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import linalg as prim
@@ -580,11 +580,13 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     x = matmul_op(dec.pinv_op(a, atol, rtol, hermitian=False), b)
     real = real_dtype(A._a.dtype)
     none = base.full((0,), 0, real)
+    nothing = x.reshape(-1)[:0]  # without residuals: empty, but part of the graph
+    nothing = FUNCTIONS["real"](nothing) if real != A._a.dtype else nothing
     s = dec.svdvals_op(A.detach()) if driver != "gels" else none
     rank = none
     if driver != "gels":
         rank = matrix_rank(A.detach(), rtol=rcond)
-    residuals = none
+    residuals = nothing
     if m > n and 0 not in b._a.shape and driver != "gelsy":
         r = matmul_op(a, x) - b
         size = _abs(r)

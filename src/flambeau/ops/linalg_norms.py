@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..core.grad_names import rename
 from ..core.public import convert, public
 from ..core.tensor import Tensor
 from ..prims import base
@@ -89,7 +90,8 @@ def _put_back(y: Tensor, dims: tuple[int, int], nd: int, keepdim: bool) -> Tenso
     if not keepdim:
         return y
     sizes = iter(y._a.shape)
-    return base.reshape(y, tuple([1 if d in dims else next(sizes) for d in range(nd)]))
+    whole = base.reshape(y, tuple([1 if d in dims else next(sizes) for d in range(nd)]))
+    return rename(whole, "PermuteBackward0")  # type: ignore[no-any-return]
 
 
 @public(name="linalg_matrix_norm", method=False, out=True)
@@ -142,9 +144,10 @@ def matrix_norm(
         y = sums.amax(second, True) if sums._a.shape[second] else sums.sum(second, True)
     else:
         y = sums.amin(second, True)
-    return (
-        y if keepdim else base.reshape(y, tuple([n for d, n in enumerate(y._a.shape) if d not in (row, col)]))
-    )
+    if keepdim:
+        return y  # type: ignore[no-any-return]
+    y = base.reshape(y, tuple([n for d, n in enumerate(y._a.shape) if d not in (row, col)]))
+    return rename(y, "AmaxBackward0" if ord > 0 else "AminBackward0")  # type: ignore[no-any-return]
 
 
 @public(name="linalg_norm", method=False, out=True)
@@ -193,7 +196,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
             return base.full(tuple(A._a.shape[:-2]), 0, real_dtype(A._a.dtype))
         s = dec.svdvals_op(A)
         big, small = s.select(-1, 0), s.select(-1, s._a.shape[-1] - 1)
-        return small / big if p == -2 else big / small  # type: ignore[no-any-return]
+        return rename(small / big if p == -2 else big / small, "SqueezeBackward1")  # type: ignore[no-any-return]
     if isinstance(p, str):
         if p not in ("fro", "nuc"):
             raise RuntimeError(f"{name} got an invalid norm type: {p}")
@@ -205,4 +208,5 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     singular = prim.lu_info_op(A) != 0
     inverse = where_op(singular.unsqueeze(-1).unsqueeze(-1), 0, prim.inv_op(A, check=""))
     product = matrix_norm(A, p) * matrix_norm(inverse, p)
-    return where_op(singular, math.inf, product)  # type: ignore[no-any-return]
+    y = where_op(singular, math.inf, product)
+    return rename(y, "MulBackward0" if p == "nuc" else "NanToNumBackward0")  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.grad_names import rename
 from ..core.public import FUNCTIONS, convert, public
 from ..core.tensor import Tensor
 from ..prims import base
@@ -136,18 +137,22 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     n = n.__index__()
     if n == 0:
         one = expand_to(prim.eye_like(input, s[-1]), tuple(s))
-        return where_op(from_value(np.array(True)), one, input)  # type: ignore[no-any-return]
+        y = where_op(from_value(np.array(True)), one, input)
+        return rename(y, "torch::autograd::CopyBackwards")  # type: ignore[no-any-return]
+    if n == -1:
+        return inv(input)
     if n < 0:
         return matrix_power(inv(input), -n)
+    matmul = FUNCTIONS["matmul"]
     result: Tensor | None = None
     square = input
     while True:
         if n & 1:
-            result = square if result is None else matmul_op(result, square)
+            result = square if result is None else matmul(result, square)
         n >>= 1
         if not n:
             break
-        square = matmul_op(square, square)
+        square = matmul(square, square)
     assert result is not None
     return result.clone() if result is input else result
 
@@ -172,7 +177,7 @@ def matrix_exp(input: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------- tensor equations
 
 
-@public(name="linalg_tensorinv", method=False, out=True)
+@public(name="linalg_tensorinv", method=False, out=True, grad_name="ReshapeAliasBackward0")
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of the linear map that `tensordot` with A is: A's first `ind` dims and the rest have equal sizes.
 
@@ -213,7 +218,7 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
 
 def _vecdot_name(args: Any, kwargs: Any) -> str:
     x = args[0] if args else kwargs["x"]
-    return "VdotBackward0" if x._a.dtype.kind == "c" and len(x._a.shape) == 1 else "SumBackward1"
+    return "VdotBackward0" if len(x._a.shape) == 1 else "SumBackward1"
 
 
 @public(name="linalg_vecdot", method=False, out=True, grad_name=_vecdot_name)
@@ -352,7 +357,8 @@ def _low_rank(A: Tensor, q: int, niter: int) -> tuple[Tensor, Tensor, Tensor]:
         A = adjoint(A)
     Q = _basis(A, q, niter)
     U, S, Vh = svd_op(matmul_op(adjoint(Q), A), full=False)
-    U, V = matmul_op(Q, U), adjoint(Vh)
+    U, V = FUNCTIONS["matmul"](Q, U), adjoint(Vh)
+    rename(V, "ConjBackward0" if V._a.dtype.kind == "c" else "TransposeBackward0")
     return (V, S, U) if wide else (U, S, V)
 
 

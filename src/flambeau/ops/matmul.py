@@ -40,6 +40,10 @@ def _matmul_name(args: Any, kwargs: Any) -> str | None:
         return "DotBackward0" if nb == 1 else "SqueezeBackward4"
     if na == 2 and nb <= 2:
         return "MvBackward0" if nb == 1 else "MmBackward0"
+    if na == 2 and a.requires_grad:  # folded into (matrices, rows) @ a^T, and transposed back
+        rows, cols = a._a.shape[0], b._a.shape[-1]
+        alike = 0 in b._a.shape or rows * cols == 0 or rows == 1 or cols == 1
+        return "TransposeBackward0" if alike else "CloneBackward0"
     return "UnsafeViewBackward0"
 
 

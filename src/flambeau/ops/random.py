@@ -11,6 +11,7 @@ import numpy as np
 from ..core import families as fam
 from ..core import inplace
 from ..core.eager import raw
+from ..core.grad_names import rename
 from ..core.op import bind
 from ..core.pending import Pending
 from ..core.public import FUNCTIONS, METHODS, convert, public
@@ -321,7 +322,8 @@ def normal(
             from .shape import expand_to
 
             drawn = overwrite_op(expand_to(convert(x, dtype_of(drawn)), shape), drawn)
-    return drawn  # type: ignore[no-any-return]
+    which = 3 if len(given) == 2 else 1 if isinstance(mean, Tensor) else 2
+    return rename(drawn, f"NormalBackward{which}")  # type: ignore[no-any-return]
 
 
 def _bernoulli_draw(p: Any, *, shape: fam.Shape, generator: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.families import contiguous
+from ..core.grad_names import rename
 from ..core.public import FUNCTIONS, convert, public, result_type
 from ..core.tensor import Tensor
 from ..prims import base, indexing
@@ -85,7 +86,8 @@ def repeat_interleave(
             f"allocated size does not match required size: output_size {output_size}, needed {total}"
         )
     index = from_value(np.repeat(np.arange(n), counts))
-    return FUNCTIONS["index_select"](input if input._a.shape else base.reshape(input, (1,)), d, index)  # type: ignore[no-any-return]
+    y = FUNCTIONS["index_select"](input if input._a.shape else base.reshape(input, (1,)), d, index)
+    return rename(y, "ViewBackward0") if isinstance(repeats, int) else y  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------------------------ diagonals, triangles
@@ -284,7 +286,7 @@ def _at_least(n: int) -> Any:
             2: (1, 1) if not s else (1, *s),
             3: (1, 1, 1) if not s else (1, s[0], 1) if len(s) == 1 else (*s, 1),
         }
-        return base.reshape(x, shapes[n])
+        return rename(base.reshape(x, shapes[n]), "UnsqueezeBackward0" if s else "ViewBackward0")  # type: ignore[no-any-return]
 
     def fn(*tensors: Any) -> Any:
         if len(tensors) == 1:
@@ -484,8 +486,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
         raise RuntimeError(f"x must be a one-dimensional tensor, got {len(x._a.shape)}-D")
     n = x._a.shape[0] if N is None else N
     powers = from_value(np.arange(n) if increasing else np.arange(n)[::-1].copy())
-    return (  # type: ignore[no-any-return]
-        unsqueeze(x, 1) ** convert(powers, dtype_of(x))
-        if x._a.dtype.kind in "fc"
-        else unsqueeze(x, 1) ** powers
-    )
+    if x._a.dtype.kind in "fc":
+        powers = convert(powers, dtype_of(x))
+    name = "torch::autograd::CopySlices" if increasing else "FlipBackward0"
+    return rename(unsqueeze(x, 1) ** powers, name)  # type: ignore[no-any-return]

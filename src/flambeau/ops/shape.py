@@ -612,7 +612,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     d0 = result_type(*xs)
     full = [x for x in xs if tuple(x._a.shape) != (0,)]
     if not full:
-        return convert(clone(xs[0]), d0)
+        return rename(convert(clone(xs[0]), d0), "CatBackward0")  # type: ignore[no-any-return]
     nd = len(full[0]._a.shape)
     d = wrap_dim(dim, nd)
     want = tuple(full[0]._a.shape)

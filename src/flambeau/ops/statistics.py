@@ -89,7 +89,7 @@ def _quantile(
     return reshape(movedim(y, -1, 0), (int(q._a.shape[0]), *tail))
 
 
-@public(out=True)
+@public(out=True, grad_name="SqueezeBackward4")
 def quantile(
     input: Tensor, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -105,7 +105,7 @@ def quantile(
     return _quantile(input, q, dim, keepdim, interpolation, False, "quantile")
 
 
-@public(out=True)
+@public(out=True, grad_name="SqueezeBackward4")
 def nanquantile(
     input: Tensor, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.families import linear_op
+from ..core.grad_names import rename
 from ..core.public import FUNCTIONS, public
 from ..core.tensor import Tensor
 from ..prims.base import from_value, full, index_view_op, reshape
@@ -131,10 +132,10 @@ def stft(
         y = rfft_op(frames, dim=2, norm=norm)
     else:
         y = fft_op(frames, dims=(2,), forward=True, norm=norm)
-    y = y.transpose(1, 2)
+    y = rename(y.transpose(1, 2), "TransposeBackward1")
     if one:
-        y = reshape(y, tuple(y._a.shape[1:]))
-    return y if return_complex else stack([real(y), imag(y)], -1)
+        y = rename(reshape(y, tuple(y._a.shape[1:])), "SqueezeBackward4")
+    return y if return_complex else rename(stack([real(y), imag(y)], -1), "ViewAsRealBackward0")  # type: ignore[no-any-return]
 
 
 def _aligned(x: Tensor, n_fft: int, win: int) -> Tensor:
@@ -224,4 +225,4 @@ def istft(
     signal = signal / envelope
     if end > stop:
         signal = cat([signal, full((batch, end - stop), 0, signal._a.dtype)], 1)
-    return signal if nd == 3 else reshape(signal, (signal._a.shape[1],))
+    return signal if nd == 3 else rename(reshape(signal, (signal._a.shape[1],)), "SqueezeBackward1")  # type: ignore[no-any-return]

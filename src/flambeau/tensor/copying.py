@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.eager import raw
 from ..core.pending import known
-from ..core.tape import LeafNode
+from ..core.tape import AccumulateGrad
 from ..core.tensor import Storage, Tensor, new_object
 from ..ops.creation import mark_leaf
 from ..runtime import memory
@@ -87,7 +87,7 @@ def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
 def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if id(self) in memo:
         return memo[id(self)]  # type: ignore[no-any-return]
-    if not (self._node is None or type(self._node) is LeafNode):
+    if not (self._node is None or type(self._node) is AccumulateGrad):
         raise RuntimeError(
             "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
             "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage; "

@@ -193,7 +193,7 @@ def _basic(x: Tensor, basic: tuple[Any, ...]) -> Tensor:
         basic = basic[:-1]
     y = index_view_op(x, index=basic)
     node = y._node
-    if node is not None and basic and type(node) is Node:
+    if node is not None and basic and isinstance(node, Node):
         last = basic[-1]
         if last is None:
             node.show_as("UnsqueezeBackward0")

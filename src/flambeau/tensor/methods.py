@@ -12,10 +12,11 @@ from ..autograd import differentiate as bw
 from ..core import inplace
 from ..core.eager import raw
 from ..core.interpreters import Value
+from ..core.node_faces import face
 from ..core.pending import Pending, known, settle
 from ..core.public import METHODS, OVERRIDES, convert, overridden
 from ..core.state import tls
-from ..core.tape import BaseNode, LeafNode, OutNode, RemovableHandle
+from ..core.tape import AccumulateGrad, BaseNode, OutNode, RemovableHandle
 from ..core.tensor import Tensor, new_object, node_of, snapshot, storage, subclass_hooks, wrap
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
@@ -447,16 +448,14 @@ def __format__(self: Tensor, spec: str) -> str:
 def is_leaf(self: Tensor) -> bool:
     """Whether this tensor was made by the user rather than by a recorded operation."""
     node = node_of(self)
-    return node is None or isinstance(node, LeafNode)
+    return node is None or isinstance(node, AccumulateGrad)
 
 
 @attribute
 def grad_fn(self: Tensor) -> BaseNode | None:
     """The node that made this tensor, or None for leaves."""
     node = node_of(self)
-    if node is None or isinstance(node, LeafNode):
-        return None
-    return node.parent if type(node) is OutNode else node
+    return None if isinstance(node, AccumulateGrad) else face(node)
 
 
 @attribute
@@ -468,7 +467,7 @@ def output_nr(self: Tensor) -> int:
 def _get_grad(self: Tensor) -> Tensor | None:
     """The accumulated gradient (None before the first backward)."""
     g = getattr(self, "_grad", None)
-    if g is None and type(self._node) is not LeafNode and self._node is not None:
+    if g is None and type(self._node) is not AccumulateGrad and self._node is not None:
         extra = self._node.extra
         if extra is None or extra.retain is None:
             import warnings
@@ -522,7 +521,7 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
             "functorch transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call requires_grad_() outside of a function "
             "being transformed instead."
         )
-    if self._node is not None and type(self._node) is not LeafNode:
+    if self._node is not None and type(self._node) is not AccumulateGrad:
         if requires_grad:
             return self
         raise RuntimeError(
@@ -640,7 +639,7 @@ def retains_grad(self: Tensor) -> bool:
     node = self._node
     return (
         node is not None
-        and not isinstance(node, LeafNode)
+        and not isinstance(node, AccumulateGrad)
         and node.extra is not None
         and node.extra.retain is not None
     )
@@ -657,7 +656,7 @@ def retain_grad(self: Tensor) -> None:
     node = node_of(self)
     if node is None:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-    if not isinstance(node, LeafNode):
+    if not isinstance(node, AccumulateGrad):
         node.extras().retain = weakref.ref(self)
 
 
@@ -681,7 +680,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], No
     """
     if self._node is None:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-    if type(self._node) is not LeafNode:
+    if type(self._node) is not AccumulateGrad:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
     return RemovableHandle(self._node.extras().post_accumulate, hook)
 

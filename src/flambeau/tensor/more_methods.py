@@ -100,8 +100,12 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(f"size {list(shape)} is not expandable to size {list(own)}.")
     summed = shape != own or not own  # sums of integers are int64
     wide = self.long() if summed and self._a.dtype.kind in "bui" else self
+    if not own:
+        return wide.sum()  # type: ignore[no-any-return]
     y = unbroadcast(wide, shape)
-    return y if tls.stack else rename(y, "SumBackward1", (self,))
+    return (
+        y if tls.stack else rename(y, "SumBackward1" if len(shape) == len(own) else "ViewBackward0", (self,))
+    )
 
 
 @method

@@ -8,7 +8,7 @@ from ..core.interpreters import Batched, Dual, Value
 from ..core.pending import known
 from ..core.public import OVERRIDES, overridden
 from ..core.state import defaults
-from ..core.tape import LeafNode
+from ..core.tape import AccumulateGrad
 from ..core.tensor import Tensor
 from ..ops.args import dtype_of
 from . import printing
@@ -36,7 +36,7 @@ def _indent(text: str) -> str:
 
 def _grad_fn(t: Tensor) -> str | None:
     node = t._node
-    if node is None or isinstance(node, LeafNode):
+    if node is None or isinstance(node, AccumulateGrad):
         return None
     return node.name().rpartition(":")[2]  # type: ignore[no-any-return]
 

@@ -365,7 +365,7 @@ def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 @fused
 @half_in_single
 def _hardsigmoid(x: Tensor) -> Tensor:
-    return where_op(x <= -3, 0, where_op(x >= 3, 1, (x + 3) / 6))  # type: ignore[no-any-return]
+    return where_op(x <= -3, x * 0, where_op(x >= 3, 1, (x + 3) / 6))  # type: ignore[no-any-return]
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.grad_names import rename
 from ...core.public import convert, overridable
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
@@ -107,6 +108,8 @@ def ctc_loss(
         blank=blank,
         zero_infinity=bool(zero_infinity),
     )
+    if zero_infinity:
+        rename(loss, "WhereBackward0")
     if reduction == "mean":
         loss = (loss / from_value(np.maximum(ends, 1).astype(loss._a.dtype))).mean()
     elif reduction == "sum":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ... import ops
+from ...core.grad_names import rename
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...ops.random import draw, draw_like
@@ -63,8 +64,11 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Whole channels of (N, C, D, H, W) dropped."""
-    return _feature_dropout(input, p, training, inplace)
+    """Whole channels of (N, C, D, H, W) or (C, D, H, W) dropped."""
+    if len(input._a.shape) != 4:
+        return _feature_dropout(input, p, training, inplace)
+    y = _feature_dropout(input.unsqueeze(0), p, training, inplace).squeeze(0)
+    return rename(y, "SqueezeBackward4") if inplace else y  # type: ignore[no-any-return]
 
 
 ALPHA = 1.7580993408473766  # -scale * alpha of SELU: the value dropped units take

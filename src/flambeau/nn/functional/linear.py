@@ -77,4 +77,5 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         y = convert(y, dtype_of(input1))
     else:
         y = FUNCTIONS["einsum"]("...i,kij,...j->...k", input1, weight, input2)
+    rename(y, "ViewBackward0")
     return y if bias is None else y + bias  # type: ignore[no-any-return]

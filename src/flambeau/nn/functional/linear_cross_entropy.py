@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+from ...core.grad_names import rename
 from ...core.tensor import Tensor
 from ...prims import base
 from ...runtime import dtypes
@@ -90,6 +91,19 @@ def linear_cross_entropy(
         linear_bias = None if linear_bias is None else base.reshape(linear_bias, (rows,))
     logits = base.reshape(linear(input, linear_weight, linear_bias), shape)
     ignored = -100 if ignore_index is None else ignore_index
-    return cross_entropy(
+    loss = cross_entropy(
         logits, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing
     )
+    chunked = options is not None and options.batch_chunk_size is not None and tuple(target._a.shape) != shape
+    return _named(loss, len(x), classes, reduction) if chunked else loss
+
+
+def _named(loss: Tensor, dims: int, classes: tuple[int, ...], reduction: str) -> Tensor:
+    """The node's name in PyTorch when the batch goes through in chunks."""
+    if dims == 1:
+        return rename(loss, "SqueezeBackward1")  # type: ignore[no-any-return]
+    if len(classes) > 1:
+        return rename(loss, "ViewBackward0") if reduction == "none" else loss
+    kind = "_no_reduction" if reduction == "none" else ""
+    name = f"GeneratedBackwardFor_torch_nn__linear_cross_entropy_batch_chunked{kind}_defaultBackward"
+    return rename(loss, name)  # type: ignore[no-any-return]

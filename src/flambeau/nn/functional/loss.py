@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ...core.fusion import fused
-from ...core.grad_names import shows
+from ...core.grad_names import GradName, shows
 from ...core.pending import known
 from ...core.public import FUNCTIONS, half_in_single, overridable
 from ...core.tensor import Tensor
@@ -102,7 +102,18 @@ def _absolute_error(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs()  # type: ignore[no-any-return]
 
 
+def _last_step(name: str, position: int = 4) -> GradName:
+    """The name of the loss's last step where nothing is reduced."""
+
+    def choose(args: Any, kwargs: Any) -> str | None:
+        reduction = args[position] if len(args) > position else kwargs.get("reduction", "mean")
+        return name if reduction == "none" else None
+
+    return choose
+
+
 @overridable
+@shows(_last_step("AbsBackward0"))
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -178,7 +189,14 @@ def _divergence(x: Tensor, target: Tensor, log_target: bool) -> Tensor:
     return xlogy(target, target) - target * x  # type: ignore[no-any-return]
 
 
+def _divergence_name(args: Any, kwargs: Any) -> str | None:
+    log_target = args[5] if len(args) > 5 else kwargs.get("log_target", False)
+    last: Any = _last_step("MulBackward0" if log_target else "SubBackward0")
+    return last(args, kwargs)  # type: ignore[no-any-return]
+
+
 @overridable
+@shows(_divergence_name)
 def kl_div(
     input: Tensor,
     target: Tensor,
