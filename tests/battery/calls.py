@@ -447,6 +447,13 @@ row(
     expandable=False,
 )
 row(
+    "argwhere",
+    np.array([[0.0, 1.5], [2.0, 0.0]]),
+    ndim=2,
+    reference=lambda x: ints([0, 1], [1, 0]),
+    expandable=False,
+)
+row(
     "nonzero_static",
     np.array([[0.0, 1.5], [2.0, 0.0]]),
     size=3,
@@ -476,14 +483,13 @@ row(
     reference=np.isin,
     expandable=False,
 )
-row("bincount", ints(0, 3, 1, 3), minlength=5, reference=lambda x: ints(1, 1, 0, 2, 0), batches=False)
+row("bincount", ints(0, 3, 1, 3), minlength=5, reference=lambda x: ints(1, 1, 0, 2, 0))
 row(
     "weighted_bincount",
     ints(0, 3, 1, 3),
     np.array([0.5, 1.0, 2.0, 3.0]),
     minlength=5,
     reference=lambda x, w: np.array([0.5, 2.0, 0, 4.0, 0]),
-    batches=False,
 )
 row(
     "histogram",

@@ -1,4 +1,4 @@
-"""Batching of every operation, of its vjp and of itself, against loops."""
+"""Batching of every operation, against loops."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pytest
 import flambeau as torch
 from battery import calls
 from battery.sample import Sample, outputs, tensor
-from flambeau.func import vjp, vmap
+from flambeau.func import vmap
 
 SAMPLES = [s for s in calls.all_samples() if s.arrays]
 BATCHED = [s for s in SAMPLES if s.batches and s.definition.family != "random"]
 all_samples = pytest.mark.parametrize("s", BATCHED, ids=lambda s: s.key)
-differentiable = pytest.mark.parametrize("s", [s for s in BATCHED if s.differentiable()], ids=lambda s: s.key)
 
 
 def middle(a: Any) -> int:
@@ -81,48 +80,6 @@ def test_one_input_batched(s: Sample) -> None:
             continue
         args, dims, each = stacked(s, [place], lambda a: 0)
         compare(vmap(s.run, in_dims=tuple(dims))(*args), [s.run(*c) for c in each])
-
-
-@all_samples
-def test_vmap_of_vmap(s: Sample) -> None:
-    """The outer level maps the first tensor input, the inner level all of them."""
-    places = tensor_places(s)
-    args, dims, each = stacked(s, places, lambda a: 0)
-    inner = vmap(s.run, in_dims=tuple(dims))
-    first = places[0]
-    pair = list(args)
-    pair[first] = torch.stack([args[first], args[first].flip(0)])
-    outer = vmap(inner, in_dims=tuple(0 if i == first else None for i in range(len(args))))
-    swapped = [list(c) for c in each]
-    swapped[0][first], swapped[1][first] = each[1][first], each[0][first]
-    loop = [torch_stack([s.run(*c) for c in rows]) for rows in (each, swapped)]
-    compare(outer(*pair), loop)
-
-
-def torch_stack(results: list[Any]) -> Any:
-    if isinstance(results[0], tuple):
-        return tuple(torch.stack(list(r)) for r in zip(*results))
-    return torch.stack(results)
-
-
-@differentiable
-def test_vmap_of_vjp(s: Sample) -> None:
-    places = s.differentiable()
-    args, dims, each = stacked(s, places, lambda a: 0)
-
-    def pullback(*xs: Any) -> Any:
-        def fn(*moving: Any) -> Any:
-            whole = list(xs)
-            for i, x in zip(places, moving):
-                whole[i] = x
-            out = s.run(*whole)
-            outs = out if isinstance(out, tuple) else (out,)
-            return tuple(o for o in outs if o.is_floating_point() or o.is_complex())
-
-        outs, back = vjp(fn, *[xs[i] for i in places])
-        return back(tuple(torch.full_like(o, 0.7) + o * 0.1 for o in outs))
-
-    compare(vmap(pullback, in_dims=tuple(dims))(*args), [pullback(*c) for c in each], tol=1e-8)
 
 
 @pytest.mark.parametrize("s", [s for s in SAMPLES if not s.batches], ids=lambda s: s.key)

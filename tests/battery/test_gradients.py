@@ -65,20 +65,6 @@ def test_jvp(s: Sample) -> None:
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-7)
 
 
-@twice
-def test_jvp_of_vjp(s: Sample) -> None:
-    fn, xs = of_floating(s)
-    cts = tuple(like(o, 5) for o in fn(*xs))
-    ts = [like(x, i) for i, x in enumerate(xs)]
-
-    def pullback(*xs: Any) -> Any:
-        return vjp(fn, *xs)[1](cts)
-
-    _, tangents = jvp(pullback, tuple(xs), tuple(ts))
-    for got, want in zip(outputs(tangents), difference(pullback, xs, ts)):
-        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
-
-
 @all_samples
 def test_jvp_and_vjp_are_adjoint(s: Sample) -> None:
     """Re <ct, J t> = Re <J^H ct, t>, exactly but for rounding: no differences are involved."""

@@ -179,16 +179,20 @@ def functional_write(t: Tensor, new: Tensor, opname: str) -> Tensor:
     if t._base is not None:
         new = put(snapshot(root), t._how, new)
     root._a = new._a
-    st = storage(root)
-    st.written(opname, 4)
-    for ref in list(st.views or ()):
+    storage(root).written(opname, 4)
+    derive_views(root)
+    return t
+
+
+def derive_views(root: Tensor) -> None:
+    """Make the live views of `root` anew from what it is now."""
+    for ref in list(storage(root).views or ()):
         view = ref()
         if view is not None and view._base is root:
             again: Any = snapshot(root)
             for op, params in view._how:
                 again = bind(op, (again,), params)
             view._a = again._a
-    return t
 
 
 def put(base: Tensor, how: tuple[tuple[Op, dict[str, Any]], ...], y: Tensor) -> Tensor:

@@ -222,6 +222,17 @@ def make_view(t: Tensor, base: Tensor, op: Op, params: dict[str, Any]) -> Tensor
     return t
 
 
+def become_view(t: Tensor, base: Tensor, op: Op, params: dict[str, Any]) -> None:
+    """Make `t`, a view of nothing so far, a view of `base`, and so its own live views."""
+    st = base._st = storage(t)
+    for ref in st.views or ():
+        view = ref()
+        if view is not None and view._base is t:
+            view._base, view._how = base, ((op, params), *view._how)
+    t._base, t._how = base, ((op, params),)
+    st.add_view(t)
+
+
 def mark_written(t: Tensor, opname: str) -> None:
     """Tell autograd that the memory of `t` was written directly (optimizers, buffers, NumPy code).
 

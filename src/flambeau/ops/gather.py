@@ -16,6 +16,7 @@ from ..prims import indexing as ix
 from ..prims.base import from_value, full
 from ..prims.indexing import gather_op, index_get_op, index_put_op, nonzero_op, scatter_op
 from ..prims.pointwise import where_op
+from ..prims.search import argwhere_op
 from ..runtime import dtypes
 from .args import dtype_of, numel, wrap_dim
 from .shape import broadcast_shapes, expand_to, select
@@ -286,8 +287,11 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 @public(out=True)
 def argwhere(input: Tensor) -> Tensor:
-    """``nonzero(input)``."""
-    return nonzero_op(input)  # type: ignore[no-any-return]
+    """``nonzero(input)``; under vmap every example must have the same number of elements that are not zero.
+
+    Raises: RuntimeError under vmap where the numbers differ.
+    """
+    return argwhere_op(input, ndim=len(input._a.shape))  # type: ignore[no-any-return]
 
 
 @public(out=True, grad_name="MaskedSelectBackward0")

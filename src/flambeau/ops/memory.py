@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..core.eager import raw
+from ..core.inplace import derive_views
+from ..core.interpreters import Batched
 from ..core.public import METHODS, public
 from ..core.state import tls
 from ..core.tape import helpers
-from ..core.tensor import Storage, Tensor, storage
+from ..core.tensor import Storage, Tensor, become_view, storage
 from ..prims.base import from_value
 from ..prims.indexing import as_strided_op
 from ..runtime import dtypes, types
@@ -23,11 +25,36 @@ from .shape import contiguous
 
 
 def _memory(x: Tensor) -> tuple[Tensor, int]:
-    """(the tensor whose contiguous memory `x` lies in, offset of `x` in it)."""
+    """(the tensor whose contiguous memory `x` lies in, where that memory begins in the storage)."""
+    _with_surroundings(x if x._base is None else x._base)
     root = x._base if x._base is not None else x
     if not root.is_contiguous():
-        return contiguous(x), 0
-    return root, x.storage_offset()
+        return contiguous(x), x.storage_offset()
+    return root, root.storage_offset()
+
+
+def _with_surroundings(x: Tensor) -> None:
+    """Where an argument of a transform is a view outside of it, make it one inside: of a constant around `x`.
+
+    Forward mode and reverse mode alone: the examples of a batch are each other's surroundings.
+    """
+    top = tls.stack[-1] if tls.stack else None
+    if top is None or x._base is not None or not top.owns(x) or isinstance(x._a, Batched):
+        return
+    inner = x._a.inner
+    with top.lowered():
+        _with_surroundings(inner)
+        around = inner._base
+        if around is None or around._a.dtype != x._a.dtype or not around.is_contiguous():
+            return
+        step = {
+            "size": tuple(x._a.shape),
+            "stride": inner.stride(),
+            "offset": inner.storage_offset() - around.storage_offset(),
+        }
+    memory = as_strided_op.put(around, x, **step)
+    become_view(x, memory, as_strided_op, step)
+    derive_views(memory)
 
 
 @public(inplace=False, grad_name="AsStridedBackward0")
@@ -44,24 +71,30 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
             f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}"
         )
     check_sizes(shape, "as_strided")
-    root, own = _memory(input)
-    offset = own if storage_offset is None else int(storage_offset)
+    root, begin = _memory(input)
+    offset = input.storage_offset() if storage_offset is None else int(storage_offset)
     if offset < 0:
         raise RuntimeError(f"Tensor: invalid storage offset {offset}")
     total = math.prod(root._a.shape)
-    if all(shape) and shape is not None:
-        last = offset + sum((n - 1) * s for n, s in zip(shape, strides))
+    first = offset - begin
+    if all(shape):
+        last = first + sum((n - 1) * s for n, s in zip(shape, strides))
+        if first < 0:
+            raise RuntimeError(
+                f"as_strided: storage offset {offset} lies before the memory of this tensor, which begins at {begin}"
+            )
         if last >= total:
             raise RuntimeError(
                 f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, and itemsize {input.element_size()} "
-                f"requiring a storage size of {(last + 1) * input.element_size()} are out of bounds for storage of size "
-                f"{total * input.element_size()}"
+                f"requiring a storage size of {(begin + last + 1) * input.element_size()} are out of bounds for storage of size "
+                f"{(begin + total) * input.element_size()}"
             )
     if input._node is not None and root._node is None and not tls.stack:
         # a leaf that is a view: the memory around it is constant, and what is read of the leaf itself has a gradient
         own_size, own_stride = tuple(input._a.shape), input.stride()
+        own = input.storage_offset() - begin
         root = as_strided_op.put(root, input, size=own_size, stride=own_stride, offset=own)
-    return as_strided_op(root, size=shape, stride=strides, offset=offset)  # type: ignore[no-any-return]
+    return as_strided_op(root, size=shape, stride=strides, offset=first)  # type: ignore[no-any-return]
 
 
 def _replace(t: Tensor, a: Any) -> None:

@@ -42,6 +42,8 @@ def _pick(x: Tensor, index: Tensor, d: int) -> Tensor:
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """Positions that would sort a dim."""
     _real(input, "argsort")
+    if not input._a.shape:
+        return sort(input, dim)[1]  # type: ignore[no-any-return]
     return scans.argsort_op(input, dim=wrap_dim(dim, len(input._a.shape)), descending=bool(descending))  # type: ignore[no-any-return]
 
 

@@ -43,12 +43,49 @@ def _isin(x: Any, test: Any, *, invert: bool, ndim: int) -> Any:
 
 
 def _bincount(x: Any, *, minlength: int) -> Any:
-    return np.bincount(x, minlength=minlength)
+    return _counted(x, None, minlength)
 
 
 def _weighted_bincount(x: Any, weights: Any, *, minlength: int) -> Any:
-    counts = np.bincount(x, weights, minlength)
+    counts = _counted(x, weights, minlength)
     return counts.astype(np.float32) if weights.dtype == np.float32 else counts
+
+
+def _counted(x: Any, weights: Any, minlength: int) -> Any:
+    """Counts along the last dim: every example of a batch counts in a range of its own."""
+    if x.ndim == 1:
+        return np.bincount(x, weights, minlength)
+    if x.size and x.min() < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    rows = math.prod(x.shape[:-1])
+    longest = x.max(-1, initial=-1) + 1
+    n = max(int(longest.max(initial=0)), minlength)
+    if rows and int(longest.min()) < n > minlength:
+        raise RuntimeError(
+            f"vmap: bincount would have results of {sorted(set(np.maximum(longest, minlength).ravel().tolist()))} elements "
+            f"for different examples, and no dense batch of them; pass minlength={n} or more"
+        )
+    places = x.reshape(rows, -1) + n * np.arange(rows)[:, None]
+    flat = None if weights is None else np.ascontiguousarray(weights).reshape(-1)
+    return np.bincount(places.reshape(-1), flat, rows * n).reshape(*x.shape[:-1], n)
+
+
+def _argwhere(x: Any, *, ndim: int) -> Any:
+    """Positions of what is not zero among the last `ndim` dims, of which every example has the same number."""
+    if not ndim:
+        x, width = x[..., None], 0
+    else:
+        width = ndim
+    lead = x.shape[: x.ndim - max(ndim, 1)]
+    found = np.argwhere(x)[:, len(lead) : len(lead) + width]
+    counts = np.count_nonzero(x.reshape(*lead, -1), axis=-1) if x.size else np.zeros(lead, np.int64)
+    n = int(counts.max(initial=0))
+    if lead and (counts != n).any():
+        raise RuntimeError(
+            f"vmap: argwhere finds between {int(counts.min())} and {n} elements in different examples, so there is no "
+            "dense batched answer. Use nonzero_static(x, size=n), where(condition, x, y) or a mask of fixed shape instead."
+        )
+    return found.reshape(*lead, n, width)
 
 
 def _nonzero_static(x: Any, *, size: int, fill_value: int, ndim: int) -> Any:
@@ -101,19 +138,6 @@ isin_op = fam.opaque_op(_isin, None, name="isin", differentiable=False)
 nonzero_static_op = fam.opaque_op(_nonzero_static, None, name="nonzero_static", differentiable=False)
 bincount_op = fam.opaque_op(_bincount, None, name="bincount", differentiable=False)
 weighted_bincount_op = fam.opaque_op(_weighted_bincount, None, name="weighted_bincount", differentiable=False)
+argwhere_op = fam.opaque_op(_argwhere, None, name="argwhere", differentiable=False)
 histc_op = fam.opaque_op(_histc, None, name="histc", differentiable=False)
 histogram_op = fam.opaque_op(_histogram, None, name="histogram", differentiable=False)
-
-
-def _one_at_a_time(name: str) -> Any:
-    def batch(*_: Any) -> Any:
-        raise RuntimeError(
-            f"vmap: {name} chooses the shape of its result from the data, so there is no dense batched answer; "
-            "call it outside of vmap, or in a loop over the examples"
-        )
-
-    return batch
-
-
-for _op in (bincount_op, weighted_bincount_op):
-    _op.batch = _one_at_a_time(_op.name)

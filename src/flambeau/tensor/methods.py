@@ -131,13 +131,23 @@ def address(a: Any) -> int:
     return int(a.__array_interface__["data"][0])
 
 
+def _bottom(t: Tensor) -> Tensor:
+    """The tensor under all transforms."""
+    while isinstance(t._a, Value):
+        t = t._a.inner
+    return t
+
+
 @method
 def storage_offset(self: Tensor) -> int:
     """Position of the first element in the storage, in elements."""
     base = self._base
-    if base is None or known(self) is None or not self._a.size:
-        return 0
-    return (address(self._a) - address(raw(base))) // int(self._a.itemsize)
+    root = self if base is None else base
+    outside = storage_offset(root._a.inner) if isinstance(root._a, Value) else 0
+    if base is None or not self._a.size:
+        return outside
+    mine, whole = known(_bottom(self)), known(_bottom(base))
+    return outside + (address(mine) - address(whole)) // int(mine.itemsize)
 
 
 @method
