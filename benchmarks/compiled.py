@@ -184,20 +184,25 @@ def contestants(row: Row, inductor: bool) -> dict[str, timeit.Timer]:
     if harness.reference() is not None:
         found["torch"] = scope(row.setup, row.statement, "torch", False)
         if inductor:
+            # Else its limit of recompilations counts the rows before.
+            importlib.import_module("torch._dynamo").reset()
             found["torch.compile"] = scope(row.setup, row.statement, "torch", True)
     if row.jax[0] and importlib.util.find_spec("jax"):
         import jax
         import jax.numpy as jnp
 
         names: dict[str, Any] = {"jax": jax, "jnp": jnp}
-        found["jax.jit"] = timeit.Timer(row.jax[1], row.jax[0], globals=names)
+        exec(row.jax[0], names)
+        found["jax.jit"] = timeit.Timer(row.jax[1], globals=names)
     return found
 
 
 def scope(setup: str, statement: str, module: str, compiled: bool) -> timeit.Timer:
     torch = importlib.import_module(module)
     compile_ = torch.compile if compiled else lambda f: f
-    return timeit.Timer(statement, setup, globals={"torch": torch, "compile": compile_})
+    names: dict[str, Any] = {"torch": torch, "compile": compile_}
+    exec(setup, names)  # once: a timer's own setup runs for each round, and would make the function anew
+    return timeit.Timer(statement, globals=names)
 
 
 def measure(row: Row, inductor: bool, rounds: int, seconds: float) -> dict[str, float]:
