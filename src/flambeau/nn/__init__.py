@@ -2,14 +2,12 @@
 
 from ..runtime.absent import no_such_name as _no_such_name
 from . import functional, init, modules, parameter, utils
-from .functional.linear_cross_entropy import LinearCrossEntropyOptions
 from .modules import *  # noqa: F403
 from .modules import __all__ as _modules
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 __all__ = [
     "Buffer",
-    "LinearCrossEntropyOptions",
     "Parameter",
     "UninitializedBuffer",
     "UninitializedParameter",
@@ -23,7 +21,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in ("attention", "common_types", "parallel"):  # load when first asked for
+    if name in ("attention", "common_types", "grad", "parallel"):  # load when first asked for
         import importlib
 
         return importlib.import_module(f"flambeau.nn.{name}")

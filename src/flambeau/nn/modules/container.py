@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from ...core.tensor import Tensor
 from ..parameter import Parameter
 from .module import Module, _indented, typename
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+__all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
 L = TypeVar("L", bound="_ModuleSequence")
 P = TypeVar("P", bound="ParameterList")
@@ -41,6 +42,20 @@ def _pairs(name: str, source: Any) -> list[tuple[Any, Any]]:
         if len(pair) != 2:  # type: ignore[arg-type]
             raise ValueError(f"{name} update sequence element #{n} has length {len(pair)}; 2 is required")  # type: ignore[arg-type]
     return [tuple(pair) for pair in pairs]
+
+
+class Container(Module):
+    """The old way to name sub-modules, ``Container(name=module, ...)``; warns. ModuleDict is the present one."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        warnings.warn(
+            "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. Subclass that instead.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        for name, module in kwargs.items():
+            self.add_module(name, module)
 
 
 class _ModuleSequence(Module):

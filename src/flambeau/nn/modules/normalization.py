@@ -12,7 +12,7 @@ from .. import init
 from ..parameter import Parameter
 from .module import Module
 
-__all__ = ["GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
+__all__ = ["CrossMapLRN2d", "GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
 Shape = int | Sequence[int]
 
@@ -48,6 +48,43 @@ class LocalResponseNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(Module):
+    """``x / (k + alpha/size · sum of x² over neighbouring channels)^beta`` for (N, C, H, W), as Lua Torch had it.
+
+    With ``p = (size + 1) // 2`` channel c sums over c - p + 1 … c + p - 1, and from channel p on over channel 0
+    too: PyTorch's running sum never takes that one out, and networks were trained with it. LocalResponseNorm
+    is the definition of the literature. The gradient is this function's own; PyTorch's leaves channel 0 out.
+
+    Raises: ValueError for inputs of other dimensions.
+
+    >>> import flambeau as torch
+    >>> torch.nn.CrossMapLRN2d(3)(torch.ones(1, 4, 1, 1)).shape
+    torch.Size([1, 4, 1, 1])
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
+        channels, reach = input.shape[1], (self.size + 1) // 2
+        sums = [
+            [float(abs(c - o) < reach or (o == 0 and c >= reach)) for o in range(channels)]
+            for c in range(channels)
+        ]
+        counted = ops.tensor(sums, dtype=input.dtype).reshape(channels, channels)
+        total = ops.einsum("co,nohw->nchw", counted, input.square())
+        return input * (total * (self.alpha / self.size) + self.k).pow(-self.beta)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

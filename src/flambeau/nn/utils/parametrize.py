@@ -19,6 +19,7 @@ __all__ = [
     "is_parametrized",
     "register_parametrization",
     "remove_parametrizations",
+    "transfer_parametrizations_and_params",
     "type_before_parametrizations",
 ]
 
@@ -318,6 +319,35 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         delattr(module, "parametrizations")
         module.__class__ = type(module).__bases__[0]
     return module
+
+
+def transfer_parametrizations_and_params(
+    from_module: Module, to_module: Module, tensor_name: str | None = None
+) -> Module:
+    """Give `to_module` the parametrizations of `from_module` and the tensors below them; returns `to_module`.
+
+    One of them if `tensor_name` is given, else all; a tensor that `to_module` does not have is made. The two
+    modules share the tensors afterwards. Nothing happens if `from_module` has no parametrization.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn.utils import parametrize
+    >>> a = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 3))
+    >>> b = parametrize.transfer_parametrizations_and_params(a, torch.nn.Linear(2, 3))
+    >>> torch.equal(a.weight, b.weight)
+    True
+    """
+    if not is_parametrized(from_module):
+        return to_module
+    lists = from_module.parametrizations
+    for name in list(lists) if tensor_name is None else [tensor_name]:
+        if not hasattr(to_module, name):
+            setattr(to_module, name, Parameter(getattr(from_module, name)))
+        for parametrization in lists[name]:
+            register_parametrization(to_module, name, parametrization)
+        source, target = lists[name], to_module.parametrizations[name]
+        for key in [*source._parameters, *source._buffers]:
+            setattr(target, key, getattr(source, key))
+    return to_module
 
 
 def type_before_parametrizations(module: Module) -> type:
