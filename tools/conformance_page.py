@@ -42,7 +42,7 @@ REASONS: dict[str, str] = {
     "frexp": "PyTorch's 16-bit tangents are float32",
     "renorm": "PyTorch's 16-bit tangents are float32, and its complex gradients NaN",
     "histc": "PyTorch counts in bfloat16, which stops at 256",
-    "logcumsumexp": "PyTorch's tangents of complex numbers are NaN, its 16-bit gradients zero",
+    "logcumsumexp": "PyTorch's tangents lose digits or are NaN, its 16-bit gradients zero",
     "topk": "which of equal elements comes first",
     "kthvalue": "which of equal elements comes first",
     "sort": "which of equal elements comes first",
@@ -53,10 +53,10 @@ REASONS: dict[str, str] = {
     "__r": "the reflected operators are ordinary functions: they take a number where PyTorch asks for a tensor",
     "linalg.norm.subgradients_at_zero": "PyTorch's second derivatives at zero are NaN",
     "nn.functional.linear_cross_entropy": "PyTorch's chunked form has zeros for second derivatives",
-    "nn.functional.normalize": "second derivatives that cancel; 16-bit steps",
+    "nn.functional.normalize": "second derivatives that cancel, in PyTorch, too; 16-bit steps",
     "pca_lowrank": "ill-conditioned second derivatives",
     "svd_lowrank": "ill-conditioned second derivatives",
-    "cholesky_inverse": "ill-conditioned samples, in single precision",
+    "cholesky_inverse": "PyTorch's forward mode is wrong",
 }
 ROUNDING = "16-bit floats: rounded at other places"
 
