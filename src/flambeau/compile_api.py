@@ -6,9 +6,14 @@ of operations that was not seen before runs as in eager mode, so the first call 
 the kernels (5 to 10 ms each, or a fraction of that from the disk); later calls find them.  As the Python runs, nothing
 can go stale: globals, closures, attributes, lists and branches are read as they are.
 
-Every mode gives this.  ("reduce-overhead" and "max-autotune" are accepted for PyTorch's programs; skipping the Python
-of a proven function, and searching schedules, are not done yet: issue 5.)  Sizes are never part of machine code, so
-`dynamic` changes nothing: a new size finds the kernels that exist.
+Every mode gives this, with one trade: ``mode="reduce-overhead"`` skips the Python of a function that was proved to do
+the same in each call (`capture.replay`).  The proof reads the function's source and that of everything of the program's
+own that it calls; each value that it reads from outside (globals, closures, attributes, elements) and every argument's
+layout is checked before each replay.  A function that cannot be proved, because it prints, draws random numbers, reads
+a value, writes to memory or objects from outside, or hands back a tensor with a history, raises a RuntimeError with the
+reason and the line.  (Where flambeau stands in for torch, whose mode never refuses, it warns once and uses the default.)
+("max-autotune" is accepted, and searches nothing yet: issue 5.)  Sizes are never part of machine code, so `dynamic`
+changes nothing: a new size finds the kernels that exist.
 
 Limits: memory that a program writes through NumPy, behind the tensors' back and between an operation and the next
 flush, is read as it is at the flush.  The environment variable ``FLAMBEAU_LOG`` (a list of graph, fusion, code) prints
@@ -76,7 +81,9 @@ def compile(
     from .capture.compiled import Compiled
 
     def make(fn: Callable[..., Any]) -> Compiled:
-        return Compiled(fn, fullgraph=fullgraph, backend=backend if isinstance(backend, str) else "flambeau")
+        return Compiled(
+            fn, fullgraph=fullgraph, backend=backend if isinstance(backend, str) else "flambeau", mode=mode
+        )
 
     modules = sys.modules.get(
         __name__.rpartition(".")[0] + ".nn.modules.module"

@@ -30,7 +30,7 @@ from .program import Program
 from .treatment import CONSTANTS, shares, waits
 from .trie import CONSTANT, INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
 
-__all__ = ["Recorder", "Statistics"]
+__all__ = ["CannotReplay", "Recorder", "Statistics", "refusal"]
 
 ndarray = np.ndarray
 NUMBERS = frozenset((int, float, bool, complex))
@@ -38,6 +38,18 @@ WRITE = "memory is written"  # a flush that the program cannot notice, so that f
 LONGEST = 4000  # operations in a segment: a loop without end must not pile up memory
 _treatments: dict[Op, Any] = {}
 _sharing: dict[Op, bool] = {}
+
+
+class CannotReplay(RuntimeError):
+    """The function was compiled with mode="reduce-overhead" and cannot be replayed; nothing was changed yet."""
+
+
+def refusal(reason: str) -> CannotReplay:
+    """The exception for a function that cannot be replayed."""
+    return CannotReplay(
+        f"compile(mode='reduce-overhead') cannot replay this function: {reason}; "
+        "the default mode can run it: there the Python runs on every call"
+    )
 
 
 class Statistics:
@@ -107,8 +119,10 @@ class Recorder:
         statistics: Statistics,
         fullgraph: bool = False,
         watch: Callable[[tuple[Program, float]], Any] | None = None,
+        whole: Any = None,
     ) -> None:
         self.watch = watch
+        self.whole = whole  # of a call that is to be replayed: everything must become one program
         self.root = root
         self.make = make
         self.statistics = statistics
@@ -142,7 +156,7 @@ class Recorder:
                 elif x is not None and type(x) not in NUMBERS:
                     treatment = False
                     break
-        if treatment and real and op.is_view:
+        if treatment and real and op.is_view and self.whole is None:
             treatment = False  # a view of memory that exists: made now, it aliases as it should
         if treatment and params:
             try:
@@ -152,6 +166,7 @@ class Recorder:
         if (
             treatment
             and op.family == "factory"
+            and self.whole is None
             and type(params["value"]) is not bool
             and params["value"] not in (0, 1)
         ):
@@ -294,6 +309,8 @@ class Recorder:
     def at_once(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Run an operation that does not wait."""
         self.statistics.at_once += 1
+        if self.whole is not None and not self.whole.allows(op, args):
+            raise refusal(f"{op.name} runs at once at {describe(user_place(3))}")
         for x in args:
             if isinstance(x, Tensor):
                 p = x._a
@@ -303,9 +320,12 @@ class Recorder:
                     x._a = p.force()
         tls.capture = None
         try:
-            return eager(op, args, params)
+            result = eager(op, args, params)
         finally:
             tls.capture = self
+        if self.whole is not None:
+            self.whole.constant(result)
+        return result
 
     def learn(self, op: Op, args: tuple[Any, ...], params: dict[str, Any], name: Any) -> Any:
         """Run an operation that was not seen in this place before, and note it."""
@@ -375,6 +395,9 @@ class Recorder:
         segment = self.segment
         if not segment.count:
             return
+        if self.whole is not None and not last:
+            self.whole, what = None, "memory from outside is written" if reason == WRITE else reason
+            raise refusal(f"{what} at {describe(user_place(2))}")
         if self.fullgraph and not last and reason != WRITE:
             raise RuntimeError(
                 f"compile(fullgraph=True): {reason} at {describe(user_place(2))}, in the middle of the function; "
@@ -435,6 +458,9 @@ class Recorder:
         The references to the payload are counted: any other handle, saved value or NumPy alias is one more.
         """
         a = t._a
+        if self.whole is not None and type(a) is not Pending:
+            self.whole = None
+            raise refusal(f"memory from outside is written at {describe(user_place(2))}")
         if t._base is not None:
             return False
         st = t._st
