@@ -740,6 +740,7 @@ row(
     generator=None,
     dtype=np.dtype(np.float64),
 )
+row("random_permutation", shape=(6,), generator=None, dtype=np.dtype(np.int64))
 row("random_poisson", np.linspace(0.5, 3.0, 6).reshape(2, 3), generator=None)
 row("random_binomial", np.full((2, 3), 5.0), np.linspace(0.1, 0.9, 6).reshape(2, 3), generator=None)
 row("random_standard_gamma", np.linspace(0.5, 3.0, 6).reshape(2, 3), generator=None)

@@ -25,7 +25,10 @@ def raw(x: Any) -> Any:
             return resolve(x)
         if type(a) is not np.ndarray:
             raise RuntimeError(
-                f"a tensor made inside {a.interp} was used after that transform had ended; "
+                f"this needs the memory of a tensor, which {a.interp} hides from the function it transforms: "
+                "return the tensor, and look at it outside"
+                if a.interp in tls.stack
+                else f"a tensor made inside {a.interp} was used after that transform had ended; "
                 "return it from the transformed function instead of storing it outside"
             )
         return a

@@ -146,6 +146,11 @@ def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
         if isinstance(prefix, (tuple, list, dict)):
             raise ValueError(f"{what}: structure {prefix!r} goes deeper than the inputs")
         return [prefix] * len(tree_flatten(tree)[0])
+    if isinstance(prefix, (tuple, list)) and isinstance(tree, (tuple, list)):
+        if isinstance(prefix, list) != isinstance(tree, list):
+            raise ValueError(
+                f"{what}: {prefix!r} is a {type(prefix).__name__} where the values are in a {type(tree).__name__}"
+            )
     children, context = (list(tree), None) if kind is namedtuple else _NODES[kind][0](tree)
     if isinstance(prefix, dict):
         if not isinstance(tree, dict) or set(prefix) != set(tree):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import ops
+from ..core.interpreters import Value
+from ..core.pending import known
 from ..core.tensor import Tensor
 from ..runtime.dtypes import bool_, finfo
 
@@ -21,6 +23,13 @@ __all__ = [
     *("positive_integer", "positive_semidefinite", "real", "real_vector", "simplex", "square", "stack"),
     *("symmetric", "unit_interval"),
 ]
+
+
+def holds(condition: Any) -> bool:
+    """Whether all elements are true, in every example where a transform hides some."""
+    while isinstance(condition._a, Value):
+        condition = condition._a.inner
+    return bool(known(condition).all())
 
 
 class Constraint:
@@ -305,19 +314,19 @@ class _Square(Constraint):
 class _Symmetric(_Square):
     def check(self, value: Any) -> Any:
         square = super().check(value)
-        return ops.isclose(value, value.mT, atol=1e-6).all(-2).all(-1) if square.all() else square
+        return ops.isclose(value, value.mT, atol=1e-6).all(-2).all(-1) if holds(square) else square
 
 
 class _PositiveSemidefinite(_Symmetric):
     def check(self, value: Any) -> Any:
         symmetric = super().check(value)
-        return (ops.linalg_eigvalsh(value) >= 0).all(-1) if symmetric.all() else symmetric
+        return (ops.linalg_eigvalsh(value) >= 0).all(-1) if holds(symmetric) else symmetric
 
 
 class _PositiveDefinite(_Symmetric):
     def check(self, value: Any) -> Any:
         symmetric = super().check(value)
-        return ops.linalg_cholesky_ex(value)[1] == 0 if symmetric.all() else symmetric
+        return ops.linalg_cholesky_ex(value)[1] == 0 if holds(symmetric) else symmetric
 
 
 class _Several(Constraint):

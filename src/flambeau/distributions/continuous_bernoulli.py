@@ -41,7 +41,9 @@ class ContinuousBernoulli(ProbsOrLogits, ExponentialFamily):
         self._set_probs_or_logits(probs, logits)
         self._lims = lims
         if probs is not None:
-            if validate_args is not None and not constraints.unit_interval.check(self.probs).all():
+            if validate_args is not None and not constraints.holds(
+                constraints.unit_interval.check(self.probs)
+            ):
                 raise ValueError(f"The parameter probs has invalid values, outside [0, 1]: {self.probs}")
             self.probs = self._param = clamp_probs(self.probs)
         super().__init__(self._param.shape, validate_args=validate_args)

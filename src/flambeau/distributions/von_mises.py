@@ -52,7 +52,7 @@ class VonMises(Distribution):
         shape = self._extended_shape(sample_shape)
         angle = ops.zeros(shape, dtype=float64)
         done = angle.bool()
-        while not done.all():
+        while not constraints.holds(done):
             u1, u2, u3 = ops.rand((3, *shape), dtype=float64).unbind()
             z = (math.pi * u1).cos()
             f = (1 + r * z) / (r + z)

@@ -43,6 +43,25 @@ def _need_floating(x: Tensor, what: str) -> None:
         )
 
 
+def _pick(args: tuple[Any, ...], argnums: Argnums) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    """The positions `argnums` of the arguments, and these arguments.
+
+    Raises: RuntimeError for argnums of another type, out of range, twice the same, or none at all.
+    """
+    chosen = (argnums,) if isinstance(argnums, int) else argnums
+    if not isinstance(chosen, tuple) or not all(isinstance(i, int) for i in chosen):
+        raise RuntimeError(f"argnums must be an int or a tuple of ints, got {argnums!r}")
+    if not chosen:
+        raise RuntimeError("argnums must be non-empty, got ()")
+    for i in chosen:
+        if not -len(args) <= i < len(args):
+            raise RuntimeError(f"Got argnum={i}, but only {len(args)} positional inputs")
+    chosen = tuple([i % len(args) for i in chosen])
+    if len(set(chosen)) != len(chosen):
+        raise RuntimeError(f"argnums elements must be unique, got {argnums}")
+    return chosen, tuple([args[i] for i in chosen])
+
+
 class _Tracked:
     """A function's run on a tape of its own: inputs to differentiate, outputs, and the way back."""
 
@@ -72,8 +91,9 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
     With `has_aux`, func returns (output, aux) and the result is (output, vjp_fn, aux).
 
-    Raises: ValueError for primals that are not tensors, RuntimeError for primals that are not floating or complex, for
-    outputs that are not tensors, and for cotangents of another structure or shape.
+    Raises: ValueError for primals that are not tensors, RuntimeError for primals or outputs that are not floating or
+    complex tensors and for cotangents of another structure or shape, TypeError for cotangents that are not tensors.
+    Cotangents of another floating dtype are converted to that of the output.
 
     >>> import flambeau as torch
     >>> y, pull = torch.func.vjp(torch.sin, torch.zeros(2))
@@ -102,25 +122,33 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
             raise RuntimeError(
                 f"vjp(f, *primals): Expected f to be a function that has non-empty output Tensors, got {type(o).__name__}"
             )
+        if o._a.dtype.kind not in "fcV":
+            raise RuntimeError(
+                f"vjp(f, *primals): Expected all outputs of f to be floating-point or complex Tensors, got one of dtype {dtype_of(o)}; "
+                "return it as aux (has_aux=True)"
+            )
     if not outs:
         raise RuntimeError(
             "vjp(f, *primals): Expected f to be a function that has non-empty output (i.e. output isn't [] or ())"
         )
 
-    def vjp_fn(*cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
-        given = cotangents[0] if len(cotangents) == 1 else cotangents
-        cts, ct_spec = tree_flatten(given)
+    def vjp_fn(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
+        cts, ct_spec = tree_flatten(cotangents)
         if ct_spec != out_spec:
             raise RuntimeError(
                 "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. "
                 f"cotangents: {shown(ct_spec)}, outputs: {shown(out_spec)}"
             )
         for o, c in zip(outs, cts):
-            if not isinstance(c, Tensor) or tuple(c._a.shape) != tuple(o._a.shape):
-                raise RuntimeError(
-                    f"Expected cotangents of the outputs' shapes: output {list(o._a.shape)}, cotangent "
-                    f"{list(c._a.shape) if isinstance(c, Tensor) else type(c).__name__}"
+            if not isinstance(c, Tensor):
+                raise (RuntimeError if c is None else TypeError)(
+                    f"cotangents must be Tensors, like the outputs, but got {type(c).__name__}"
                 )
+            if tuple(c._a.shape) != tuple(o._a.shape):
+                raise RuntimeError(
+                    f"Expected cotangents of the outputs' shapes: output {list(o._a.shape)}, cotangent {list(c._a.shape)}"
+                )
+        cts = [c if c._a.dtype == o._a.dtype else convert_to(c, o._a.dtype) for o, c in zip(outs, cts)]
         prev = tls.grad
         tls.set_grad(True)
         try:
@@ -145,18 +173,7 @@ def grad_and_value(
 
     @functools.wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        if not chosen:
-            raise RuntimeError("argnums must be non-empty, got ()")
-        for i in chosen:
-            if not isinstance(i, int):
-                raise RuntimeError(f"argnums must be int or a tuple of ints, got {type(i).__name__}")
-            if not -len(args) <= i < len(args):
-                raise RuntimeError(f"Got argnum={i}, but only {len(args)} positional inputs")
-        if len(set(i % len(args) for i in chosen)) != len(chosen):
-            raise RuntimeError(f"argnums elements must be unique, got {argnums}")
-        chosen = tuple(i % len(args) for i in chosen)
-        picked = tuple(args[i] for i in chosen)
+        chosen, picked = _pick(args, argnums)
         leaves, spec = tree_flatten(picked)
         _need_tensors(leaves, f"grad({name})")
         for x in leaves:
@@ -227,10 +244,11 @@ def jvp(
 ) -> Any:
     """``(func(*primals), J(primals) @ tangents)`` in one forward pass.
 
-    A tangent of another floating dtype is converted to its primal's.
+    A tangent of another floating dtype is converted to its primal's.  With `strict`, outputs that do not depend on the
+    primals are an error.
 
-    Raises: RuntimeError when primals and tangents differ in structure or shape, ValueError for primals that are not
-    tensors of a floating or complex dtype.
+    Raises: RuntimeError when primals and tangents differ in structure or shape and for functions that return nothing,
+    ValueError for primals that are not tensors of a floating or complex dtype.
 
     >>> import flambeau as torch
     >>> torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))
@@ -290,10 +308,18 @@ def jvp(
             raise RuntimeError(
                 f"jvp(f, primals, tangents): Expected f to return Tensors only, got unsupported type {type(o).__name__}"
             )
+    if not outs:
+        raise RuntimeError(
+            "jvp(f, primals, tangents): Expected f to be a function that has non-empty output (i.e. output isn't [] or ())"
+        )
     values, tangents_out = [], []
     for o in outs:
         p = o._a.inner if level.owns(o) else o
         t = o._a.tangent if level.owns(o) else None
+        if strict and t is None:
+            raise RuntimeError(
+                "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed with strict=True."
+            )
         values.append(p)
         tangents_out.append(_zeros(p) if t is None else t)
     result = tree_unflatten(values, out_spec), tree_unflatten(tangents_out, out_spec)
@@ -337,15 +363,6 @@ def _basis(leaves: Sequence[Tensor]) -> tuple[list[Tensor], int]:
         found.append(from_value(a.reshape(total, *x._a.shape)))
         start += n
     return found, total
-
-
-def _pick(args: tuple[Any, ...], argnums: Argnums) -> tuple[tuple[int, ...], Any]:
-    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    for i in chosen:
-        if not -len(args) <= i < len(args):
-            raise RuntimeError(f"Got argnum={i}, but only {len(args)} positional inputs")
-    chosen = tuple(i % len(args) for i in chosen)
-    return chosen, tuple(args[i] for i in chosen)
 
 
 def _with(args: tuple[Any, ...], chosen: tuple[int, ...], values: Any) -> list[Any]:

@@ -24,7 +24,7 @@ def move_dim(x: Tensor, src: int, dst: int) -> Tensor:
 
 
 def _batch_inputs(args: tuple[Any, ...], in_dims: InDims, name: str) -> tuple[list[Any], list[Any], Any, int]:
-    if not isinstance(in_dims, (int, tuple, list)) and in_dims is not None:
+    if not isinstance(in_dims, (int, tuple)) and in_dims is not None:
         raise ValueError(
             f"vmap({name}, in_dims={in_dims!r}, ...)(<inputs>): expected `in_dims` to be int or a (potentially nested) tuple matching "
             f"the structure of inputs, got: {type(in_dims)}."
@@ -35,9 +35,7 @@ def _batch_inputs(args: tuple[Any, ...], in_dims: InDims, name: str) -> tuple[li
             "inputs. The latter is unsupported."
         )
     leaves, spec = tree_flatten(args)
-    dims = broadcast_prefix(
-        tuple(in_dims) if isinstance(in_dims, (tuple, list)) else in_dims, args, f"vmap({name}, in_dims)"
-    )
+    dims = broadcast_prefix(in_dims, args, f"vmap({name}, in_dims)")
     size: int | None = None
     out_dims: list[Any] = []
     for i, (x, d) in enumerate(zip(leaves, dims)):
@@ -154,9 +152,7 @@ def _out_dims(out_dims: Any, out: Any, results: Any, name: str) -> list[Any]:
             raise ValueError(
                 f"vmap({name}, ..., out_dims={out_dims!r}): `out_dims` has {len(out_dims)} entries but the function has one output"
             )
-    return broadcast_prefix(
-        tuple(out_dims) if isinstance(out_dims, list) else out_dims, out, f"vmap({name}, ..., out_dims)"
-    )
+    return broadcast_prefix(out_dims, out, f"vmap({name}, ..., out_dims)")
 
 
 def _unwrap(x: Any, d: Any, level: VMap, name: str) -> Any:

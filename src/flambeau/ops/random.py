@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +18,6 @@ from ..core.pending import Pending
 from ..core.public import FUNCTIONS, METHODS, convert, public
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
-from ..prims.base import from_value
 from ..prims.pointwise import overwrite_op
 from ..runtime import distributions as dist
 from ..runtime import dtypes, mt19937, types
@@ -274,7 +274,20 @@ def randperm(
 ) -> Tensor:
     """A random permutation of 0 .. n-1."""
     d = as_dtype(dtype, dtypes.int64)
-    return finish(from_value(dist.randperm(_gen(generator), int(n), d.numpy)), requires_grad, device)
+    drawn = _permutation_op(shape=(int(n),), generator=_gen(generator), dtype=d.numpy)
+    return finish(drawn, requires_grad, device)
+
+
+def _permutations(*, shape: fam.Shape, generator: Any, dtype: Any) -> Any:
+    """Permutations along the last dim, one for each position before it."""
+    *lead, n = shape
+    if not lead:
+        return dist.randperm(generator, n, dtype)
+    rows = [dist.randperm(generator, n, dtype) for _ in range(math.prod(lead))]
+    return np.array(rows, dtype).reshape(shape)
+
+
+_permutation_op = _op("permutation", _permutations)
 
 
 def _normal_draw(mean: Any, std: Any, *, shape: fam.Shape, generator: Any, dtype: Any) -> Any:

@@ -8,6 +8,8 @@ import numpy as np
 
 from ..core.families import contiguous
 from ..core.grad_names import rename
+from ..core.interpreters import Value
+from ..core.pending import known
 from ..core.public import FUNCTIONS, convert, public, result_type
 from ..core.tensor import Tensor
 from ..prims import base, indexing
@@ -48,6 +50,38 @@ def tile(input: Tensor, *dims: Any, **kw: Any) -> Tensor:
     return repeat(input, (1,) * (len(input._a.shape) - len(times)) + times)
 
 
+def _hidden_positions(counts: Tensor, n: int, output_size: int | None) -> Tensor:
+    """Positions 0 .. n-1, each repeated `counts` times, where a transform hides the counts."""
+    seen = counts
+    while isinstance(seen._a, Value):
+        seen = seen._a.inner
+    array = known(seen)
+    each = len(counts._a.shape)
+    if each > 1 or array.dtype.kind not in "iu":
+        raise RuntimeError(
+            f"repeats must be a 0-dim or 1-dim tensor of integers, got {list(counts._a.shape)}, {dtype_of(counts)}"
+        )
+    if (array < 0).any():
+        raise RuntimeError("repeats can not be negative")
+    if each == 0 or counts._a.shape[0] == 1:
+        counts = expand_to(base.reshape(counts, (1,)), (n,))
+        totals = array.reshape(-1) * n
+    elif counts._a.shape[0] != n:
+        raise RuntimeError(
+            f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts._a.shape[0]} and input size {n}"
+        )
+    else:
+        totals = array.sum(-1).reshape(-1)
+    total = int(totals[0]) if output_size is None and totals.size else int(output_size or 0)
+    if (totals != total).any():
+        raise RuntimeError(
+            f"vmap: repeat_interleave would have results of {sorted(set(totals.tolist()))} elements for different examples"
+            f"{'' if output_size is None else f', not output_size={output_size}'}, and no dense batch of them"
+        )
+    ends = FUNCTIONS["cumsum"](counts, 0)
+    return FUNCTIONS["searchsorted"](ends, from_value(np.arange(total, dtype=array.dtype)), right=True)  # type: ignore[no-any-return]
+
+
 @public()
 def repeat_interleave(
     input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
@@ -56,6 +90,8 @@ def repeat_interleave(
     from ..core.eager import raw
 
     if repeats is None:
+        if isinstance(input._a, Value):
+            return convert(_hidden_positions(input, int(input._a.shape[0]), output_size), dtype_of(input))
         counts = raw(input)
         if counts.ndim != 1 or counts.dtype.kind not in "iu":
             raise RuntimeError("repeat_interleave only accepts 1D vectors of integers as repeat")
@@ -64,6 +100,9 @@ def repeat_interleave(
         input, dim = base.reshape(input, (numel(input),)), 0
     d = wrap_dim(dim, len(input._a.shape))
     n = input._a.shape[d] if input._a.shape else 1
+    x = input if input._a.shape else base.reshape(input, (1,))
+    if isinstance(repeats, Tensor) and isinstance(repeats._a, Value):
+        return FUNCTIONS["index_select"](x, d, _hidden_positions(repeats, n, output_size))  # type: ignore[no-any-return]
     counts = repeats if isinstance(repeats, int) else raw(repeats)
     if isinstance(counts, np.ndarray):
         if counts.dtype.kind not in "iu":
@@ -86,7 +125,7 @@ def repeat_interleave(
             f"allocated size does not match required size: output_size {output_size}, needed {total}"
         )
     index = from_value(np.repeat(np.arange(n), counts))
-    y = FUNCTIONS["index_select"](input if input._a.shape else base.reshape(input, (1,)), d, index)
+    y = FUNCTIONS["index_select"](x, d, index)
     return rename(y, "ViewBackward0") if isinstance(repeats, int) else y  # type: ignore[no-any-return]
 
 

@@ -94,7 +94,7 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
             "otherwise copy x.detach()"
         )
     if known(self) is None:
-        raise RuntimeError("tensors inside a transform cannot be copied with deepcopy; use .clone()")
+        raise NotImplementedError("tensors inside a transform cannot be copied with deepcopy; use .clone()")
     array = raw(self)
     kept, place = taken_apart(array)
     if place is None and math.prod(array.shape) and memory.root(array) is not array:

@@ -604,11 +604,13 @@ def detach_(self: Tensor) -> Tensor:
 
     Raises: RuntimeError for views, whose base would keep the history.
     """
-    if self._base is not None and self._node is not None:
+    if self._base is not None and node_of(self) is not None:
         raise RuntimeError(
             "Can't detach views in-place: use detach() instead. If you are using DistributedDataParallel (DDP) for training, "
             "and gradient_as_bucket_view is set as True, gradients are views of DDP buckets."
         )
+    if isinstance(self._a, Value):
+        self._a = detach(self)._a
     self._node = None
     return self
 
@@ -622,6 +624,10 @@ def _get_data(self: Tensor) -> Tensor:
 def _set_data(self: Tensor, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+    if isinstance(self._a, Value):
+        raise RuntimeError(
+            "mutating directly with `.data` inside a transform is not allowed: use copy_, or return the new value"
+        )
     if value._a.dtype.kind not in "fcV" and self._node is not None:
         raise RuntimeError(
             "data set to a tensor that requires gradients must be floating point or complex dtype"
@@ -659,10 +665,15 @@ def retains_grad(self: Tensor) -> bool:
 def retain_grad(self: Tensor) -> None:
     """Keep ``.grad`` of this non-leaf too.
 
-    Raises: RuntimeError when the tensor does not require grad.
+    Raises: RuntimeError when the tensor does not require grad, and inside a transform.
     """
     import weakref
 
+    if isinstance(self._a, Value):
+        raise RuntimeError(
+            "Tensor.retain_grad() inside a function that is being transformed: nothing is accumulated there. Use grad, vjp or "
+            "jacrev of the part that begins with this tensor"
+        )
     node = node_of(self)
     if node is None:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")

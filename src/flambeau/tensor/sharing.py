@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.eager import raw
+from ..core.interpreters import Value
 from ..core.public import METHODS
 from ..core.tensor import Tensor, storage
 from ..runtime import memory
@@ -55,12 +56,16 @@ def share_memory_(self: Tensor) -> Tensor:
     Processes forked afterwards write to the same memory, and so do those that receive the tensor through
     `flambeau.multiprocessing`.  NumPy arrays made before (``t.numpy()``) keep the old memory.
 
-    Raises: OSError when the system has no more memory or file descriptors; RuntimeError inside a transform.
+    Raises: OSError when the system has no more memory or file descriptors; NotImplementedError inside a transform.
 
     >>> import flambeau as torch
     >>> torch.zeros(3).share_memory_().is_shared()
     True
     """
+    if isinstance(self._a, Value):
+        raise NotImplementedError(
+            f"Cannot access storage of a tensor inside {self._a.interp}: it has none of its own"
+        )
     array = raw(self)
     if _shared(array) is not None or not array.size:
         return self

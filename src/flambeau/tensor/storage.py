@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.eager import raw
+from ..core.interpreters import Value
 from ..core.tensor import Tensor, mark_written, wrap
 from ..ops.args import dtype_of
 from ..runtime import dtypes, memory, types
@@ -59,7 +60,14 @@ class UntypedStorage:
 
     @classmethod
     def of(cls, x: Tensor) -> UntypedStorage:
-        """The storage of a tensor."""
+        """The storage of a tensor.
+
+        Raises: NotImplementedError inside a transform, where tensors have no memory of their own.
+        """
+        if isinstance(x._a, Value):
+            raise NotImplementedError(
+                f"Cannot access storage of a tensor inside {x._a.interp}: it has none of its own"
+            )
         found = cls(_memory_of(x))
         found._tensor_of = x
         return found
