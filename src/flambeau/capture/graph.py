@@ -78,13 +78,17 @@ class Value:
 
 
 class Scalar:
-    """A Python number given at run time; `kind` is its type (bool, int, float or complex)."""
+    """A Python number; `kind` is its type (bool, int, float or complex).
 
-    __slots__ = ("index", "kind")
+    It is given at run time, unless a pass wrote it: then it has a `value`.
+    """
 
-    def __init__(self, index: int, kind: type) -> None:
+    __slots__ = ("index", "kind", "value")
+
+    def __init__(self, index: int, kind: type, value: float | None = None) -> None:
         self.index = index
         self.kind = kind
+        self.value = value
 
     def __repr__(self) -> str:
         return f"s{self.index}"
@@ -110,6 +114,14 @@ class Instr:
     def values(self) -> list[Value]:
         """The arguments that are arrays."""
         return [a for a in self.args if type(a) is Value]
+
+    def replaced(self, args: tuple[Any, ...]) -> Instr:
+        """The same operation of other arguments; it makes the results from now on."""
+        copy = Instr(self.op, args, self.params, self.place)
+        copy.outs = self.outs
+        for v in copy.outs:
+            v.producer = copy
+        return copy
 
     def __repr__(self) -> str:
         args = [repr(a) for a in self.args]
@@ -143,9 +155,9 @@ class Graph:
         self.inputs.append(v)
         return v
 
-    def scalar(self, kind: type) -> Scalar:
-        """A new run-time number."""
-        s = Scalar(len(self.scalars), kind)
+    def scalar(self, kind: type, value: float | None = None) -> Scalar:
+        """A new number, known if `value` is given; those of run time come first."""
+        s = Scalar(len(self.scalars), kind, value)
         self.scalars.append(s)
         return s
 
@@ -162,6 +174,18 @@ class Graph:
         instr.outs = tuple([self.value(*meta, instr) for meta in metas])
         self.instrs.append(instr)
         return instr
+
+    def copy(self) -> Graph:
+        """An equal graph of its own instructions and values, for passes to change."""
+        result = Graph()
+        result.scalars = self.scalars
+        same: dict[Value, Value] = {v: result.input(v.shape, v.dtype, v.strides) for v in self.inputs}
+        for instr in self.instrs:
+            args = [same[a] if type(a) is Value else a for a in instr.args]
+            metas = [(v.shape, v.dtype, v.strides) for v in instr.outs]
+            same.update(zip(instr.outs, result.add(instr.op, args, instr.params, metas, instr.place).outs))
+        result.outputs = [same[v] for v in self.outputs]
+        return result
 
     # ---- reading ----
 
@@ -204,6 +228,7 @@ class Graph:
         """The outputs, computed one operation at a time by NumPy."""
         env: dict[Any, Any] = dict(zip(self.inputs, arrays))
         env.update(zip(self.scalars, numbers))
+        env.update((s, s.value) for s in self.scalars if s.value is not None)
         last: dict[Value, Instr] = {}
         for instr in self.instrs:
             for v in instr.values():
@@ -222,7 +247,7 @@ class Graph:
 
     def __str__(self) -> str:
         head = [f"{v}: '{v.annotation}'" for v in self.inputs] + [
-            f"{s}: {s.kind.__name__}" for s in self.scalars
+            f"{s}: {s.kind.__name__}" for s in self.scalars if s.value is None
         ]
         lines = [
             "import numpy",
@@ -231,6 +256,7 @@ class Graph:
             "",
             f"def program({', '.join(head)}):",
         ]
+        lines += [f"    {s} = {s.value!r}" for s in self.scalars if s.value is not None]
         for instr in self.instrs:
             notes = ", ".join(v.annotation for v in instr.outs)
             where = f"; {describe(instr.place)}" if instr.place is not None else ""

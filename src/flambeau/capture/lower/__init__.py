@@ -20,6 +20,7 @@ from ...core.acceleration import load
 from ...runtime import pool
 from ..graph import Graph, Instr, Scalar, Value
 from . import kernels
+from .expand import expand
 from .groups import Group, inlined, make_groups
 from .kernels import Interface, points_kernel, rows_kernel
 from .pieces import Assembly
@@ -30,6 +31,7 @@ __all__ = ["Lowered", "compile_graph"]
 BIG = 1 << 20  # bytes from which memory comes from the pool
 ALONE = 1 << 14  # elements from which a single operation is worth a kernel of its own
 FORGET = 1 << 14  # bytes from which an array is forgotten before the function ends
+MOST_ROWS = 4096  # that are summed one after another: keeps rounding errors small
 VARIABLE = re.compile(r"\bv\d+\b")
 LOG = frozenset(os.environ.get("FLAMBEAU_LOG", "").split(","))
 
@@ -61,6 +63,8 @@ class Emitter:
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {
             "empty": np.empty,
+            "zeros": np.zeros,
+            "together": together,
             "pooled": pool.empty,
             "asarray": np.asarray,
             "ndarray": np.ndarray,
@@ -71,7 +75,7 @@ class Emitter:
         for i, v in enumerate(graph.inputs):
             self.names[v] = f"a{i}"
         for i, s in enumerate(graph.scalars):
-            self.names[s] = f"n{i}"
+            self.names[s] = f"n{i}" if s.value is None else self.constant("w", s.value)
 
     def name(self, v: Any) -> str:
         """The variable of a value."""
@@ -121,9 +125,13 @@ class Emitter:
         make = "pooled" if v.nbytes >= BIG else "empty"
         return f"{make}({self.constant('s', v.shape)}, {self.constant('d', v.dtype)})"
 
-    def outputs(self, face: Interface) -> list[str]:
+    def outputs(self, face: Interface, parts: dict[Value, str] | None = None) -> list[str]:
+        """Memory for what a kernel writes; zeros for sums of which it makes `parts`, of the named shape."""
         for v in face.outputs:
-            self.lines.append(f"{self.name(v)} = {self.allocate(v)}")
+            if parts and v in parts:
+                self.lines.append(f"{self.name(v)} = zeros({parts[v]}, {self.constant('d', v.dtype)})")
+            else:
+                self.lines.append(f"{self.name(v)} = {self.allocate(v)}")
             self.made.add(v)
         return [self.name(v) for v in face.outputs]
 
@@ -151,11 +159,17 @@ class Emitter:
             else:
                 dense = self.constant("x", np.ascontiguousarray)
                 inputs.append(f"{dense}({self.name(v)})")
-        outs = self.outputs(face)
+        rows, columns, grain = kernel.shape(group.rows, group.columns)
+        across = group.across
+        if across:
+            grain = min(grain, MOST_ROWS)
+        parts = {v: self.constant("t", (-(-rows // grain), columns)) for v in face.outputs if v in across}
+        outs = self.outputs(face, parts)
         numbers = [self.name(s) for s in face.scalars]
-        shape = [str(n) for n in kernel.shape(group.rows, group.columns)]
         fn = self.constant("k", kernel.fn)
-        self.lines.append(f"{fn}({', '.join([*outs, *inputs, *shape, *numbers])})")
+        self.lines.append(f"{fn}({', '.join([*outs, *inputs, str(rows), str(columns), str(grain), *numbers])})")
+        for v in parts:
+            self.lines.append(f"{self.name(v)} = together({self.name(v)}, {self.constant('s', v.shape)})")
         for instr in face.late:
             self.call(instr)
 
@@ -279,7 +293,7 @@ class Emitter:
         head = ["def run(arrays, numbers):"]
         for names, variable in (
             ([self.names[v] for v in self.graph.inputs], "arrays"),
-            ([self.names[s] for s in self.graph.scalars], "numbers"),
+            ([self.names[s] for s in self.graph.scalars if s.value is None], "numbers"),
         ):
             if names:
                 # the segment may have gone on: what came after the graph was taken is left over
@@ -294,6 +308,11 @@ class Emitter:
         if "code" in LOG:
             print(source)
         return lowered
+
+
+def together(parts: Any, shape: tuple[int, ...]) -> Any:
+    """The sums of the chunks' sums."""
+    return (parts if len(parts) == 1 else np.add.reduce(parts, axis=0)).reshape(shape)
 
 
 class Chunks:
@@ -335,4 +354,4 @@ def compile_graph(graph: Graph) -> Lowered:
     load()
     if "graph" in LOG:
         print(graph)
-    return Emitter(simplify(graph)).program()
+    return Emitter(simplify(expand(simplify(graph.copy())))).program()

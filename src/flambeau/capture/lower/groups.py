@@ -4,7 +4,8 @@ Four kinds of groups become kernels:
 
 * ``points``: elementwise operations with one result shape; smaller inputs are broadcast;
 * ``rows``: elementwise operations over a matrix together with reductions over its trailing dims, and with what is
-  computed from those for each row (softmax, variance, losses): a row stays in the cache for all passes over it;
+  computed from those for each row (softmax, variance, losses): a row stays in the cache for all passes over it.
+  Sums over all other dims (the gradient of a bias) are made on the way, one for each chunk of rows;
 * ``all``: elementwise operations with reductions over all elements, in chunks;
 * ``pieces``: gradients of separate slices of one array, and their sum.
 
@@ -29,6 +30,7 @@ REDUCTIONS = ("sum", "amax", "amin")
 MAX_ARRAYS, MAX_SCALARS = 48, 20  # of a kernel; the engine's own limits are a little higher
 MAX_INSTRS = 96
 LONG_ROW = 1 << 16  # elements; a single longer row is cut into chunks
+WIDE = 32  # columns from which sums over the rows are made with them
 
 
 class Group:
@@ -65,6 +67,17 @@ class Group:
     def kept(self) -> tuple[int, ...]:
         """The same with the reduced dims kept as 1."""
         return self.lead + (1,) * self.reduced
+
+    @property
+    def across(self) -> set[Value]:
+        """The sums over the rows: known when all chunks are done."""
+        return {i.out for i in self.instrs if self.sums_rows(i)}
+
+    def sums_rows(self, instr: Instr) -> bool:
+        """Whether this is a sum over the rows, not over the columns."""
+        if self.kind != "rows" or instr.op.name != "sum":
+            return False
+        return 0 < leading(instr) == len(self.shape) - self.reduced
 
     def level(self, shape: tuple[int, ...]) -> str | None:
         """What a result of this shape is here: ``matrix``, ``row``, or None: nothing."""
@@ -133,6 +146,25 @@ def reduction(instr: Instr) -> int:
         return 0
     columns = math.prod(x.shape[n - len(dims) :])
     return len(dims) if x.contiguous and x.size > 0 and columns > 1 and instr.out.contiguous else 0
+
+
+def leading(instr: Instr) -> int:
+    """How many leading dims, but not all, a sum of floats takes away, or 0."""
+    if instr.op.name != "sum" or not instr.values():
+        return 0
+    (x,) = instr.values()
+    n = len(instr.params["dims"])
+    if (
+        not 0 < n < len(x.shape)
+        or tuple(sorted(instr.params["dims"])) != tuple(range(n))
+        or x.dtype not in (F32, F64)
+        or instr.out.dtype != x.dtype
+        or not (x.contiguous and instr.out.contiguous)
+        or math.prod(x.shape[:n]) < 2
+        or math.prod(x.shape[n:]) < WIDE
+    ):
+        return 0
+    return n
 
 
 def inlined(v: Any) -> bool:
@@ -215,7 +247,12 @@ class Planner:
             return False  # something between the two would run both after and before the group
         if len(self.arrays(group, instr)) > MAX_ARRAYS or scalars(group, instr) > MAX_SCALARS:
             return False
+        across = group.across
+        if across and any(v in across for v in instr.values()):
+            return False
         m = reduction(instr)
+        if not m and leading(instr):
+            m = len(instr.values()[0].shape) - leading(instr)
         if m:
             shape = instr.values()[0].shape
             if group.kind == "points":

@@ -95,11 +95,12 @@ class Interface:
         for i, s in enumerate(self.scalars):
             names[s] = f"s{i}{self.types[i]}"
         lines = []
+        across = self.group.across
         for n, instr in enumerate(self.group.instrs):
             for a in instr.values():
                 if a not in names:
                     names[a] = f"full({a.producer.params['value']!r}){a.dtype.char}" if a.producer else "?"
-            level = self.group.level(instr.out.shape) or "total"
+            level = "across" if instr.out in across else self.group.level(instr.out.shape) or "total"
             names[instr.out] = f"t{n}"
             lines.append(f"{names[instr.out]}={text(instr, names)}@{level}")
         outs = ",".join(names[v] for v in self.outputs)
@@ -155,6 +156,7 @@ class Rows:
             before = max([self.stage.get(v, 0) for v in instr.values()], default=0)
             self.stage[instr.out] = before + (instr.op.name in REDUCTIONS)
         self.matrix = {v for v, i in self.inside.items() if self.is_matrix(i)}
+        self.across = self.group.across
 
     def is_matrix(self, instr: Instr) -> bool:
         return (
@@ -185,14 +187,15 @@ class Rows:
                         env[instr.out] = env[instr.values()[0]]
                     else:
                         env[instr.out] = element(k, instr, [lane(k, env, a) for a in instr.args])
-            reductions = [
-                i for i in self.group.instrs if i.op.name in REDUCTIONS and self.stage[i.out] == stage + 1
-            ]
+            reductions, sums = [], []
+            for i in self.group.instrs:
+                if i.op.name in REDUCTIONS and self.stage[i.out] == stage + 1:
+                    (sums if i.out in self.across else reductions).append(i)
             stores = [v for v in face.outputs if v in self.matrix and self.stage[v] == stage]
-            if reductions or stores:
-                self.sweep(r, env, places, reductions, stores)
+            if reductions or stores or sums:
+                self.sweep(r, env, places, reductions, stores, sums)
         for i, v in enumerate(face.outputs):
-            if v not in self.matrix:
+            if v not in self.matrix and v not in self.across:
                 r.set_scalar(i, env[v])
 
     def sweep(
@@ -202,9 +205,11 @@ class Rows:
         places: dict[Value, int],
         reductions: list[Instr],
         stores: list[Value],
+        sums: list[Instr],
     ) -> None:
         k = r.k
-        targets = [*[i.values()[0] for i in reductions], *stores]
+        outputs = self.face.outputs
+        targets = [*[i.values()[0] for i in (*reductions, *sums)], *stores]
         needed: set[Value] = set()
         todo = list(targets)
         while todo:
@@ -217,21 +222,23 @@ class Rows:
         reads = [v for v in places if v in needed]
         order = [i for i in self.group.instrs if i.out in needed and i.out in self.matrix]
 
-        def body(loaded: list[Any], sums: list[Any]) -> tuple[list[Any], list[Any]]:
+        def body(loaded: list[Any], totals: list[Any]) -> tuple[list[Any], list[Any]]:
             local = {**env, **dict(zip(reads, loaded))}
             for instr in order:
                 local[instr.out] = element(k, instr, [lane(k, local, a) for a in instr.args])
             new = []
-            for instr, total in zip(reductions, sums):
+            for instr, total in zip(reductions, totals):
                 x = lane(k, local, instr.values()[0])
                 new.append(TOTALS[instr.op.name][1](total, x))
-            return [lane(k, local, v) for v in stores], new
+            grown = [old + lane(k, local, i.values()[0]) for i, old in zip(sums, loaded[len(reads) :])]
+            return [*[lane(k, local, v) for v in stores], *grown], new
 
         weight = len(order)
+        chunks = [outputs.index(i.out) for i in sums]
         results = r.sweep(
-            [places[v] for v in reads],
+            [*[places[v] for v in reads], *chunks],
             body,
-            [self.face.outputs.index(v) for v in stores],
+            [*[outputs.index(v) for v in stores], *chunks],
             [TOTALS[i.op.name] for i in reductions],
             4 if weight <= 4 else 2 if weight <= 12 else 1,
         )
@@ -247,7 +254,8 @@ def rows_kernel(face: Interface, kinds: list[str]) -> RowKernel:
         return found
     rows = Rows(face, kinds)
     memory = {"matrix": "matrix", "shared": "shared", "row": "scalar", "one": "fixed"}
-    arrays = [(storage(v.dtype), "matrix" if v in rows.matrix else "scalar") for v in face.outputs]
+    levels = ["matrix" if v in rows.matrix else "chunk" if v in rows.across else "scalar" for v in face.outputs]
+    arrays = [(storage(v.dtype), level) for v, level in zip(face.outputs, levels)]
     arrays += [(storage(v.dtype), memory[kind]) for v, kind in zip(face.inputs, kinds)]
     compute = COMPUTE[face.group.float_type().name]
     write: Callable[..., None] = rows.write

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..graph import Graph, Instr, Scalar, Value
 from ..trie import freeze
+from .elements import is_elementwise
 
 __all__ = ["needed", "simplify"]
 
@@ -33,6 +36,8 @@ def simplify(graph: Graph) -> Graph:
     outputs = set(graph.outputs)
     for instr in needed(graph):
         args = tuple([same.get(a, a) if type(a) is Value else a for a in instr.args])
+        if is_elementwise(instr):
+            args = unexpanded(instr, args)
         if instr.op.name == "clone" and instr.out not in outputs and args[0].strides == instr.out.strides:
             same[instr.out] = args[0]
             continue
@@ -42,16 +47,32 @@ def simplify(graph: Graph) -> Graph:
             same.update(zip(instr.outs, first.outs))
             continue
         if args != instr.args:
-            copy = Instr(instr.op, args, instr.params, instr.place)
-            copy.outs = instr.outs
-            for v in copy.outs:
-                v.producer = copy
-            instr = copy
+            instr = instr.replaced(args)
         if key is not None:
             known[key] = instr
         result.instrs.append(instr)
     result.outputs = graph.outputs
+    result.instrs = needed(result)
     return result
+
+
+def unexpanded(instr: Instr, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of an elementwise operation before they were expanded: it broadcasts them itself."""
+    found = tuple([origin(a) if type(a) is Value else a for a in args])
+    if found == args:
+        return args
+    shapes = [a.shape for a in found if type(a) is Value]
+    return found if np.broadcast_shapes(*shapes) == instr.out.shape else args
+
+
+def origin(v: Value) -> Value:
+    """What a value was expanded from; of a single element, what it is a view of."""
+    while v.producer is not None:
+        name = v.producer.op.name
+        if name != "expand" and not (name == "reshape" and v.size == 1):
+            break
+        (v,) = v.producer.values()
+    return v
 
 
 def signature(instr: Instr, args: tuple[Any, ...]) -> Any:
