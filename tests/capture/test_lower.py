@@ -10,6 +10,7 @@ import pytest
 import flambeau as torch
 from flambeau.capture.graph import Graph, GraphError
 from flambeau.capture.lower import compile_graph, kernels
+from flambeau.capture.lower.expand import expand
 from flambeau.capture.lower.groups import make_groups
 from flambeau.capture.lower.simplify import simplify
 from flambeau.core.op import REGISTRY
@@ -185,3 +186,60 @@ def test_the_verifier_finds_broken_graphs() -> None:
 def test_explain_says_what_ran() -> None:
     text = torch.compile(lambda x: (x * 2 + 1).tanh()).explain(torch.ones(4))
     assert "points kernel [4]: mul add tanh" in text and "1 flushes" in text
+
+
+def test_layer_norm_with_its_gradients_is_two_kernels() -> None:
+    """The weight's and the bias's gradient come with the input's, and the normalised values are not kept for them."""
+    x, w, b = (torch.randn(n, requires_grad=True) for n in ((64, 128), (128,), (128,)))
+    a = torch.randn(128, 128)
+
+    def step(x: Any, w: Any, b: Any) -> Any:
+        y = F.layer_norm(x, (128,), w, b) @ a  # the product separates the two
+        return torch.autograd.grad(y.sin().sum(), [x, w, b])
+
+    check(step, x, w, b, tol=1e-4)
+    rows = [names for kind, names in lowered_kinds(step, x, w, b) if kind == "rows"]
+    assert len(rows) == 2
+    forward, backward = rows
+    assert forward.count("sum") == 2 and backward.count("sum") == 4
+    notes = torch.compile(step).explain(x, w, b)
+    assert "reads 3 arrays, writes 3" in notes  # the result, mean and scale; not the normalised values
+
+
+def lowered_kinds(fn: Any, *args: Any) -> list[tuple[str, list[str]]]:
+    graph = simplify(expand(simplify(program(fn, *args).graph.copy())))
+    return [(g.kind, [i.op.name for i in g.instrs]) for g in make_groups(graph) if g.kind != "call"]
+
+
+@pytest.mark.parametrize("shape", [(40, 33), (2, 70, 64), (5000, 40), (9000, 32)], ids=str)
+def test_sums_over_the_rows(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(shape)
+    dims = tuple(range(len(shape) - 1))
+    check(lambda x: ((x * 2).sum(dims), (x * 2 + 1).sum(-1), (x * 2).sum(dims) + 1), x)
+    f = torch.compile(lambda x: (x * x).sum(dims))
+    f(x)
+    exact = (x.numpy().astype(np.float64) ** 2).sum(dims)
+    np.testing.assert_allclose(f(x).numpy(), exact, rtol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_joins_its_neighbours(name: str) -> None:
+    x = torch.randn(64, 65)
+    ((kind, names),) = lowered_kinds(lambda x: getattr(x * 2, name)(-1) + 1, x)
+    assert kind == "rows" and names[0] == "mul" and names[-1] == "add"
+    special = torch.tensor(
+        [[float("nan"), 1.0], [float("inf"), 0.0], [-float("inf"), -float("inf")], [1e4, -1e4]]
+    )
+    check(lambda x: getattr(x * 2, name)(-1) * 3, special)
+
+
+def test_a_known_number_serves_all_sizes() -> None:
+    """The number of columns is no part of the machine code."""
+    f = torch.compile(lambda x: F.layer_norm(x * 2, x.shape[-1:]))
+    for _ in range(2):
+        f(torch.randn(8, 16))
+    before = dict(kernels.COUNTS)
+    for _ in range(2):
+        f(torch.randn(9, 48))
+    assert kernels.COUNTS["kernels"] == before["kernels"] and kernels.COUNTS["found"] > before["found"]

@@ -21,9 +21,10 @@ from .row_kernels import in_order, kernels
 def _centered(x: Any, dim: int) -> Any:
     """`x` minus its maximum along a dim: a new array."""
     top = np.maximum.reduce(x, axis=dim, keepdims=True)
-    if not np.isfinite(top).all():
-        top = np.where(np.isfinite(top), top, 0)
-    return x - top
+    if np.isfinite(top).all():
+        return x - top
+    with np.errstate(invalid="ignore"):  # infinity minus infinity: the whole row becomes NaN
+        return x - top
 
 
 def _last(x: Any, dim: int) -> bool:

@@ -151,7 +151,7 @@ class Emitter:
 
     def rows(self, face: Interface, kinds: list[str]) -> None:
         group = face.group
-        kernel = rows_kernel(face, kinds)
+        kernel, scratch = rows_kernel(face, kinds)
         inputs = []
         for v in face.inputs:
             if v.contiguous:
@@ -163,11 +163,15 @@ class Emitter:
         across = group.across
         if across:
             grain = min(grain, MOST_ROWS)
-        parts = {v: self.constant("t", (-(-rows // grain), columns)) for v in face.outputs if v in across}
+        chunks = self.constant("t", (-(-rows // grain), columns))
+        parts = {v: chunks for v in face.outputs if v in across}
         outs = self.outputs(face, parts)
+        outs += [f"empty({chunks}, {self.constant('d', dtype)})" for dtype in scratch]
         numbers = [self.name(s) for s in face.scalars]
         fn = self.constant("k", kernel.fn)
-        self.lines.append(f"{fn}({', '.join([*outs, *inputs, str(rows), str(columns), str(grain), *numbers])})")
+        self.lines.append(
+            f"{fn}({', '.join([*outs, *inputs, str(rows), str(columns), str(grain), *numbers])})"
+        )
         for v in parts:
             self.lines.append(f"{self.name(v)} = together({self.name(v)}, {self.constant('s', v.shape)})")
         for instr in face.late:
@@ -175,7 +179,7 @@ class Emitter:
 
     def everything(self, face: Interface, kinds: list[str]) -> None:
         """Reductions over all elements: in chunks, then over the chunks' results."""
-        kernel = rows_kernel(face, kinds)
+        kernel, _ = rows_kernel(face, kinds)
         columns = 1 << 13
         size = face.group.columns
         run = Chunks(kernel, face, kinds, size, columns)

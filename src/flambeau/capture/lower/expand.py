@@ -40,7 +40,9 @@ class Writer:
 
     def total(self, x: Value, name: str = "sum") -> Value:
         """One number for each row, with the reduced dims kept."""
-        return self.add("reshape", [self.add(name, [x], self.lead, dims=self.dims)], self.kept, shape=self.kept)
+        return self.add(
+            "reshape", [self.add(name, [x], self.lead, dims=self.dims)], self.kept, shape=self.kept
+        )
 
     def each(self, name: str, *args: Any) -> Value:
         """Elementwise; of the full shape if an argument is."""

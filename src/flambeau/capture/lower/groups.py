@@ -23,6 +23,7 @@ from typing import Any
 from ..graph import Graph, Instr, Scalar, Value
 from .elements import F32, F64, is_elementwise
 from .pieces import assemblies
+from .siblings import merge_siblings, recompute
 
 __all__ = ["Group", "make_groups"]
 
@@ -203,7 +204,74 @@ class Planner:
                 self.assemble(whole[instr])
             elif instr not in parts:
                 self.add(instr)
+        self.separate_sums()
+        merge_siblings(self)
+        recompute(self)
         return self.ordered()
+
+    def separate_sums(self) -> None:
+        """Sums over the rows that stand alone may yet join a kernel that reads the same array."""
+        for group in self.groups:
+            if group.kind == "call" and leading(group.instrs[0]):
+                group.shape = group.instrs[0].values()[0].shape
+                group.reduced = len(group.shape) - leading(group.instrs[0])
+
+    def reads(self, group: Group) -> set[Value]:
+        """The arrays that a group reads."""
+        return {
+            v for i in group.instrs for v in i.values() if self.home.get(v) is not group and not inlined(v)
+        }
+
+    def put_together(self, first: Group, second: Group) -> None:
+        """Make one kernel of two that share an input, if neither depends on the other and one can hold both."""
+        bits = group_bit(first), group_bit(second)
+        if first.before & bits[1] or second.before & bits[0]:
+            return
+        group, other = (second, first) if first.kind == "points" else (first, second)
+        if group.shape != other.shape or not all(
+            g.kind in ("points", "rows") or (g.kind == "call" and g.reduced) for g in (group, other)
+        ):
+            return
+        trial = Group("rows" if group.kind != "points" else "points", group.shape, group.index, group.reduced)
+        if other.kind != "points" and other.reduced != group.reduced:
+            return
+        trial.instrs = sorted([*group.instrs, *other.instrs], key=self.places.__getitem__)
+        if self.holds(trial):
+            group.kind = trial.kind
+            self.merge(group, other)
+
+    def holds(self, trial: Group) -> bool:
+        """Whether the instructions of a group that is considered can be one kernel."""
+        if len(trial.instrs) > MAX_INSTRS:
+            return False
+        if len({v for i in trial.instrs for v in (*i.values(), *i.outs) if not inlined(v)}) > MAX_ARRAYS:
+            return False
+        if len({a for i in trial.instrs for a in i.args if type(a) is Scalar}) > MAX_SCALARS:
+            return False
+        return trial.kind == "points" or all(keeps_rows(i, trial) or trial.fits(i) for i in trial.instrs)
+
+    def takes(self, group: Group, chain: list[Instr]) -> bool:
+        """Whether a group can also do the operations of `chain`."""
+        trial = Group(group.kind, group.shape, group.index, group.reduced)
+        trial.instrs = [*chain, *group.instrs]
+        return self.holds(trial)
+
+    def repeat(self, group: Group, v: Value, chain: list[Instr]) -> None:
+        """Compute `v` again in a group, by `chain`, instead of reading it."""
+        same: dict[Any, Any] = {}
+        copies = []
+        for instr in chain:
+            copy = Instr(instr.op, tuple([same.get(a, a) for a in instr.args]), instr.params, instr.place)
+            copy.outs = (self.graph.value(instr.out.shape, instr.out.dtype, instr.out.strides, copy),)
+            same[instr.out] = copy.out
+            self.home[copy.out] = group
+            copies.append(copy)
+        new = same[v]
+        rest = [
+            i.replaced(tuple([new if a is v else a for a in i.args])) if v in i.args else i
+            for i in group.instrs
+        ]
+        group.instrs = [*copies, *rest]
 
     def assemble(self, instrs: list[Instr]) -> None:
         """A group of a sum of parts: nothing else reads what it makes on the way."""

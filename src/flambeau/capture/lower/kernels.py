@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ...compiler.dialect import Dialect
@@ -15,14 +16,14 @@ from ...compiler.pointwise import PointwiseKernel, pointwise_kernel
 from ...compiler.row_kernel import Combine, RowKernel, RowWriter, add
 from ...compiler.types import COMPUTE, storage
 from ..graph import Instr, Scalar, Value
-from .elements import element, scalar_type, text
+from .elements import BOOL, element, scalar_type, text
 from .groups import REDUCTIONS, Group, inlined
 
 __all__ = ["COUNTS", "Interface", "points_kernel", "rows_kernel"]
 
 COUNTS = {"kernels": 0, "found": 0}
 _points: dict[str, PointwiseKernel] = {}
-_rows: dict[str, RowKernel] = {}
+_rows: dict[str, tuple[RowKernel, list[Any]]] = {}
 
 
 def largest(a: Any, b: Any) -> Any:
@@ -41,6 +42,11 @@ TOTALS: dict[str, tuple[float, Combine]] = {
     "amin": (math.inf, smallest),
 }
 VIEWS = ("reshape", "reshape_copy", "expand")
+# Operations that take longer than writing a value and reading it back from the cache.
+COSTLY = frozenset(
+    "exp expm1 log log1p sin cos tanh sigmoid erf silu silu_slope gelu_erf gelu_erf_slope gelu_tanh gelu_tanh_slope "
+    "elu_expm1 pow xlogy".split()
+)
 
 
 class Interface:
@@ -144,6 +150,18 @@ def lane(k: Dialect, env: dict[Any, Any], a: Any) -> Any:
     return env[a] if type(a) in (Value, Scalar) else a
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """One pass over a row: what is reduced, stored and added to the sums over the rows in it."""
+
+    reductions: list[Instr]
+    stores: list[Value]
+    sums: list[Instr]
+
+    def targets(self) -> list[Value]:
+        return [*[i.values()[0] for i in (*self.reductions, *self.sums)], *self.stores]
+
+
 class Rows:
     """Writes the passes over a row."""
 
@@ -157,6 +175,10 @@ class Rows:
             self.stage[instr.out] = before + (instr.op.name in REDUCTIONS)
         self.matrix = {v for v, i in self.inside.items() if self.is_matrix(i)}
         self.across = self.group.across
+        self.sweeps = [self.at_stage(stage) for stage in range(max(self.stage.values()) + 1)]
+        self.kept: list[Value] = []
+        self.keep()
+        self.scratch = [v for v in self.kept if v not in face.outputs]
 
     def is_matrix(self, instr: Instr) -> bool:
         return (
@@ -165,17 +187,51 @@ class Rows:
             and instr.out.shape == self.group.shape
         )
 
+    def at_stage(self, stage: int) -> Sweep:
+        """What can be done once the reductions of the stages before are known."""
+        reductions: list[Instr] = []
+        sums: list[Instr] = []
+        for i in self.group.instrs:
+            if i.op.name in REDUCTIONS and self.stage[i.out] == stage + 1:
+                (sums if i.out in self.across else reductions).append(i)
+        stores = [v for v in self.face.outputs if v in self.matrix and self.stage[v] == stage]
+        return Sweep(reductions, stores, sums)
+
+    def keep(self) -> None:
+        """Choose the values that are costly and needed in several passes: the first one keeps them for the others."""
+        for instr in reversed(self.group.instrs):
+            if instr.op.name in COSTLY and instr.out in self.matrix and instr.out.dtype != BOOL:
+                uses = [s for s in range(len(self.sweeps)) if instr.out in self.needed(s)]
+                if len(uses) > 1:
+                    self.kept.append(instr.out)
+
+    def known(self, sweep: int) -> set[Value]:
+        """What earlier passes have kept."""
+        return {v for v in self.kept for s in range(sweep) if v in self.needed(s)}
+
+    def needed(self, sweep: int) -> set[Value]:
+        """The full-size values that a pass reads or computes."""
+        known = self.known(sweep)
+        found: set[Value] = set()
+        todo = self.sweeps[sweep].targets()
+        while todo:
+            v = todo.pop()
+            if v in found:
+                continue
+            found.add(v)
+            if v in self.matrix and v not in known:
+                todo += [a for a in self.inside[v].values() if not inlined(a)]
+        return found
+
     def write(self, r: RowWriter, *numbers: Any) -> None:
         """One row: for each stage the values of the row, then one pass that reduces and stores."""
         face, k = self.face, r.k
-        first = len(face.outputs)
         env: dict[Any, Any] = dict(zip(face.scalars, numbers))
-        for i, (v, kind) in enumerate(zip(face.inputs, self.kinds)):
+        places = {v: i for i, v in enumerate((*face.outputs, *self.scratch, *face.inputs))}
+        for v, kind in zip(face.inputs, self.kinds):
             if kind in ("row", "one"):
-                env[v] = r.scalar(first + i)
-        places = {v: first + i for i, v in enumerate(face.inputs) if self.kinds[i] in ("matrix", "shared")}
-        last = max(self.stage.values())
-        for stage in range(last + 1):
+                env[v] = r.scalar(places[v])
+        for stage, sweep in enumerate(self.sweeps):
             for instr in self.group.instrs:
                 if (
                     self.stage[instr.out] <= stage
@@ -187,66 +243,56 @@ class Rows:
                         env[instr.out] = env[instr.values()[0]]
                     else:
                         env[instr.out] = element(k, instr, [lane(k, env, a) for a in instr.args])
-            reductions, sums = [], []
-            for i in self.group.instrs:
-                if i.op.name in REDUCTIONS and self.stage[i.out] == stage + 1:
-                    (sums if i.out in self.across else reductions).append(i)
-            stores = [v for v in face.outputs if v in self.matrix and self.stage[v] == stage]
-            if reductions or stores or sums:
-                self.sweep(r, env, places, reductions, stores, sums)
-        for i, v in enumerate(face.outputs):
+            if sweep.targets():
+                self.write_sweep(r, env, places, stage)
+        for v in face.outputs:
             if v not in self.matrix and v not in self.across:
-                r.set_scalar(i, env[v])
+                r.set_scalar(places[v], env[v])
 
-    def sweep(
-        self,
-        r: RowWriter,
-        env: dict[Any, Any],
-        places: dict[Value, int],
-        reductions: list[Instr],
-        stores: list[Value],
-        sums: list[Instr],
-    ) -> None:
-        k = r.k
-        outputs = self.face.outputs
-        targets = [*[i.values()[0] for i in (*reductions, *sums)], *stores]
-        needed: set[Value] = set()
-        todo = list(targets)
-        while todo:
-            v = todo.pop()
-            if v in needed or v in env:
-                continue
-            needed.add(v)
-            if v in self.matrix:
-                todo += [a for a in self.inside[v].values() if not inlined(a)]
-        reads = [v for v in places if v in needed]
-        order = [i for i in self.group.instrs if i.out in needed and i.out in self.matrix]
+    def write_sweep(self, r: RowWriter, env: dict[Any, Any], places: dict[Value, int], number: int) -> None:
+        k, sweep = r.k, self.sweeps[number]
+        needed, known = self.needed(number), self.known(number)
+        reads = [
+            v
+            for v in places
+            if v in needed
+            and v not in env
+            and (v in known or (v not in self.matrix and v not in self.across))
+        ]
+        order = [
+            i for i in self.group.instrs if i.out in needed and i.out in self.matrix and i.out not in known
+        ]
+        kept = [v for v in self.scratch if v in needed and v not in known]
 
         def body(loaded: list[Any], totals: list[Any]) -> tuple[list[Any], list[Any]]:
             local = {**env, **dict(zip(reads, loaded))}
             for instr in order:
                 local[instr.out] = element(k, instr, [lane(k, local, a) for a in instr.args])
             new = []
-            for instr, total in zip(reductions, totals):
+            for instr, total in zip(sweep.reductions, totals):
                 x = lane(k, local, instr.values()[0])
                 new.append(TOTALS[instr.op.name][1](total, x))
-            grown = [old + lane(k, local, i.values()[0]) for i, old in zip(sums, loaded[len(reads) :])]
-            return [*[lane(k, local, v) for v in stores], *grown], new
+            sums = loaded[len(reads) :]
+            grown = [old + lane(k, local, i.values()[0]) for i, old in zip(sweep.sums, sums)]
+            return [*[lane(k, local, v) for v in (*sweep.stores, *kept)], *grown], new
 
         weight = len(order)
-        chunks = [outputs.index(i.out) for i in sums]
+        chunks = [places[i.out] for i in sweep.sums]
         results = r.sweep(
             [*[places[v] for v in reads], *chunks],
             body,
-            [*[outputs.index(v) for v in stores], *chunks],
-            [TOTALS[i.op.name] for i in reductions],
+            [*[places[v] for v in (*sweep.stores, *kept)], *chunks],
+            [TOTALS[i.op.name] for i in sweep.reductions],
             4 if weight <= 4 else 2 if weight <= 12 else 1,
         )
-        env.update(zip([i.out for i in reductions], results))
+        env.update(zip([i.out for i in sweep.reductions], results))
 
 
-def rows_kernel(face: Interface, kinds: list[str]) -> RowKernel:
-    """The kernel of a group of rows, or of the chunks of an ``all`` group; `kinds` are those of the inputs."""
+def rows_kernel(face: Interface, kinds: list[str]) -> tuple[RowKernel, list[Any]]:
+    """The kernel of a group of rows, or of the chunks of an ``all`` group; `kinds` are those of the inputs.
+
+    With it the dtypes of the rows that each chunk needs for itself; these arrays follow the outputs.
+    """
     name = face.name(kinds)
     found = _rows.get(name)
     if found is not None:
@@ -254,19 +300,22 @@ def rows_kernel(face: Interface, kinds: list[str]) -> RowKernel:
         return found
     rows = Rows(face, kinds)
     memory = {"matrix": "matrix", "shared": "shared", "row": "scalar", "one": "fixed"}
-    levels = ["matrix" if v in rows.matrix else "chunk" if v in rows.across else "scalar" for v in face.outputs]
+    levels = [
+        "matrix" if v in rows.matrix else "chunk" if v in rows.across else "scalar" for v in face.outputs
+    ]
     arrays = [(storage(v.dtype), level) for v, level in zip(face.outputs, levels)]
+    arrays += [(storage(v.dtype), "chunk") for v in rows.scratch]
     arrays += [(storage(v.dtype), memory[kind]) for v, kind in zip(face.inputs, kinds)]
     compute = COMPUTE[face.group.float_type().name]
     write: Callable[..., None] = rows.write
     kernel = RowKernel(
         arrays,
-        len(face.outputs),
+        len(face.outputs) + len(rows.scratch),
         write,
         [COMPUTE[t] for t in face.types],
         cost=0.1 + 0.08 * len(face.group.instrs),
         compute=compute,
     )
     COUNTS["kernels"] += 1
-    _rows[name] = kernel
-    return kernel
+    _rows[name] = kernel, [v.dtype for v in rows.scratch]
+    return _rows[name]
