@@ -13,7 +13,7 @@ from typing import Any
 from ..core.pending import Pending, resolve
 from ..core.state import tls
 from ..core.tensor import Tensor
-from .program import Program, generate, interpret
+from .program import Program, generate, generate_fixed, interpret
 from .recorder import CannotReplay, Recorder, Statistics
 from .trie import Root
 
@@ -44,7 +44,8 @@ class Compiled:
         if mode == "reduce-overhead":
             from .replay.entry import Replayed
 
-            self.replayed = Replayed(fn, self.make, self.statistics, self.plainly)
+            fixed = interpret if self.make is interpret else generate_fixed
+            self.replayed = Replayed(fn, fixed, self.statistics, self.plainly)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function's result; inside another compiled function it is simply part of that one."""

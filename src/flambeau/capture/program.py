@@ -6,7 +6,7 @@ from typing import Any
 
 from .graph import Graph
 
-__all__ = ["Program", "interpret"]
+__all__ = ["Program", "generate", "generate_fixed", "interpret"]
 
 
 class Program:
@@ -30,3 +30,17 @@ def generate(graph: Graph) -> Program:
     from .lower import compile_graph
 
     return Program(graph, compile_graph(graph))
+
+
+def generate_fixed(graph: Graph) -> Program:
+    """The program for a replay, whose sizes never change: one function if its arrays are small."""
+    from ..compiler.engine import CompileError
+    from ..compiler.types import UnsupportedError
+    from .lower import Lowered
+    from .lower.small import compile_small
+
+    try:
+        run, source, notes = compile_small(graph)
+    except (UnsupportedError, CompileError, TypeError, ValueError, OverflowError):
+        return generate(graph)
+    return Program(graph, Lowered(graph, source, run, notes))

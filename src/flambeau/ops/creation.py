@@ -21,7 +21,7 @@ from ..core.public import (
     result_type,
     scalar_category,
 )
-from ..core.state import defaults, tls
+from ..core.state import defaults, everyone, tls
 from ..core.tape import AccumulateGrad
 from ..core.tensor import Tensor, constructors, new_object, storage, wrap
 from ..prims import base
@@ -60,7 +60,7 @@ def mark_leaf(t: Tensor) -> None:
 def _fill(shape: tuple[int, ...], value: Any, d: dtype) -> Tensor:
     if tls.stack:
         return base.full(shape, value, d.numpy)
-    return wrap(base._full(shape=shape, value=value, dtype=d.numpy))
+    return _made(base._full(shape=shape, value=value, dtype=d.numpy))
 
 
 def _factory(name: str, value: Any) -> Any:
@@ -579,6 +579,11 @@ def eye(
 # ------------------------------------------------------------------------------------------------------- like another
 
 
+def _made(a: Any) -> Tensor:
+    """A tensor over a new array; a compiled function is told that it is a constant."""
+    return base.from_value(a) if everyone.captures else wrap(a)
+
+
 def _like(name: str, value: Any) -> Any:
     def make(
         input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
@@ -602,7 +607,7 @@ def _like(name: str, value: Any) -> Any:
         )
         if value is not None:
             a[...] = value
-        t = wrap(a)
+        t = _made(a)
         if memory_format is types.channels_last:
             t = t.contiguous(memory_format=memory_format)
         return finish(t, requires_grad, device)
@@ -635,7 +640,7 @@ def full_like(
         return finish(base.full(tuple(input._a.shape), value, d.numpy), requires_grad, device)
     a = memory_like(input, d)
     a[...] = value
-    return finish(wrap(a), requires_grad, device)
+    return finish(_made(a), requires_grad, device)
 
 
 def _new(name: str, fn: Any) -> Any:

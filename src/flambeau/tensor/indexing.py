@@ -11,7 +11,7 @@ from ..core.eager import raw
 from ..core.op import bind
 from ..core.pending import known, settle
 from ..core.public import OVERRIDES, convert, overridden, public
-from ..core.state import tls
+from ..core.state import everyone, tls
 from ..core.tape import Node
 from ..core.tensor import Tensor, make_view, wrap
 from ..core.where import describe, user_place
@@ -217,7 +217,7 @@ def _long(t: Tensor) -> Tensor:
 def getitem(self: Tensor, key: Any) -> Tensor:
     """``self[key]``: a view for integers, slices, None and ``...``; a copy where tensors or lists index."""
     kind = type(key)
-    if kind is int and not tls.stack and not OVERRIDES:
+    if kind is int and not tls.stack and not OVERRIDES and not everyone.captures:
         a = self._a
         s = a.shape
         if s and type(a) is np.ndarray:

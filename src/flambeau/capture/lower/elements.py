@@ -16,7 +16,13 @@ __all__ = ["element", "is_elementwise", "kernel_dtype"]
 
 F32, F64, BOOL = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.bool_)
 _CASTS = ("convert", "cast")
-_LOGICAL = frozenset("logical_not logical_and logical_or logical_xor".split())
+_BITS = {
+    "bitwise_not": "logical_not",
+    "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or",
+    "bitwise_xor": "logical_xor",
+}
+_LOGICAL = frozenset((*_BITS, *_BITS.values()))  # of masks the bitwise ones are the same
 _EXTRA = frozenset("floor ceil trunc overwrite isnan fmax fmin copysign".split())
 
 
@@ -25,11 +31,11 @@ def kernel_dtype(dtype: Any) -> bool:
     return dtype is F32 or dtype is F64 or dtype is BOOL or dtype in (F32, F64, BOOL)
 
 
-def is_elementwise(instr: Instr) -> bool:
-    """Whether a kernel body exists for the instruction; its result must be laid out in C order."""
+def is_elementwise(instr: Instr, any_layout: bool = False) -> bool:
+    """Whether a kernel body exists for the instruction; its result must be laid out in C order, or in any order."""
     op = instr.op
     name = op.name
-    if len(instr.outs) != 1 or not instr.out.contiguous or not kernel_dtype(instr.out.dtype):
+    if len(instr.outs) != 1 or not (any_layout or instr.out.contiguous) or not kernel_dtype(instr.out.dtype):
         return False
     if any(not kernel_dtype(v.dtype) for v in instr.values()):
         return False
@@ -85,7 +91,7 @@ _POWERS: dict[float, Callable[..., Any]] = {
 
 def element(k: Dialect, instr: Instr, args: list[Any]) -> Any:
     """The instruction on kernel values (and numbers)."""
-    name = instr.op.name
+    name = _BITS.get(instr.op.name, instr.op.name)
     if name == "full":
         value = instr.params["value"]
         if instr.out.dtype == BOOL:

@@ -177,7 +177,7 @@ class Replayed:
         try:
             result = self.fn(*args, **kwargs)
             segment = recorder.segment
-            candidate = self.inspect(result, segment, tensors, before)
+            candidate = self.inspect(result, segment, whole, tensors, before)
             recorder.whole = None
         finally:
             recorder.whole = None
@@ -189,11 +189,16 @@ class Replayed:
         settle(result)
         return result, candidate
 
-    def inspect(self, result: Any, segment: Any, tensors: list[Tensor], before: list[Any]) -> Candidate:
+    def inspect(
+        self, result: Any, segment: Any, whole: Whole, tensors: list[Tensor], before: list[Any]
+    ) -> Candidate:
         """What the call gave, before the promises are kept."""
         if segment.step.op is None:
             raise refusal("it does no operation")
         found = Candidate(segment, tensors)
+        inputs = {id(t._a) for t in tensors} | set(whole.constants)
+        if any(id(a) not in inputs for a in found.arrays):
+            raise refusal("it uses a tensor that is neither an argument nor read by its name")
         grads = [getattr(t, "_grad", None) for t in tensors]
         for i, (new, old) in enumerate(zip(grads, before)):
             if new is old:
