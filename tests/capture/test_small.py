@@ -25,7 +25,8 @@ def check(f: Any, *shapes: tuple[int, ...], dtype: Any = np.float64, tol: float 
     args = [torch.from_numpy(rng.uniform(0.2, 1.5, s).astype(dtype)) for s in shapes]
     program = program_of(f, *args)
     assert "one function" in program.lowered.explain(), program.lowered.explain()
-    arrays, numbers = [a.numpy() for a in args], [0.5 + i for i in range(len(program.graph.scalars))]
+    arrays = [rng.uniform(0.2, 1.5, v.shape).astype(v.dtype) for v in program.graph.inputs]
+    numbers = [0.5 + i for i in range(len(program.graph.scalars))]
     for got, want in zip(program.run(arrays, numbers), program.graph.run(arrays, numbers)):
         assert got.shape == want.shape and got.dtype == want.dtype and got.strides == want.strides
         np.testing.assert_allclose(got, want, rtol=tol, atol=tol)
@@ -60,11 +61,11 @@ def test_broadcasting_comparisons_and_masks() -> None:
 
 
 @pytest.mark.parametrize("dims", [0, 1, 2, (0, 2), (0, 1, 2)])
-def test_reductions_over_any_dims(dims: Any) -> None:
-    for keep in (False, True):
-        check(lambda x: (x * 2).sum(dims, keepdim=keep), (3, 4, 5))
-        check(lambda x: (x * 2).amax(dims, keepdim=keep) - 1, (3, 4, 5))
-        check(lambda x: (x * 2).amin(dims, keepdim=keep) - 1, (3, 4, 5))
+@pytest.mark.parametrize("keep", [False, True])
+def test_reductions_over_any_dims(dims: Any, keep: bool) -> None:
+    check(lambda x: (x * 2).sum(dims, keepdim=keep), (3, 4, 5))
+    check(lambda x: (x * 2).amax(dims, keepdim=keep) - 1, (3, 4, 5))
+    check(lambda x: (x * 2).amin(dims, keepdim=keep) - 1, (3, 4, 5))
 
 
 def test_sums_are_kept_in_double() -> None:
