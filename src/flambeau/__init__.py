@@ -174,6 +174,20 @@ _LAZY_NAMES = {
         )
     },
     "GradScaler": "amp",
+    **{
+        n: "nn.modules.recurrent_functions"
+        for n in (
+            "gru",
+            "lstm",
+            "rnn_relu",
+            "rnn_tanh",
+            "gru_cell",
+            "lstm_cell",
+            "rnn_relu_cell",
+            "rnn_tanh_cell",
+        )
+    },
+    **{f"sym_{n}": "ops.symbolic" for n in ("float", "int", "ite", "max", "min", "not", "sqrt", "sum")},
 }
 
 

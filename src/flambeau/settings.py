@@ -117,14 +117,14 @@ def get_num_interop_threads() -> int:
     return _State.interop_threads
 
 
-def set_num_interop_threads(threads: int) -> None:
+def set_num_interop_threads(num: int) -> None:
     """Remembered: operations run one after the other.
 
     Raises: RuntimeError unless positive.
     """
-    if threads <= 0:
-        raise RuntimeError(f"Expected positive number of threads, but got {threads}")
-    _State.interop_threads = int(threads)
+    if num <= 0:
+        raise RuntimeError(f"Expected positive number of threads, but got {num}")
+    _State.interop_threads = int(num)
 
 
 def set_warn_always(b: bool) -> None:

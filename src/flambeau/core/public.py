@@ -331,6 +331,10 @@ def hand_over(fn: Callable[..., Any], found: Sequence[Any], args: Any, kwargs: A
     )
 
 
+# By a function's name: what its deprecated order of arguments means, as (args, kwargs), or None where these are not in it.
+OLD_FORMS: dict[str, Callable[[Sequence[Any]], tuple[list[Any], dict[str, Any]] | None]] = {}
+
+
 # --------------------------------------------------------------------------------------------------------- decorators
 
 
@@ -426,6 +430,9 @@ def public(
                 return found[0]
             if isinstance(e, AttributeError):
                 raise not_a_tensor(e, fname) from None
+            old = OLD_FORMS[fname](args) if fname in OLD_FORMS else None
+            if old is not None:
+                return wrapper(*old[0], **old[1], **kwargs)
             raise e
 
         positional = parameter_names(fn)
@@ -661,8 +668,11 @@ def binary(
     numbers: str = "",
     tensor_name: str | None = None,
     reflected_name: tuple[str, str] | None = None,
+    second: str = "other",
 ) -> Any:
     """Define a binary elementwise operation; as `unary`, and `dunder` names its operator (``__add__``).
+
+    `second` is the name of the second parameter.
 
     Nodes show `grad_name`; where they differ, `tensor_name` if `other` is a tensor, and `reflected_name` for the
     operator with a number, or with a tensor, on its left.
@@ -692,6 +702,10 @@ def binary(
             return result
         return store_out(out, slow(input, other), name)
 
+    if second != "other":
+        fn.__code__ = fn.__code__.replace(
+            co_varnames=tuple(second if n == "other" else n for n in fn.__code__.co_varnames)
+        )
     _describe(fn, op, name, doc, 2, kind, reject)
     register(fn, name, method=method, inplace=inplace, aliases=aliases, function=function)
     if dunder:

@@ -112,12 +112,12 @@ class MixtureSameFamily(Distribution):
             (self._component_distribution.mean - self._pad(self.mean)).pow(2.0)
         )
 
-    def cdf(self, value: Any) -> Tensor:
-        return (self._component_distribution.cdf(self._pad(value)) * self._mixture_distribution.probs).sum(-1)
+    def cdf(self, x: Any) -> Tensor:
+        return (self._component_distribution.cdf(self._pad(x)) * self._mixture_distribution.probs).sum(-1)
 
-    def log_prob(self, value: Any) -> Tensor:
-        self._check(value)
-        log_prob = self._component_distribution.log_prob(self._pad(value))
+    def log_prob(self, x: Any) -> Tensor:
+        self._check(x)
+        log_prob = self._component_distribution.log_prob(self._pad(x))
         return (log_prob + self._mixture_distribution.logits.log_softmax(-1)).logsumexp(-1)
 
     @no_grad()  # type: ignore[untyped-decorator]

@@ -17,13 +17,14 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
     "vmap",
 ]
 
 # PyTorch offers these here; they are about modules, so they live with them and are looked up when asked for.
-_OF_MODULES = ("functional_call", "stack_module_state")
+_OF_MODULES = ("functional_call", "replace_all_batch_norm_modules_", "stack_module_state")
 
 
 def __getattr__(name: str) -> Any:

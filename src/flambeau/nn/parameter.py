@@ -212,9 +212,9 @@ class UninitializedBuffer(UninitializedTensorMixin):
         return t  # type: ignore[no-any-return]
 
 
-def is_lazy(t: Any) -> bool:
+def is_lazy(param: Any) -> bool:
     """Whether this is a parameter or buffer that has no shape yet."""
-    return isinstance(t, UninitializedTensorMixin)
+    return isinstance(param, UninitializedTensorMixin)
 
 
 __getattr__ = _names_of(__name__)

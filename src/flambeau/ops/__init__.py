@@ -21,6 +21,7 @@ from . import (
     linalg_products,
     matmul,
     memory,
+    old_forms,
     order,
     random,
     random_counts,

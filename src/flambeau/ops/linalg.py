@@ -256,12 +256,12 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
 
 
 @public(out=True, grad_name="CholeskySolveBackward0")
-def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
-    """X with A X = B, given the Cholesky factor of A.
+def cholesky_solve(input: Tensor, input2: Tensor, upper: bool = False) -> Tensor:
+    """X with A X = B = `input`, given the Cholesky factor of A, `input2`.
 
     Raises: RuntimeError for shapes or dtypes that do not fit.
     """
-    name = "cholesky_solve"
+    name, B, L = "cholesky_solve", input, input2
     for x, arg in ((B, "b"), (L, "u")):
         if len(x._a.shape) < 2:
             raise RuntimeError(

@@ -133,11 +133,15 @@ def orgqr(input: Tensor, input2: Tensor) -> Tensor:
 
 
 @public(out=True, grad_name="OrmqrBackward0")
-def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
-    """Q C (C Q for left=False; Q^H for transpose=True), Q being the product of the reflectors in `input` and `tau`.
+def ormqr(
+    input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False
+) -> Tensor:
+    """Q C (C Q for left=False; Q^H for transpose=True), Q being the product of the reflectors in `input` and `input2`
+    (in PyTorch's documentation `tau`), C being `input3` (there `other`).
 
     Raises: RuntimeError for shapes or dtypes that do not fit.
     """
+    tau, other = input2, input3
     for x, what in ((input, "input"), (other, "other")):
         if len(x._a.shape) < 2:
             raise RuntimeError(f"torch.ormqr: {what} must have at least 2 dimensions.")

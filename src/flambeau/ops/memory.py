@@ -17,7 +17,7 @@ from ..core.tape import helpers
 from ..core.tensor import Storage, Tensor, become_view, storage
 from ..prims.base import from_value
 from ..prims.indexing import as_strided_op
-from ..runtime import dtypes, types
+from ..runtime import dtypes
 from ..runtime.types import check_device
 from .args import as_dtype, check_sizes, int_tuple, sizes
 from .creation import empty_array, finish
@@ -118,12 +118,12 @@ def _resized_in_transform(self: Tensor, shape: tuple[int, ...]) -> Tensor:
     return become(self, lambda x: x.reshape(-1)[:n].view(shape), "resize_")
 
 
-def resize_(self: Tensor, *size: Any, memory_format: Any = types.contiguous_format) -> Tensor:
+def resize_(self: Tensor, *sizes_: Any, size: Any = None, memory_format: Any = None) -> Tensor:
     """Change the shape in place; what fits of the elements stays, new memory is uninitialised.
 
     Raises: RuntimeError for tensors that require grad.
     """
-    shape = sizes(size, "resize_")
+    shape = sizes(sizes_ if size is None else (size,), "resize_")
     check_sizes(shape, "resize_", self._a.dtype.itemsize)
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
@@ -144,9 +144,9 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = types.contiguous_form
     return self
 
 
-def resize_as_(self: Tensor, other: Tensor, memory_format: Any = types.contiguous_format) -> Tensor:
-    """``resize_(other.size())``."""
-    return resize_(self, tuple(other._a.shape))
+def resize_as_(self: Tensor, the_template: Tensor, memory_format: Any = None) -> Tensor:
+    """``resize_(the_template.size())``."""
+    return resize_(self, tuple(the_template._a.shape))
 
 
 def resize_out(t: Tensor, shape: tuple[int, ...]) -> None:

@@ -84,9 +84,11 @@ def _hidden_positions(counts: Tensor, n: int, output_size: int | None) -> Tensor
 
 @public()
 def repeat_interleave(
-    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+    input: Any = None, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
     """Each element (or slice of a dim) repeated in place; with one argument, positions repeated by those counts."""
+    if input is None:
+        input, repeats = repeats, None
     from ..core.eager import raw
 
     if repeats is None:
@@ -213,8 +215,18 @@ tril = _triangle("tril", False)
 
 def _triangle_indices(name: str, upper: bool) -> Any:
     def fn(
-        row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
+        row: int,
+        col: int,
+        offset: int = 0,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+        layout: Any = None,
+        pin_memory: bool = False,
+        requires_grad: bool = False,
     ) -> Tensor:
+        if requires_grad:
+            raise RuntimeError(f"{name}: only tensors of floating dtypes can require gradients")
         if row < 0 or col < 0:
             raise RuntimeError(f"{name}: row and col must be non-negative, got {row} and {col}")
         i, j = np.ogrid[:row, :col]
@@ -403,12 +415,25 @@ def block_diag(*tensors: Tensor) -> Tensor:
 builtin_sum = __builtins__["sum"] if isinstance(__builtins__, dict) else __builtins__.sum
 
 
+def _the_one_given(name: str, *values: Any) -> Any:
+    found = [v for v in values if v is not None]
+    if len(found) != 1:
+        raise TypeError(f"{name}() takes either indices or sections, got {len(found)} of them")
+    return found[0]
+
+
 @public()
 def tensor_split(
-    input: Tensor, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None
+    input: Tensor,
+    indices_or_sections: Any = None,
+    dim: int = 0,
+    *,
+    indices: Any = None,
+    sections: Any = None,
+    tensor_indices_or_sections: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Views of nearly equal parts, or of the parts between indices."""
-    which = next(v for v in (indices_or_sections, indices, sections) if v is not None)
+    which = _the_one_given("tensor_split", indices_or_sections, indices, sections, tensor_indices_or_sections)
     s = input._a.shape
     if not s:
         raise RuntimeError(
@@ -437,9 +462,11 @@ def tensor_split(
 
 def _named_split(name: str, need: int, dim: int) -> Any:
     def fn(
-        input: Tensor, indices_or_sections: Any = None, *, indices: Any = None, sections: Any = None
+        input: Tensor, indices_or_sections: Any = None, *more: int, indices: Any = None, sections: Any = None
     ) -> tuple[Tensor, ...]:
-        which = next(v for v in (indices_or_sections, indices, sections) if v is not None)
+        if more:
+            indices_or_sections = (indices_or_sections, *more)
+        which = _the_one_given(name, indices_or_sections, indices, sections)
         nd = len(input._a.shape)
         if nd < need:
             raise RuntimeError(

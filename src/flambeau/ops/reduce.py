@@ -274,8 +274,10 @@ any = _truth(red.any_op, "any")
 
 
 @public()
-def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
-    """How many elements are not zero."""
+def count_nonzero(input: Tensor, dim: Any = None, *dims: int) -> Tensor:
+    """How many elements are not zero: over all dims, or those given."""
+    if dims:
+        dim = (dim, *dims)
     return red.count_op(input, dims=wrap_dims(dim, len(input._a.shape)))  # type: ignore[no-any-return]
 
 

@@ -194,7 +194,7 @@ def swap(x: Tensor, a: int, b: int) -> Tensor:
     return permute_op(x, dims=tuple(order))  # type: ignore[no-any-return]
 
 
-@public(aliases=("swapaxes", "swapdims"), grad_name="TransposeBackward0")
+@public(aliases=("swapdims",), grad_name="TransposeBackward0")
 def transpose(input: Tensor, dim0: Any, dim1: int | None = None) -> Tensor:
     """Two dims exchanged, as a view; ``transpose(x, dims)`` with all dims is NumPy's form (`permute`), for opt_einsum."""
     n = len(input._a.shape)
@@ -204,6 +204,12 @@ def transpose(input: Tensor, dim0: Any, dim1: int | None = None) -> Tensor:
         return permute(input, tuple(dim0))
     a, b = wrap_dim(dim0, n), wrap_dim(dim1, n)
     return swap(input, a, b) if n else index_view_op(input, index=())
+
+
+@public(grad_name="TransposeBackward0")
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """Two dims exchanged, as a view: `transpose` by NumPy's name."""
+    return transpose(input, axis0, axis1)
 
 
 @public(grad_name="TBackward0")
@@ -298,9 +304,11 @@ def _squeeze_name(args: Any, kwargs: Any) -> str:
 
 
 @public(grad_name=_squeeze_name)
-def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+def squeeze(input: Tensor, dim: Any = None, *dims: int) -> Tensor:
     """A view without dims of size 1: all, or those given."""
     s = tuple(input._a.shape)
+    if dims:
+        dim = (dim, *dims)
     n = len(s)
     which = set(range(n)) if dim is None else set(wrap_dims(dim, n, empty_means_all=False))
     kept = tuple([k for d, k in enumerate(s) if not (d in which and k == 1)])
@@ -385,9 +393,9 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 @public(grad_name="ExpandBackward0")
-def broadcast_to(input: Tensor, size: Any) -> Tensor:
+def broadcast_to(input: Tensor, size: Any, *sizes: int) -> Tensor:
     """``input.expand(size)``."""
-    return expand(input, size)
+    return expand(input, (size, *sizes) if sizes else size)
 
 
 @public(method=False)
@@ -512,16 +520,22 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 
 
 def _split_name(args: Any, kwargs: Any) -> str:
-    sizes = args[1] if len(args) > 1 else kwargs.get("split_size_or_sections", kwargs.get("split_sizes", 0))
+    sizes = args[1] if len(args) > 1 else kwargs.get("split_size_or_sections", kwargs.get("split_size", 0))
     return "SplitBackward0" if hasattr(sizes, "__index__") else "SplitWithSizesBackward0"
 
 
-@public(aliases=("split_with_sizes",), grad_name=_split_name)
-def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+@public(grad_name=_split_name)
+def split(
+    tensor: Tensor, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None
+) -> tuple[Tensor, ...]:
     """Views of consecutive parts: of one size (the last may be smaller), or of the sizes listed.
+
+    `split_size` is what the method's parameter is called.
 
     Raises: RuntimeError when sizes are negative or do not add up.
     """
+    if split_size is not None and split_size_or_sections is None:
+        split_size_or_sections = split_size
     s = tensor._a.shape
     if not s:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
@@ -553,6 +567,12 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         out.append(slice_dim(tensor, d, start, start + p))
         start += p
     return tuple(out)
+
+
+@public(grad_name="SplitWithSizesBackward0")
+def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """``split`` into parts of the sizes listed."""
+    return split(input, int_tuple(split_sizes, "split_with_sizes"), dim)
 
 
 @public(grad_name="SplitBackward0")

@@ -127,6 +127,7 @@ def _polynomial(name: str) -> Any:
         method=False,
         inplace=False,
         reject="c",
+        second="n",
     )
 
 

@@ -269,6 +269,7 @@ _pow_binary = binary(
     dunder="__pow__",
     tensor_name="PowBackward1",
     reflected_name=("PowBackward2", "PowBackward1"),
+    second="exponent",
 )
 power = _pow_binary
 
@@ -605,6 +606,7 @@ heaviside = binary(
     impl=lambda a, b: np.where(a == 0, b, (a > 0).astype(getattr(b, "dtype", np.dtype(float)))),
     reject="c",
     numbers="none",
+    second="values",
 )
 
 # Writing over a tensor: the old values get no gradient, the new ones all of it.

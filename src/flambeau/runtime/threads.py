@@ -73,20 +73,20 @@ def get_num_threads() -> int:
     return _state.threads
 
 
-def set_num_threads(threads: int) -> None:
+def set_num_threads(num: int) -> None:
     """Set the number of threads that compute, the calling one included.
 
     At start it is ``FLAMBEAU_NUM_THREADS``, ``OMP_NUM_THREADS``, or the CPUs that this process may use.
     Numbers above 64 count as 64. Threads already started are kept, asleep.
 
-    Raises: TypeError unless `threads` is an int; RuntimeError unless it is positive.
+    Raises: TypeError unless `num` is an int; RuntimeError unless it is positive.
     """
-    if not isinstance(threads, int) or isinstance(threads, bool):
-        raise TypeError(f"set_num_threads expects an int, but got {type(threads).__name__}")
-    if threads <= 0:
-        raise RuntimeError(f"set_num_threads expects a positive integer, but got {threads}")
+    if not isinstance(num, int) or isinstance(num, bool):
+        raise TypeError(f"set_num_threads expects an int, but got {type(num).__name__}")
+    if num <= 0:
+        raise RuntimeError(f"set_num_threads expects a positive integer, but got {num}")
     with _state.lock:
-        _state.threads = min(threads, MAX_THREADS)
+        _state.threads = min(num, MAX_THREADS)
         if _state.pool is not None:
             _state.pool.resize(_state.threads)
 

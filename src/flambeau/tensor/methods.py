@@ -715,15 +715,15 @@ def _is_view(self: Tensor) -> bool:
 
 
 @method
-def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    """Write the values of `src`, broadcast and converted, into this tensor."""
+def copy_(self: Tensor, other: Tensor, non_blocking: bool = False) -> Tensor:
+    """Write the values of `other`, broadcast and converted, into this tensor."""
     from ..ops.shape import expand_to
 
-    if not isinstance(src, Tensor):
-        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    if not isinstance(other, Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
     if not tls.stack:
         inplace.check_writable(self, "copy_")
-    new = expand_to(src, tuple(self._a.shape), "copy_")
+    new = expand_to(other, tuple(self._a.shape), "copy_")
     if (
         tls.grad and not tls.stack and self._node is not None
     ):  # the old values stay in the graph, with zero gradients

@@ -18,6 +18,7 @@ from ..core.tensor import Tensor
 from ..ops.args import dtype_of, int_tuple, numel, sizes
 from ..prims import base
 from ..prims.pointwise import where_op
+from ..runtime.types import check_device, memory_format
 from .storage import storage, untyped_storage
 
 
@@ -85,7 +86,7 @@ def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Callable[[Any, Any, Any]
 
 
 @method
-def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+def sum_to_size(self: Tensor, *sizes_: Any, size: Any = None) -> Tensor:
     """Sum over the dims that broadcasting from `size` to this shape would expand.
 
     Raises: RuntimeError when `size` does not broadcast to this shape.
@@ -94,7 +95,7 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     >>> torch.ones(2, 3).sum_to_size(1, 3)
     tensor([[2., 2., 2.]])
     """
-    shape, own = sizes(size, "sum_to_size"), tuple(self._a.shape)
+    shape, own = sizes(sizes_ if size is None else (size,), "sum_to_size"), tuple(self._a.shape)
     tail = own[len(own) - len(shape) :]
     if len(shape) > len(own) or any(n not in (1, m) for n, m in zip(shape, tail)):
         raise RuntimeError(f"size {list(shape)} is not expandable to size {list(own)}.")
@@ -127,10 +128,24 @@ def is_nonzero(self: Tensor) -> bool:
 
 
 @method
-def dim_order(self: Tensor) -> tuple[int, ...]:
-    """The dims from the outermost in memory to the innermost."""
+def dim_order(self: Tensor, *, ambiguity_check: bool | list[Any] = False) -> tuple[int, ...]:
+    """The dims from the outermost in memory to the innermost.
+
+    Raises: with `ambiguity_check`, RuntimeError where strides leave the order open; with a list of memory formats
+    where they leave open which of these it is. TypeError for other values of it.
+    """
+    formats = ambiguity_check if isinstance(ambiguity_check, list) else []
+    if not isinstance(ambiguity_check, bool | list) or any(not isinstance(f, memory_format) for f in formats):
+        raise TypeError("The ambiguity_check argument must be a bool or a list of memory formats.")
     strides = self.stride()
-    return tuple(sorted(range(len(strides)), key=lambda d: -strides[d]))
+    found = tuple(sorted(range(len(strides)), key=lambda d: (-strides[d], d)))
+    neighbours = any(a == b for a, b in zip(strides, strides[1:]))
+    matching = sum(self.is_contiguous(memory_format=f) for f in formats)
+    if ambiguity_check is not False and (neighbours or 1 in self._a.shape) and matching != 1:
+        raise RuntimeError(
+            "The tensor does not have unique dim order, or cannot map to exact one of the given memory formats."
+        )
+    return found
 
 
 @method
@@ -158,8 +173,20 @@ def is_distributed(self: Tensor) -> bool:
 
 
 @method
-def new(self: Tensor, *args: Any) -> Tensor:
-    """A tensor of this dtype: uninitialised with the sizes given, or with the data given."""
+def new(self: Tensor, *args: Any, size: Any = None, other: Any = None, device: Any = None) -> Tensor:
+    """A tensor of this dtype: uninitialised with the sizes given, or with the data given; a tensor gives an alias.
+
+    Raises: TypeError for a tensor of another dtype.
+    """
+    if device is not None:
+        check_device(device)
+    if size is not None or not args and other is None:
+        args = ((0,) if size is None else size,)
+    elif len(args) == 1 and isinstance(args[0], Tensor) or other is not None:
+        source: Tensor = args[0] if args else other
+        if source.dtype != self.dtype:
+            raise TypeError(f"expected a tensor of dtype {self.dtype}, but got {source.dtype}")
+        return source.detach()  # type: ignore[no-any-return]
     if (
         len(args) == 1
         and not hasattr(args[0], "__index__")

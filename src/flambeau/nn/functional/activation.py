@@ -422,9 +422,12 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return in_place(input, where_op(input <= threshold, value, input), inplace, "threshold_")
 
 
-def threshold_(input: Tensor, threshold_: float, value: float) -> Tensor:
+_threshold = threshold  # the next function has a parameter of that name
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """``threshold`` in place."""
-    return threshold(input, threshold_, value, True)
+    return _threshold(input, threshold, value, True)
 
 
 def _rrelu_noise(x: Any, *, generator: Any, lower: float, upper: float) -> Any:

@@ -8,9 +8,10 @@ from typing import Any
 
 from ... import ops
 from ...core.tensor import Tensor
+from ..modules.batchnorm import _BatchNorm
 from ..modules.module import Module
 
-__all__ = ["functional_call", "stack_module_state"]
+__all__ = ["functional_call", "replace_all_batch_norm_modules_", "stack_module_state"]
 
 _ABSENT = object()
 
@@ -139,6 +140,23 @@ def functional_call(
     args = () if args is None else args if isinstance(args, tuple) else (args,)
     with _replaced(module, given, tie_weights, strict):
         return module(*args, **(kwargs or {}))
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Have all batch norms of `root` normalise with the batch's statistics only, in place; returns `root`.
+
+    Running statistics are written in place, which a transform over the module's parameters cannot do.
+
+    >>> import flambeau as torch
+    >>> net = torch.func.replace_all_batch_norm_modules_(torch.nn.Sequential(torch.nn.BatchNorm1d(3)))
+    >>> net[0].running_mean is None, net[0].track_running_stats
+    (True, False)
+    """
+    for module in root.modules():
+        if isinstance(module, _BatchNorm):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+    return root
 
 
 def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Any], dict[str, Any]]:
