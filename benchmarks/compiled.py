@@ -10,8 +10,11 @@ takes seconds for each row.  JAX is compared where it is installed.
 from __future__ import annotations
 
 import argparse
+import builtins
+import functools
 import gc
 import importlib.util
+import linecache
 import os
 import statistics
 import subprocess
@@ -37,6 +40,7 @@ class Row:
     bound: float
     jax: tuple[str, str] = ("", "")
     against_jax: bool = False
+    mode: str = "reduce-overhead"  # as jax.jit, which never runs the Python again; of both compilers
 
 
 def chain(n: int) -> Row:
@@ -145,9 +149,9 @@ ROWS = [
         "f(a, b)",
         1.0,
     ),
-    Row("MLP 784-512-256-10, Adam step, batch 128", MLP, "f()", 0.8),
-    Row("convnet step, batch 32", CONVNET, "f()", 1.0),
-    Row("GPT, 4 layers, 128 wide, step of 16x128", GPT, "f()", 0.9),
+    Row("MLP 784-512-256-10, Adam step, batch 128", MLP, "f()", 0.8, mode="default"),
+    Row("convnet step, batch 32", CONVNET, "f()", 1.0, mode="default"),
+    Row("GPT, 4 layers, 128 wide, step of 16x128", GPT, "f()", 0.9, mode="default"),
     Row(
         "the lesson's function with its gradient",
         f"""{FUNCTIONS}x = torch.tensor([2.0], requires_grad=True)
@@ -180,13 +184,13 @@ f = compile(both)""",
 
 def contestants(row: Row, inductor: bool) -> dict[str, timeit.Timer]:
     """The timers of a row, by who runs it."""
-    found = {"flambeau": scope(row.setup, row.statement, "flambeau", True)}
+    found = {"flambeau": scope(row, "flambeau", True)}
     if harness.reference() is not None:
-        found["torch"] = scope(row.setup, row.statement, "torch", False)
+        found["torch"] = scope(row, "torch", False)
         if inductor:
             # Else its limit of recompilations counts the rows before.
             importlib.import_module("torch._dynamo").reset()
-            found["torch.compile"] = scope(row.setup, row.statement, "torch", True)
+            found["torch.compile"] = scope(row, "torch", True)
     if row.jax[0] and importlib.util.find_spec("jax"):
         import jax
         import jax.numpy as jnp
@@ -197,12 +201,15 @@ def contestants(row: Row, inductor: bool) -> dict[str, timeit.Timer]:
     return found
 
 
-def scope(setup: str, statement: str, module: str, compiled: bool) -> timeit.Timer:
+def scope(row: Row, module: str, compiled: bool) -> timeit.Timer:
     torch = importlib.import_module(module)
-    compile_ = torch.compile if compiled else lambda f: f
+    compile_ = functools.partial(torch.compile, mode=row.mode) if compiled else lambda f: f
     names: dict[str, Any] = {"torch": torch, "compile": compile_}
-    exec(setup, names)  # once: a timer's own setup runs for each round, and would make the function anew
-    return timeit.Timer(statement, globals=names)
+    file = f"<{row.name}>"  # where a compiler finds the function's source
+    linecache.cache[file] = (len(row.setup), None, row.setup.splitlines(True), file)
+    # once: a timer's own setup runs for each round, and would make the function anew
+    exec(builtins.compile(row.setup, file, "exec"), names)
+    return timeit.Timer(row.statement, globals=names)
 
 
 def measure(row: Row, inductor: bool, rounds: int, seconds: float) -> dict[str, float]:
