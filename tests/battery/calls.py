@@ -173,6 +173,7 @@ def _reductions() -> None:
         "sum": (np.sum, True), "amax": (np.max, False), "amin": (np.min, False), "prod": (np.prod, True),
         "any": (np.any, False), "all": (np.all, False),
         "norm2": (lambda x, axis: np.sqrt((x * x).sum(axis)), False),
+        "logsumexp": (lambda x, axis: np.log(np.exp(x).sum(axis)), False),
         "count_nonzero": (lambda x, axis: (x != 0).astype(np.int64).sum(axis), False),
     }  # fmt: skip
     for name, (fn, complex_) in table.items():
@@ -181,7 +182,7 @@ def _reductions() -> None:
             row(name, value, dims=dims, reference=functools.partial(fn, axis=dims), note=f"dims{len(dims)}")
         if complex_:
             row(name, comp(2, 3), dims=(0,), reference=functools.partial(fn, axis=0))
-        if name not in ("amax", "amin"):
+        if name not in ("amax", "amin", "logsumexp"):
             empty = np.zeros((2, 0, 3), bool if name in ("any", "all") else np.float64)
             row(name, empty, dims=(1,), reference=functools.partial(fn, axis=1), note="empty")
     row(
@@ -194,6 +195,15 @@ def _reductions() -> None:
     for name, fn in (("argmax", np.argmax), ("argmin", np.argmin)):
         row(name, real(3, 4), dim=1, reference=functools.partial(fn, axis=1))
         row(name, real(3, 4), dim=0, reference=functools.partial(fn, axis=0), note="first")
+    for dims, correction in (((1,), 1), ((0, 1), 0), ((0,), 2)):
+        row(
+            "variance",
+            real(3, 4),
+            dims=dims,
+            correction=correction,
+            reference=functools.partial(np.var, axis=dims, ddof=correction),
+            note=f"{dims}",
+        )
 
 
 _reductions()
@@ -214,6 +224,10 @@ def _running(fn: Callable[[Any], Any]) -> Callable[..., Any]:
         return np.moveaxis(np.stack(parts), 0, axis)
 
     return call
+
+
+def _lower_median(x: Any, axis: int) -> Any:
+    return np.apply_along_axis(lambda v: np.sort(v[v == v])[(np.sum(v == v) - 1) // 2], axis, x)
 
 
 for _dim in (0, 1):
@@ -243,6 +257,24 @@ for _dim in (0, 1):
         "logcumsumexp", real(3, 4), dim=_dim, note=str(_dim),
         reference=functools.partial(_running(lambda x: np.log(np.exp(x).sum(0))), axis=_dim),
     )  # fmt: skip
+    row(
+        "argmedian",
+        real(3, 5),
+        dim=_dim,
+        skip_nan=False,
+        reference=lambda x, d=_dim: x.argsort(d).take([(x.shape[d] - 1) // 2], axis=d),
+        note=f"dim{_dim}",
+    )
+    row(
+        "argmedian",
+        np.where(np.arange(15).reshape(3, 5) % 4 == 1, np.nan, real(3, 5)),
+        dim=_dim,
+        skip_nan=True,
+        reference=lambda x, d=_dim: (
+            np.abs(x - np.expand_dims(_lower_median(x, d), d)).argsort(d).take([0], axis=d)
+        ),
+        note=f"nan{_dim}",
+    )
     row(
         "argtop",
         real(3, 5),

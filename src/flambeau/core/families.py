@@ -282,21 +282,22 @@ def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
     """Half types compute in float32 and are rounded once, as in PyTorch's kernels; large arrays ask for a kernel."""
 
     def run(*xs: Any, **params: Any) -> Any:
+        half = None
+        large = 0
         for x in xs:
-            if (
-                type(x) is np.ndarray
-                and x.nbytes >= HEAVY
-                and not params
-                and acceleration.wanted(op_of, x.nbytes)
-            ):
-                r = acceleration.run(op_of[0], xs)
-                if r is not None:
-                    return r
-                break
-        for x in xs:
-            if is_half(x):
-                r = np.asarray(impl(*[v.astype(SINGLE) if is_half(v) else v for v in xs], **params))
-                return r.astype(x.dtype) if r.dtype is SINGLE or r.dtype == np.float64 else r
+            if type(x) is np.ndarray:
+                if x.nbytes > large:
+                    large = x.nbytes
+                d = x.dtype
+                if d.itemsize == 2 and half is None and d.kind in "fV":
+                    half = d
+        if large >= HEAVY and not params and acceleration.wanted(op_of, large):
+            r = acceleration.run(op_of[0], xs)
+            if r is not None:
+                return r
+        if half is not None:
+            r = np.asarray(impl(*[v.astype(SINGLE) if is_half(v) else v for v in xs], **params))
+            return r.astype(half) if r.dtype is SINGLE or r.dtype == np.float64 else r
         return impl(*xs, **params)
 
     return run

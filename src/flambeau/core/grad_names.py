@@ -22,7 +22,7 @@ def rename(result: Any, name: str, args: Sequence[Any] = ()) -> Any:
     What the composite handed back as it came (one of `args`) keeps its own.
     """
     for t in result if isinstance(result, (tuple, list)) else (result,):
-        if isinstance(t, Tensor) and not any(t is a for a in args):
+        if isinstance(t, Tensor) and t._node is not None and not any(t is a for a in args):
             node: Any = t._node
             if type(node) is OutNode:
                 node = node.parent
@@ -42,7 +42,9 @@ def shows(grad_name: GradName) -> Callable[[F], F]:
         @functools.wraps(fn)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             result = fn(*args, **kwargs)
-            return result if tls.stack else show(result, grad_name, args, kwargs)
+            if type(result) is Tensor and result._node is None or tls.stack:
+                return result
+            return show(result, grad_name, args, kwargs)
 
         wrapper.names = parameter_names(fn)  # type: ignore[attr-defined]
         return wrapper  # type: ignore[return-value]

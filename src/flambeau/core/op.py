@@ -231,7 +231,8 @@ class Op:
         REGISTRY[name] = self
 
     def __call__(self, *args: Any, **params: Any) -> Any:
-        return bind(self, args, params)
+        stack = tls.stack
+        return stack[-1].process(self, args, params) if stack else eager(self, args, params)
 
     def __repr__(self) -> str:
         return f"<{self.family} op {self.name}>"

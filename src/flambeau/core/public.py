@@ -117,6 +117,13 @@ def convert(x: Tensor, d: dtype) -> Tensor:
     return REGISTRY["convert"](x, dtype=d.numpy)  # type: ignore[no-any-return]
 
 
+_RANGES = {
+    d.numpy: (int(np.iinfo(d.numpy).min), int(np.iinfo(d.numpy).max))
+    for d in dtypes.OF_NUMPY.values()
+    if d.category == INTEGRAL
+}
+
+
 def adapt(x: Any, d: dtype) -> Any:
     """An operand for an operation in dtype `d`: tensors are converted, Python scalars made to fit."""
     if isinstance(x, Tensor):
@@ -124,8 +131,8 @@ def adapt(x: Any, d: dtype) -> Any:
     if type(x) is bool and d.category != BOOL:
         return int(x)
     if d.category == INTEGRAL and isinstance(x, (int, np.integer)):
-        info = np.iinfo(d.numpy)
-        if not info.min <= x <= info.max:
+        low, high = _RANGES[d.numpy]
+        if not low <= x <= high:
             return d.numpy.type(np.array(int(x) & 0xFFFFFFFFFFFFFFFF, np.uint64).astype(d.numpy))
     elif isinstance(x, (np.generic,)):
         return x.item()
@@ -753,8 +760,8 @@ def _binary_fast(
         number = op.plan((True, False))  # the other operand is a Python number
         both, left, right = (pair_op.plan(k) for k in ((True, True), (True, False), (False, True)))
     call = ufunc if ufunc is not None else op.info["plain"]
-    integers = kind != FLOAT
-    scalars: dict[Any, dict[Any, Any]] = {F32: {}, F64: {}}
+    integers = kind != FLOAT and "i" not in reject
+    scalars: dict[Any, dict[Any, Any]] = {F32: {}, F64: {}, I64: {}}
 
     def constant(value: Any, d: Any) -> Any:
         """A Python scalar as a 0-d array of dtype `d`, remembered: NumPy converts it anew on every call otherwise."""
@@ -810,7 +817,7 @@ def _binary_fast(
                             t._base = None
                             t._node = None
                             return t
-            elif (d is F32 or d is F64) and a.nbytes < BIG:
+            elif (d is F32 or d is F64 or (d is I64 and integers and cls is int)) and a.nbytes < BIG:
                 mode = RECORD if everyone.plain else tls.mode
                 if mode:
                     b = scalars[d].get(other)

@@ -6,6 +6,7 @@ dialect, a composite becomes one generated Python function that calls ufuncs on 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 __all__ = ["Straight", "Word"]
 
 _BOOL = np.dtype(np.bool_)
+_quietly = functools.partial(np.errstate, all="ignore")
 _NAME = re.compile(r"\b[xvc]\d+\b")
 
 
@@ -176,16 +178,10 @@ class Straight:
                 live.update(_NAME.findall(text))
         names = [x.ref for x in self.inputs]
         returned = "".join(f"{'None' if r is None else r.ref}, " for r in results)
-        text = f"def run({', '.join(names)}):\n{''.join(reversed(kept))}    return ({returned})"
-        scope = dict(self.scope)
+        inputs, lines = ", ".join(names), [*reversed(kept), f"    return ({returned})\n"]
+        # The user's filters may make errors of warnings, which PyTorch does not have.
+        text = f"def run({inputs}):\n    try:\n" + "".join([f"    {line}" for line in lines])
+        text += f"    except RuntimeWarning:\n        with quietly():\n            return run({inputs})\n"
+        scope = {**self.scope, "quietly": _quietly}
         exec(text, scope)
-        run = scope["run"]
-
-        def quietly(*arrays: Any) -> Any:
-            try:
-                return run(*arrays)
-            except RuntimeWarning:  # the user's filters make errors of warnings, which PyTorch does not have
-                with np.errstate(all="ignore"):
-                    return run(*arrays)
-
-        return quietly, [n in live for n in names]
+        return scope["run"], [n in live for n in names]

@@ -209,7 +209,9 @@ def node_of(t: Tensor) -> Any:
 
 def make_view(t: Tensor, base: Tensor, op: Op, params: dict[str, Any]) -> Tensor:
     """Mark `t` as the result of view operation `op` on `base`."""
-    st = storage(base)
+    st = base._st
+    if st is None:
+        st = base._st = Storage()
     t._st = st
     root = base._base
     if root is None:

@@ -223,7 +223,12 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     return where_op(mask, value, input)  # type: ignore[no-any-return]
 
 
+_PLAIN = (float, int, type(None))
+
+
 def _bound(x: Tensor, low: Any, high: Any) -> tuple[Tensor, Any, Any]:
+    if x._a.dtype.kind == "f" and type(low) in _PLAIN and type(high) in _PLAIN:
+        return x, low, high
     given = [v for v in (low, high) if v is not None]
     d = result_type(x, *given)
     return convert(x, d), *[None if v is None else adapt(v, d) for v in (low, high)]  # type: ignore[return-value]
@@ -258,15 +263,10 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 @fused
 def _clamped(x: Tensor, low: Any, high: Any) -> Tensor:
-    nan = x._a.dtype.kind in "fV"
-    y = x
-    if low is not None:
-        keep = (x >= low) | (x != x) if nan else x >= low
-        y = where_op(keep, x, low)
+    y = x if low is None else where_op(x < low, low, x)
     if high is not None:
-        keep = (y <= high) | (y != y) if nan else y <= high
-        y = where_op(keep, y, high)
-    if nan:  # a NaN bound gives NaN
+        y = where_op(y > high, high, y)
+    if x._a.dtype.kind in "fV":  # a NaN bound gives NaN
         for bound in (low, high):
             if isinstance(bound, Tensor):
                 y = where_op(bound != bound, bound, y)

@@ -74,7 +74,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     _same_dims(input, index, "gather")
     _fits(tuple(_at_least_1d(index)._a.shape), tuple(_at_least_1d(input)._a.shape), d, "self")
     y = gather_op(_at_least_1d(input), _long(_at_least_1d(index)), dim=d)
-    return base.reshape(y, tuple(index._a.shape))
+    return y if index._a.shape else base.reshape(y, ())
 
 
 def _scatter(x: Tensor, dim: int, index: Tensor, src: Any, how: str, name: str) -> Tensor:
@@ -99,7 +99,8 @@ def _scatter(x: Tensor, dim: int, index: Tensor, src: Any, how: str, name: str) 
         from .from_python import checked_scalar
 
         s1 = expand_to(full((), checked_scalar(src, dtype_of(x)), x._a.dtype), tuple(i1._a.shape))
-    return base.reshape(scatter_op(x1, s1, i1, dim=d, reduce=how), shape)
+    y = scatter_op(x1, s1, i1, dim=d, reduce=how)
+    return y if shape else base.reshape(y, ())  # type: ignore[no-any-return]
 
 
 def _scatter_name(args: Any, kwargs: Any) -> str:
@@ -146,7 +147,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def _nonnegative(i: Tensor, name: str) -> Tensor:
     """Raises: IndexError for negative positions, which these functions do not take."""
-    if known(i) is not None and i._a.size and int(i._a.min()) < 0:
+    if known(i) is not None and i._a.size and ix.largest_unsigned(i._a) >= 1 << 63:
         raise IndexError(f"{name}(): index {int(i._a.min())} out of range: positions must not be negative")
     return i
 
@@ -176,7 +177,7 @@ def _index_op(x: Tensor, dim: int, index: Tensor, source: Tensor, accumulate: bo
             f"self {list(x._a.shape)}, source {list(source._a.shape)}, dim {d}"
         )
     y = index_put_op(x1, s1, i, spec=(*[False] * d, True), accumulate=accumulate)
-    return base.reshape(y, tuple(x._a.shape))
+    return y if x._a.shape else base.reshape(y, ())  # type: ignore[no-any-return]
 
 
 @public(inplace=True, out=True, grad_name="IndexAddBackward0")

@@ -9,11 +9,10 @@ import numpy as np
 
 from ..core.families import Axis, opaque_op
 from ..core.grad_names import by_dim
-from ..core.public import FUNCTIONS, convert, public
+from ..core.public import convert, public
 from ..core.tensor import Tensor
 from ..prims import base, scans
 from ..prims.indexing import gather_op
-from ..prims.pointwise import isnan
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, numel, wrap_dim
 from .reduce import named
@@ -86,7 +85,7 @@ def _squeeze(result: Any, values: Tensor, index: Tensor, d: int, keepdim: bool) 
     if keepdim:
         return result(values, index)
     shape = tuple([n for k, n in enumerate(values._a.shape) if k != d])
-    return result(base.reshape(values, shape), base.reshape(index, shape))
+    return result(base.reshape_new(values, shape), base.reshape_new(index, shape))
 
 
 @public(out=True, grad_name="KthvalueBackward0")
@@ -125,16 +124,7 @@ def _median(name: str, skip_nan: bool) -> Any:
         n = x._a.shape[d]
         if n == 0:
             raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
-        order = scans.argsort_op(x, dim=d, descending=False)
-        at = slice_dim(order, d, (n - 1) // 2, (n - 1) // 2 + 1)
-        if x._a.dtype.kind in "fV":
-            nans = convert(isnan(x), dtypes.int64).sum(d, True)
-            place = (
-                (n - nans - 1).clamp(min=0) // 2
-                if skip_nan
-                else FUNCTIONS["where"](nans > 0, n - nans, (n - 1) // 2)
-            )
-            at = _pick(order, place, d)
+        at = scans.argmedian_op(x, dim=d, skip_nan=skip_nan)
         return _squeeze(result, _pick(x, at, d), at, d, keepdim)
 
     fn.__doc__ = f"The median (the lower of two) of all elements or a dim{', NaN left out' if skip_nan else '; NaN if there is any'}."

@@ -199,8 +199,8 @@ def _triangle(name: str, upper: bool) -> Any:
         s = tuple(input._a.shape)
         if len(s) < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
-        i, j = np.ogrid[: s[-2], : s[-1]]
-        mask = j - i >= diagonal if upper else j - i <= diagonal
+        i, j = indexing.positions((s[-2], 1), 0), indexing.positions((s[-1],), 0)
+        mask = i <= j - diagonal if upper else i >= j - diagonal
         return where_op(from_value(mask), input, 0)  # type: ignore[no-any-return]
 
     fn.__doc__ = (

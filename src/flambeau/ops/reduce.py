@@ -13,6 +13,7 @@ from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import reductions as red
 from ..prims.indexing import gather_op
+from ..prims.norm import variance_op
 from ..prims.pointwise import exp, isnan, log, sqrt, where_op
 from ..prims.reductions import sum_op
 from ..runtime import dtypes
@@ -49,7 +50,7 @@ def keep(y: Tensor, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """Give a reduced result its dims of size 1 back, if asked."""
     if not keepdim or not dims:
         return y
-    return base.reshape(y, tuple([1 if d in dims else n for d, n in enumerate(x._a.shape)]))
+    return base.reshape_new(y, tuple([1 if d in dims else n for d, n in enumerate(x._a.shape)]))
 
 
 def _accumulator(x: Tensor, dtype: Any) -> Tensor:
@@ -218,7 +219,7 @@ def _extreme(largest: bool) -> Any:
         values = gather_op(x, index, dim=d)
         if not keepdim:
             shape = tuple([n for k, n in enumerate(x._a.shape) if k != d])
-            values, index = base.reshape(values, shape), base.reshape(index, shape)
+            values, index = base.reshape_new(values, shape), base.reshape_new(index, shape)
         return result(values, index)
 
     def shown(args: Any, kwargs: Any) -> str:
@@ -324,7 +325,12 @@ def _variance(name: str, root: bool, both: bool) -> Any:
         dim, unbiased = _variance_args(dim, unbiased)
         _check_floating(input, "std and var")
         dims = wrap_dims(dim, len(input._a.shape))
-        v, m = moments(input, dims, _correction(unbiased, correction))
+        left = _correction(unbiased, correction)
+        if input._a.dtype.kind != "c":
+            y = keep(variance_op(input, dims=dims, correction=left), input, dims, keepdim)
+            y = sqrt(y) if root else y
+            return (y, mean(input, dims, keepdim)) if both else y
+        v, m = moments(input, dims, left)
         v = (
             v
             if keepdim
@@ -358,7 +364,9 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     dims = wrap_dims(dim, len(x._a.shape))
     if count(x, dims) == 0:
         return log(sum(exp(x), dims, keepdim))  # type: ignore[no-any-return]
-    top = (x.real if x._a.dtype.kind == "c" else x).detach()
+    if x._a.dtype.kind != "c":
+        return keep(red.logsumexp_op(x, dims=dims), x, dims, keepdim)
+    top = x.real.detach()
     top = keep(red.amax_op(top, dims=dims), x, dims, True)
     top = where_op(abs(top) == math.inf, 0, top)
     y = log(keep(sum_op(exp(x - top), dims=dims), x, dims, True)) + top

@@ -151,6 +151,20 @@ def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return op(x, shape=shape)  # type: ignore[no-any-return]
 
 
+def reshape_new(y: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`reshape` for the result of an operation that nobody else has seen yet, and whose memory is its own.
+
+    Without history to keep, the handle itself gets the shape; nor is it a view of something that nobody holds.
+    """
+    a = y._a
+    if a.shape == shape:
+        return y
+    if type(a) is np.ndarray and y._node is None and y._base is None and a.flags.c_contiguous:
+        y._a = a.reshape(shape)
+        return y
+    return reshape(y, shape)
+
+
 def innermost(x: Tensor) -> Any:
     """The array at the bottom of a tensor's payloads."""
     a = x._a

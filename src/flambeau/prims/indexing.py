@@ -20,6 +20,8 @@ from .index_kernels import added, gathered, scattered, taken
 from .memory_kernels import LARGE, copied, copy_into
 from .row_kernels import in_order
 
+INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
+
 # ------------------------------------------------------------------------------------------- advanced indexing
 
 
@@ -69,10 +71,16 @@ def _index_put(x: Any, v: Any, *indices: Any, spec: Any, accumulate: bool) -> An
     return out
 
 
+FEW = 1024  # numbers that NumPy adds one by one sooner than it sorts
+
+
 def _add_rows(out: Any, index: Any, v: Any) -> None:
     """out[index] += v with repeated indices: sorted segments, many times faster than np.add.at on rows."""
     rows = index.reshape(-1)
     if not rows.size:
+        return
+    if v.size <= FEW:
+        np.add.at(out, index, v)
         return
     if v.nbytes >= INDEXED and added(out, index, np.broadcast_to(v, index.shape + out.shape[1:])):
         return
@@ -227,12 +235,40 @@ def _narrowed(x: Any, index: Any, dim: int) -> Any:
     return x[key]
 
 
+def largest_unsigned(index: Any) -> Any:
+    """The largest of int64 numbers read as unsigned ones: negative ones are huge then, which saves a pass."""
+    return np.maximum.reduce(index.view(UINT64), None)
+
+
 def check_bounds(index: Any, n: int, dim: int) -> None:
     if index.size:
+        if index.dtype == INT64 and largest_unsigned(index) < n:
+            return
         low, high = index.min(), index.max()
         if low < 0 or high >= n:
             bad = int(low) if low < 0 else int(high)
             raise RuntimeError(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+
+
+def positions(shape: tuple[int, ...], d: int) -> Any:
+    """0, 1, 2 ... along dim `d`, broadcasting against arrays of this shape."""
+    n, rest = shape[d], len(shape) - d - 1
+    if n > SHORT:
+        return np.arange(n).reshape(n, *(1,) * rest)
+    found = _counting.get((n, rest))
+    if found is None:
+        found = _counting[n, rest] = np.arange(n).reshape(n, *(1,) * rest)
+        found.flags.writeable = False
+    return found
+
+
+SHORT = 64
+_counting: dict[tuple[int, int], Any] = {}
+
+
+def along(index: Any, dim: int) -> tuple[Any, ...]:
+    """The key under which an array of `index`'s shape, but for `dim`, has what ``take_along_axis`` takes."""
+    return tuple([index if d == dim else positions(index.shape, d) for d in range(index.ndim)])
 
 
 def _gather(x: Any, index: Any, *, dim: Axis) -> Any:
@@ -241,13 +277,9 @@ def _gather(x: Any, index: Any, *, dim: Axis) -> Any:
         if y is not None:
             return y
     check_bounds(index, x.shape[dim], dim)
-    return in_order(np.take_along_axis(_narrowed(x, index, dim), index, dim))
-
-
-def _grid(index: Any, dim: int) -> tuple[Any, ...]:
-    key = list(np.ogrid[tuple([slice(0, n) for n in index.shape])])
-    key[dim] = index
-    return tuple(key)
+    if not index.size:
+        return np.empty(index.shape, x.dtype)
+    return in_order(x[along(index, dim)])
 
 
 def _scatter(x: Any, src: Any, index: Any, *, dim: Axis, reduce: str) -> Any:
@@ -259,7 +291,7 @@ def _scatter(x: Any, src: Any, index: Any, *, dim: Axis, reduce: str) -> Any:
             return out
     check_bounds(index, x.shape[dim], dim)
     out = x.copy()
-    key = _grid(index, dim)
+    key = along(index, dim)
     if reduce == "set":
         out[key] = src
     else:

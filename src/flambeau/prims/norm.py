@@ -115,6 +115,48 @@ def _standardize_grad(g: Any, x: Any, mean: Any, var: Any, *, dims: Axes, eps: f
     return part
 
 
+def _variance(x: Any, *, dims: Axes, correction: float) -> Any:
+    """In two passes, around the mean: nothing cancels."""
+    dims = tuple(dims)
+    size = math.prod([x.shape[d] for d in dims])
+    n, left = x.dtype.type(size), x.dtype.type(max(size - correction, 0))
+    total = reduced(x, dims, "sum") if x.nbytes >= WORTH else None
+    if total is not None:
+        centered = elementwise("difference", lambda k, a, b: a - b, x, (total / n).reshape(_kept(x, dims)))
+        squares = None if centered is None else reduced(centered, dims, "squares")
+        if squares is not None:
+            return squares / left
+    centered = x - np.add.reduce(x, axis=dims, keepdims=True) / n
+    return in_order(np.add.reduce(np.multiply(centered, centered), axis=dims) / left)
+
+
+def _centered(x: Tensor, dims: Any) -> Tensor:
+    """Half of the gradient of the variance."""
+    n = math.prod([x._a.shape[d] for d in dims])
+    return x - (_total(x, dims) / n if n else math.nan)  # type: ignore[no-any-return]
+
+
+def _degrees(x: Tensor, dims: Any, correction: float) -> float:
+    """What the sum of squares is divided by."""
+    return float(max(math.prod([x._a.shape[d] for d in dims]) - correction, 0))
+
+
+def _variance_vjp(g: Tensor, x: Tensor, dims: Any, correction: float) -> Tensor:
+    each = fam.keepdims(g, len(x._a.shape), dims) * 2.0 / _degrees(x, dims, correction)
+    return each * _centered(x, dims)  # type: ignore[no-any-return]
+
+
+def _variance_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+    dims, correction = params["dims"], params["correction"]
+    total = sum_op(ts[0] * _centered(xs[0], dims), dims=dims)
+    return total * 2.0 / _degrees(xs[0], dims, correction)
+
+
+variance_op: Any = fam.opaque_op(
+    _variance, (_variance_vjp,), name="variance", jvp=_variance_jvp, grad_name="VarBackward0"
+)
+
+
 def _total(x: Tensor, dims: Any) -> Tensor:
     return fam.keepdims(sum_op(x, dims=dims), len(x._a.shape), dims)
 

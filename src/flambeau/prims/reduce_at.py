@@ -10,7 +10,7 @@ from ..core import families as fam
 from ..core.families import Axis
 from ..core.tensor import Tensor
 from .base import convert_to, full
-from .indexing import _grid, check_bounds, gather_op, scatter_op
+from .indexing import along, check_bounds, gather_op, scatter_op
 from .pointwise import where_op
 
 UFUNCS = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
@@ -31,7 +31,7 @@ def start(reduce: str, dtype: Any) -> Any:
 
 def _reduce_at(x: Any, src: Any, index: Any, *, dim: Axis, reduce: str, include_self: bool) -> Any:
     check_bounds(index, x.shape[dim], dim)
-    key = _grid(index, dim)
+    key = along(index, dim)
     out = x.copy()
     if src.shape != index.shape:
         src = src[tuple([slice(0, n) for n in index.shape])]

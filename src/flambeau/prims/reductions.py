@@ -10,8 +10,8 @@ from ..core import families as fam
 from ..core.families import Axes
 from ..core.tensor import Tensor
 from .base import convert_to, full, sum_op
-from .pointwise import where_op
-from .row_kernels import WORTH, in_order, reduced
+from .pointwise import exp, where_op
+from .row_kernels import WORTH, elementwise, in_order, reduced
 
 __all__ = [
     "all_op",
@@ -21,6 +21,7 @@ __all__ = [
     "argmax_op",
     "argmin_op",
     "count_op",
+    "logsumexp_op",
     "norm2_op",
     "prod_op",
     "sum_op",
@@ -110,12 +111,33 @@ def _direction(x: Tensor, y: Tensor, dims: Any) -> Tensor:
 norm2_op = fam.reduction_op(_norm2, weight=_direction, grad_name="LinalgVectorNormBackward0")
 
 
+def _logsumexp(x: Any, *, dims: Axes) -> Any:
+    """Around the largest element, so that nothing overflows; an infinite one is left where it is."""
+    dims = tuple(dims)
+    top = reduced(x, dims, "max") if x.nbytes >= WORTH else None
+    if top is None:
+        top = np.maximum.reduce(x, axis=dims, keepdims=True)
+    else:
+        top = top.reshape([1 if d in dims else n for d, n in enumerate(x.shape)])
+    top = np.where(np.isinf(top), x.dtype.type(0), top)
+    parts = elementwise("shifted_exp", lambda k, a, b: k.exp(a - b), x, top)
+    if parts is None:
+        parts = np.exp(x - top)
+    total = reduced(parts, dims, "sum") if x.nbytes >= WORTH else None
+    if total is None:
+        total = np.add.reduce(parts, axis=dims)
+    return in_order(np.log(total) + top.reshape(np.shape(total)))
+
+
+logsumexp_op = fam.reduction_op(_logsumexp, weight=lambda x, y, dims: exp(x - y))
+
+
 def _any(x: Any, *, dims: Axes) -> Any:
-    return in_order(np.any(x, axis=tuple(dims)))
+    return in_order(np.logical_or.reduce(x, axis=tuple(dims), dtype=bool))
 
 
 def _all(x: Any, *, dims: Axes) -> Any:
-    return in_order(np.all(x, axis=tuple(dims)))
+    return in_order(np.logical_and.reduce(x, axis=tuple(dims), dtype=bool))
 
 
 def _count(x: Any, *, dims: Axes) -> Any:
@@ -123,11 +145,11 @@ def _count(x: Any, *, dims: Axes) -> Any:
 
 
 def _argmax(x: Any, *, dim: fam.Axis) -> Any:
-    return np.argmax(x, axis=dim)
+    return x.argmax(dim)
 
 
 def _argmin(x: Any, *, dim: fam.Axis) -> Any:
-    return np.argmin(x, axis=dim)
+    return x.argmin(dim)
 
 
 any_op = fam.reduction_op(_any, differentiable=False)

@@ -11,7 +11,7 @@ from ..core.families import Axis
 from ..core.op import REGISTRY, bind
 from ..core.tensor import Tensor
 from .base import convert_to, full
-from .indexing import flip_op, gather_op, scatter_op
+from .indexing import along, flip_op, gather_op, scatter_op
 from .pointwise import conj, exp, log, where_op
 from .row_kernels import WORTH, in_order, scanned
 
@@ -126,21 +126,39 @@ def _argsort(x: Any, *, dim: Axis, descending: bool) -> Any:
     if x.ndim == 0:
         return np.zeros((), np.int64)
     if not descending:
-        return np.argsort(x, axis=dim, kind="stable")
+        return x.argsort(dim, kind="stable")
     n = x.shape[dim]
-    flipped = np.flip(x, dim)
-    return (n - 1) - np.flip(np.argsort(flipped, axis=dim, kind="stable"), dim)
+    back = (*(slice(None),) * dim, slice(None, None, -1))
+    return (n - 1) - x[back].argsort(dim, kind="stable")[back]
 
 
 def _argtop(x: Any, *, dim: Axis, k: int, largest: bool) -> Any:
     """Where the first k of the order of `_argsort` are; of equal elements any may be taken."""
     n = x.shape[dim]
     if n < 64 or k > n // 4:
-        return _argsort(x, dim=dim, descending=largest).take(range(k), axis=dim)
+        return in_order(_argsort(x, dim=dim, descending=largest)[(*(slice(None),) * dim, slice(k))])
     at = n - k if largest else k - 1
     part = np.argpartition(x, at, axis=dim).take(range(n - k, n) if largest else range(k), axis=dim)
-    order = _argsort(np.take_along_axis(x, part, dim), dim=dim, descending=largest)
-    return np.take_along_axis(part, order, dim)
+    order = _argsort(x[along(part, dim)], dim=dim, descending=largest)
+    return part[along(order, dim)]
+
+
+def _argmedian(x: Any, *, dim: Axis, skip_nan: bool) -> Any:
+    """Where the median of a dim is (the lower of two), with the dim kept; of equal elements any may be taken.
+
+    NaN come last; unless they are to be skipped, the first of them is the median of its row.
+    """
+    n = x.shape[dim]
+    at = (n - 1) // 2
+    nans = np.isnan(x) if x.dtype.kind in "fV" else None
+    if nans is None or not nans.any():
+        return in_order(x.argpartition(at, dim)[(*(slice(None),) * dim, slice(at, at + 1))])
+    count = np.add.reduce(nans, axis=dim, keepdims=True, dtype=np.int64)
+    place = np.maximum(n - count - 1, 0) // 2 if skip_nan else np.where(count > 0, n - count, at)
+    return _argsort(x, dim=dim, descending=False)[along(place, dim)]
+
+
+argmedian_op = fam.opaque_op(_argmedian, None, name="argmedian", differentiable=False)
 
 
 argtop_op = fam.opaque_op(_argtop, None, name="argtop", differentiable=False)

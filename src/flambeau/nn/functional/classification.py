@@ -13,7 +13,7 @@ from ...core.public import FUNCTIONS, convert, half_in_single, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
-from ...prims import base
+from ...prims import base, indexing
 from ...prims.indexing import gather_op, index_get_op
 from ...prims.pointwise import log, log1p, where_op
 from ...prims.softmax import cross_entropy_op, log_softmax_op
@@ -50,7 +50,7 @@ def nll_loss(
     ignored = _ignored(flat, ignore_index, rows._a.shape[1])
     n = numel(flat)
     safe = flat if ignored is None else where_op(ignored, 0, flat)
-    loss = -base.reshape(gather_op(rows, base.reshape(safe, (n, 1)), dim=1), (n,))
+    loss = -base.reshape_new(gather_op(rows, base.reshape(safe, (n, 1)), dim=1), (n,))
     if ignored is not None:
         loss = where_op(ignored, 0, loss)
     return _shown(_reduced(loss, safe, ignored, weight, reduction, tuple(target._a.shape)), input)
@@ -84,7 +84,8 @@ def _rows(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) 
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     rows = base.reshape(input, (1, classes)) if len(s) == 1 else _channels_last(input)
-    return rows, base.reshape(convert(target, dtypes.int64), (numel(target),))
+    flat = convert(target, dtypes.int64)
+    return rows, flat if len(t) == 1 else base.reshape(flat, (numel(target),))
 
 
 def _ignored(flat: Tensor, ignore_index: int, classes: int) -> Tensor | None:
@@ -93,6 +94,8 @@ def _ignored(flat: Tensor, ignore_index: int, classes: int) -> Tensor | None:
     Raises: IndexError for targets that are no class.
     """
     a = base.innermost(flat)
+    if not 0 <= ignore_index < classes and a.size and indexing.largest_unsigned(a) < classes:
+        return None
     skip = a == ignore_index
     wrong = ~skip & ((a < 0) | (a >= classes))
     if wrong.any():
@@ -116,7 +119,7 @@ def _reduced(
             w = where_op(ignored, 0, w)
         loss = loss * w
     if reduction == "none":
-        return base.reshape(loss, shape)
+        return loss if len(shape) == 1 else base.reshape(loss, shape)
     total: Tensor = loss.sum()
     if reduction == "sum":
         return total
