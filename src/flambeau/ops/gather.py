@@ -100,7 +100,7 @@ def _scatter(x: Tensor, dim: int, index: Tensor, src: Any, how: str, name: str) 
 
         s1 = expand_to(full((), checked_scalar(src, dtype_of(x)), x._a.dtype), tuple(i1._a.shape))
     y = scatter_op(x1, s1, i1, dim=d, reduce=how)
-    return y if shape else base.reshape(y, ())  # type: ignore[no-any-return]
+    return y if shape else base.reshape(y, ())
 
 
 def _scatter_name(args: Any, kwargs: Any) -> str:
@@ -177,7 +177,7 @@ def _index_op(x: Tensor, dim: int, index: Tensor, source: Tensor, accumulate: bo
             f"self {list(x._a.shape)}, source {list(source._a.shape)}, dim {d}"
         )
     y = index_put_op(x1, s1, i, spec=(*[False] * d, True), accumulate=accumulate)
-    return y if x._a.shape else base.reshape(y, ())  # type: ignore[no-any-return]
+    return y if x._a.shape else base.reshape(y, ())
 
 
 @public(inplace=True, out=True, grad_name="IndexAddBackward0")

@@ -117,17 +117,17 @@ def _standardize_grad(g: Any, x: Any, mean: Any, var: Any, *, dims: Axes, eps: f
 
 def _variance(x: Any, *, dims: Axes, correction: float) -> Any:
     """In two passes, around the mean: nothing cancels."""
-    dims = tuple(dims)
-    size = math.prod([x.shape[d] for d in dims])
+    axes = tuple(dims)
+    size = math.prod([x.shape[d] for d in axes])
     n, left = x.dtype.type(size), x.dtype.type(max(size - correction, 0))
-    total = reduced(x, dims, "sum") if x.nbytes >= WORTH else None
+    total = reduced(x, axes, "sum") if x.nbytes >= WORTH else None
     if total is not None:
-        centered = elementwise("difference", lambda k, a, b: a - b, x, (total / n).reshape(_kept(x, dims)))
-        squares = None if centered is None else reduced(centered, dims, "squares")
+        centered = elementwise("difference", lambda k, a, b: a - b, x, (total / n).reshape(_kept(x, axes)))
+        squares = None if centered is None else reduced(centered, axes, "squares")
         if squares is not None:
             return squares / left
-    centered = x - np.add.reduce(x, axis=dims, keepdims=True) / n
-    return in_order(np.add.reduce(np.multiply(centered, centered), axis=dims) / left)
+    centered = x - np.add.reduce(x, axis=axes, keepdims=True) / n
+    return in_order(np.add.reduce(np.multiply(centered, centered), axis=axes) / left)
 
 
 def _centered(x: Tensor, dims: Any) -> Tensor:

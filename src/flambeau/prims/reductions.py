@@ -113,19 +113,19 @@ norm2_op = fam.reduction_op(_norm2, weight=_direction, grad_name="LinalgVectorNo
 
 def _logsumexp(x: Any, *, dims: Axes) -> Any:
     """Around the largest element, so that nothing overflows; an infinite one is left where it is."""
-    dims = tuple(dims)
-    top = reduced(x, dims, "max") if x.nbytes >= WORTH else None
+    axes = tuple(dims)
+    top = reduced(x, axes, "max") if x.nbytes >= WORTH else None
     if top is None:
-        top = np.maximum.reduce(x, axis=dims, keepdims=True)
+        top = np.maximum.reduce(x, axis=axes, keepdims=True)
     else:
-        top = top.reshape([1 if d in dims else n for d, n in enumerate(x.shape)])
+        top = top.reshape([1 if d in axes else n for d, n in enumerate(x.shape)])
     top = np.where(np.isinf(top), x.dtype.type(0), top)
     parts = elementwise("shifted_exp", lambda k, a, b: k.exp(a - b), x, top)
     if parts is None:
         parts = np.exp(x - top)
-    total = reduced(parts, dims, "sum") if x.nbytes >= WORTH else None
+    total = reduced(parts, axes, "sum") if x.nbytes >= WORTH else None
     if total is None:
-        total = np.add.reduce(parts, axis=dims)
+        total = np.add.reduce(parts, axis=axes)
     return in_order(np.log(total) + top.reshape(np.shape(total)))
 
 
