@@ -30,9 +30,9 @@ from .simplify import simplify
 
 __all__ = ["compile_small"]
 
-ELEMENTS = 2048  # of one value
+ELEMENTS = 4096  # of one value
 SCRATCH = 192 << 10  # bytes
-WORK = 1 << 17  # elements that are computed in all
+WORK = 1 << 17  # elements that are computed in all; of products vectors
 CASTS = {"float32": "float64"}  # what sums are kept in
 MOVES = ("view", "linear")  # families whose operations may be mere movement
 
@@ -54,6 +54,7 @@ class Writer:
         host = engine.host()
         self.k = Dialect(host, host.vector_bits // (64 if wide else 32))
         self.lanes = self.k.lanes
+        self.registers = 20 if host.vector_bits == 512 else 10  # for the sums of a tile
         self.where: dict[Value, Table] = {}
         self.used = 64  # the first bytes are zero: what padding reads
         self.copies: dict[tuple[bytes, str], int] = {}
@@ -343,24 +344,36 @@ class Writer:
         kind = storage(a.dtype)
         left = self.dense(np.broadcast_to(self.where[a], (*batch, m, inner)), kind)
         right = self.dense(np.broadcast_to(self.where[b], (*batch, inner, n)), kind)
-        target = self.new(instr.out)
-        self.work += count * m * inner * max(n // self.lanes, 1)
+        vectors = -(-n // self.lanes)
+        width = vectors * self.lanes  # rows of the result are padded: a tile may end beyond a row
+        target = self.reserve(count * m * width, kind)
+        numbers = np.arange(count * m)[:, None] * width + np.arange(n)
+        self.where[instr.out] = (target + kind.itemsize * numbers).reshape(instr.out.shape)
+        self.work += count * m * inner * vectors
+        across = next(c for c in (4, 3, 2, 1) if vectors % c == 0)
+        down = next(r for r in (6, 5, 4, 3, 2, 1) if m % r == 0 and r * across <= self.registers)
         type = k.vector(kind.compute)
-        slot = k.slot(type)
-        with k.loop(0, count * m) as row:
-            matrix = k.word("udiv", row, m)
-            with k.loop(0, n, self.lanes) as index:
+        slots = [[k.slot(type) for _ in range(across)] for _ in range(down)]
+        step = across * self.lanes
+        with k.loop(0, count * m, down) as row, k.loop(0, width, step) as column:
+            first = k.word("mul", k.word("udiv", row, m), inner * n)
+            for slot in sum(slots, []):
                 k.line(f"store {type} zeroinitializer, ptr {slot}, align 64")
-                with k.loop(0, inner) as j:
-                    x = k.at(self.address(left), k.word("add", k.word("mul", row, inner), j), kind.itemsize)
+            with k.loop(0, inner) as j:
+                start = k.word("add", k.word("add", first, k.word("mul", j, n)), column)
+                line = [self.vector(right, k.word("add", start, c * self.lanes), kind) for c in range(across)]
+                for r, places in enumerate(slots):
+                    at = k.word("add", k.word("mul", k.word("add", row, r), inner), j)
+                    x = k.at(self.address(left), at, kind.itemsize)
                     one = k.splat(k.emit(f"load {kind.llvm}, ptr {x}, align {kind.itemsize}"), kind.compute)
-                    line = k.word("add", k.word("mul", matrix, inner), j)
-                    y = self.vector(right, k.word("add", k.word("mul", line, n), index), kind)
-                    total = Lane(k, k.emit(f"load {type}, ptr {slot}, align 64"), kind.compute)
-                    total = k.fma(one, y, total)
-                    k.line(f"store {type} {total.ref}, ptr {slot}, align 64")
-                total = Lane(k, k.emit(f"load {type}, ptr {slot}, align 64"), kind.compute)
-                self.keep(total, target, k.word("add", k.word("mul", row, n), index), kind)
+                    for place, y in zip(places, line):
+                        total = Lane(k, k.emit(f"load {type}, ptr {place}, align 64"), kind.compute)
+                        k.line(f"store {type} {k.fma(one, y, total).ref}, ptr {place}, align 64")
+            for r, places in enumerate(slots):
+                at = k.word("add", k.word("mul", k.word("add", row, r), width), column)
+                for c, place in enumerate(places):
+                    total = Lane(k, k.emit(f"load {type}, ptr {place}, align 64"), kind.compute)
+                    self.keep(total, target, k.word("add", at, c * self.lanes), kind)
 
     # ---- the whole ----
 
