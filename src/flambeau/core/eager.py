@@ -53,6 +53,22 @@ def complain(op: Op, args: tuple[Any, ...], params: dict[str, Any], e: Exception
     raise e
 
 
+def eager_view(op: Op, x: Any, params: dict[str, Any]) -> Any:
+    """`eager` for a view of what has no history: the array's view and the storage's note of it."""
+    a = x._a
+    if type(a) is not ndarray or x._node is not None or everyone.captures:
+        return eager(op, (x,), params)
+    try:
+        a = op.impl(a, **params)
+    except Exception as e:
+        return complain(op, (x,), params, e)
+    out = new_object(Tensor)
+    out._a = a
+    out._node = None
+    make_view(out, x, op, params)
+    return out
+
+
 def eager(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """Run `op` now on arrays; record it if an input requires grad and grad mode is on."""
     if everyone.captures and tls.capture is not None:

@@ -232,7 +232,9 @@ class Op:
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         stack = tls.stack
-        return stack[-1].process(self, args, params) if stack else eager(self, args, params)
+        if stack:
+            return stack[-1].process(self, args, params)
+        return eager_view(self, args[0], params) if self.is_view else eager(self, args, params)
 
     def __repr__(self) -> str:
         return f"<{self.family} op {self.name}>"
@@ -275,3 +277,4 @@ def dtype_of(t: Tensor) -> dtypes.dtype:
 
 
 from .eager import eager as eager  # noqa: E402  (eager execution needs Op; bind needs eager)
+from .eager import eager_view  # noqa: E402

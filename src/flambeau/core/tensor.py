@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .op import Op
 
 new_object = object.__new__
+ref = weakref.ref
 
 
 class Storage:
@@ -220,7 +221,13 @@ def make_view(t: Tensor, base: Tensor, op: Op, params: dict[str, Any]) -> Tensor
     else:
         t._base = root
         t._how = (*base._how, (op, params))
-    st.add_view(t)
+    views = st.views
+    if views is None:
+        st.views = [ref(t)]
+    elif len(views) < st.prune_at:
+        views.append(ref(t))
+    else:
+        st.add_view(t)
     return t
 
 

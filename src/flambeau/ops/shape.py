@@ -26,33 +26,35 @@ def infer_size(shape: Sequence[int], n: int) -> tuple[int, ...]:
 
     Raises: RuntimeError when the sizes do not fit.
     """
-    if -1 not in shape:
-        for s in shape:
-            if s < 0:
-                raise RuntimeError(
-                    f"invalid shape dimension {s} at index {list(shape).index(s)} of shape {list(shape)}"
-                )
-        if math.prod(shape) != n:
-            raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {n}")
-        return tuple(shape)
-    if list(shape).count(-1) > 1:
-        raise RuntimeError("only one dimension can be inferred")
-    for s in shape:
-        if s < -1:
-            raise RuntimeError(
-                f"invalid shape dimension {s} at index {list(shape).index(s)} of shape {list(shape)}"
-            )
-    known = math.prod([s for s in shape if s != -1])
-    if known == 0:
-        if n:
-            raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {n}")
-        raise RuntimeError(
-            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can be "
+    product, at = 1, -1
+    for i, s in enumerate(shape):
+        if s == -1 and at < 0:
+            at = i
+        elif s < 0:
+            break
+        else:
+            product *= s
+    else:  # nothing is wrong, nearly always
+        if at < 0 and product == n:
+            return tuple(shape)
+        if at >= 0 and product and n % product == 0:
+            return (*shape[:at], n // product, *shape[at + 1 :])
+    raise _size_error(list(shape), n)
+
+
+def _size_error(shape: list[int], n: int) -> RuntimeError:
+    lowest = -1 if -1 in shape else 0
+    for i, s in enumerate(shape):
+        if s < lowest:
+            return RuntimeError(f"invalid shape dimension {s} at index {i} of shape {shape}")
+    if shape.count(-1) > 1:
+        return RuntimeError("only one dimension can be inferred")
+    if not n and -1 in shape:
+        return RuntimeError(
+            f"cannot reshape tensor of 0 elements into shape {shape} because the unspecified dimension size -1 can be "
             "any value and is ambiguous"
         )
-    if n % known:
-        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {n}")
-    return tuple([n // known if s == -1 else s for s in shape])
+    return RuntimeError(f"shape '{shape}' is invalid for input of size {n}")
 
 
 def expand_to(x: Tensor, shape: tuple[int, ...], name: str = "expand") -> Tensor:
@@ -105,6 +107,9 @@ def view(self: Tensor, *size: Any, **kw: Any) -> Tensor:
     if "dtype" in kw or len(size) == 1 and type(size[0]).__name__ == "dtype":
         return view_dtype(self, kw.get("dtype", size[0] if size else None))
     shape = infer_size(sizes(size, "view"), numel(self))
+    a = self._a
+    if type(a) is np.ndarray and a.flags.c_contiguous:
+        return reshape_op(self, shape=shape)  # type: ignore[no-any-return]
     a = base.innermost(self)
     if not base.view_possible(
         a, shape if a.ndim == len(self._a.shape) else (*a.shape[: a.ndim - len(self._a.shape)], *shape)
@@ -189,7 +194,10 @@ def permute(input: Tensor, *dims: Any, **kw: Any) -> Tensor:
 
 
 def swap(x: Tensor, a: int, b: int) -> Tensor:
-    order = list(range(len(x._a.shape)))
+    n = len(x._a.shape)
+    if n == 2:
+        return permute_op(x, dims=(0, 1) if a == b else (1, 0))  # type: ignore[no-any-return]
+    order = list(range(n))
     order[a], order[b] = order[b], order[a]
     return permute_op(x, dims=tuple(order))  # type: ignore[no-any-return]
 
@@ -310,7 +318,9 @@ def squeeze(input: Tensor, dim: Any = None, *dims: int) -> Tensor:
     if dims:
         dim = (dim, *dims)
     n = len(s)
-    which = set(range(n)) if dim is None else set(wrap_dims(dim, n, empty_means_all=False))
+    if dim is None:
+        return reshape_op(input, shape=tuple([k for k in s if k != 1]))  # type: ignore[no-any-return]
+    which = set(wrap_dims(dim, n, empty_means_all=False))
     kept = tuple([k for d, k in enumerate(s) if not (d in which and k == 1)])
     return reshape_op(input, shape=kept)  # type: ignore[no-any-return]
 
@@ -665,6 +675,9 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
                 f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(x._a.shape)} at entry {i}"
             )
     d = wrap_dim(dim, len(first) + 1)
+    if d < len(first) and not any(type(x._a) is not np.ndarray or x._node is not None for x in xs):
+        joined = indexing.cat_op(*same_dtype(xs), dim=d)  # whole blocks: the new dim only has to be named
+        return base.reshape_new(joined, (*first[:d], len(xs), *first[d:]))
     key = (*[slice(None)] * d, None)
     return indexing.cat_op(*[index_view_op(x, index=key) for x in same_dtype(xs)], dim=d)  # type: ignore[no-any-return]
 
@@ -688,7 +701,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         if len(amounts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:0")
         flat = base.reshape(contiguous(input), (numel(input),))
-        return base.reshape(indexing.roll_op(flat, shifts=amounts, dims=(0,)), tuple(input._a.shape))
+        return base.reshape_new(indexing.roll_op(flat, shifts=amounts, dims=(0,)), tuple(input._a.shape))
     which = tuple([wrap_dim(d, len(input._a.shape)) for d in int_tuple(dims, "roll")])
     if len(which) != len(amounts):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(which)}")

@@ -144,6 +144,9 @@ copy_reshape_op = fam.linear_op(
 
 def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """`x` with its elements in another shape: a view where the memory allows one, else a copy."""
+    a = x._a
+    if type(a) is np.ndarray and a.flags.c_contiguous:
+        return reshape_op(x, shape=shape)  # type: ignore[no-any-return]
     a = innermost(x)
     if a is None or a.ndim != len(x._a.shape):
         return reshape_op(x, shape=shape)  # type: ignore[no-any-return]
@@ -197,6 +200,8 @@ def broadcast_strides(x: Any, shape: tuple[int, ...]) -> Any:
     if x.dtype.isbuiltin != 1:  # NumPy finds some of the others only by their integers
         bits = np.lib.stride_tricks.as_strided(x.view(f"u{x.itemsize}"), shape, strides)
         return bits.view(x.dtype)
+    if x.flags.c_contiguous and x.size:
+        return np.ndarray(shape, x.dtype, x, 0, strides)
     return np.lib.stride_tricks.as_strided(x, shape, strides)
 
 

@@ -411,14 +411,22 @@ cat_op: Any = Op(
 
 
 def _flip(x: Any, *, dims: fam.Axes) -> Any:
-    return np.asarray(np.flip(x, tuple(dims))).copy("K")  # (ascontiguousarray would give a 0-d array a dim)
+    back = slice(None, None, -1)
+    key = [back if d in dims else slice(None) for d in range(x.ndim)]
+    return x[(*key, ...)].copy("K")
 
 
 flip_op: Any = fam.linear_op(_flip, lambda g, dims: flip_op(g, dims=dims), name="flip")
 
 
 def _roll(x: Any, *, shifts: Any, dims: fam.Axes) -> Any:
-    return in_order(np.roll(x, shifts, tuple(dims)))
+    y = x
+    for shift, d in zip(shifts, dims):
+        n = y.shape[d]
+        if n and shift % n:
+            at, lead = n - shift % n, (slice(None),) * d
+            y = _cat(y[(*lead, slice(at, None))], y[(*lead, slice(at))], dim=d)
+    return x.copy() if y is x else in_order(y)
 
 
 roll_op: Any = fam.linear_op(
@@ -459,6 +467,11 @@ window_op: Any = fam.view_op(
 
 def _diagonal(x: Any, *, offset: int, dim1: Axis, dim2: Axis) -> Any:
     n1, n2 = x.shape[dim1], x.shape[dim2]
+    if -n1 < offset < n2:
+        y = x.diagonal(offset, dim1, dim2)
+        if x.flags.writeable:
+            y.flags.writeable = True
+        return y
     n = max(0, min(n1, n2 - offset) if offset >= 0 else min(n1 + offset, n2))
     shape = [s for d, s in enumerate(x.shape) if d not in (dim1, dim2)]
     strides = [s for d, s in enumerate(x.strides) if d not in (dim1, dim2)]
