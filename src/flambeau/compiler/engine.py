@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import elf
 from .object_cache import ObjectCache
 
 __all__ = ["CompileError", "Host", "Library", "build", "host", "object_cache"]
@@ -169,11 +171,75 @@ def _get_engine() -> _Engine:
 
 
 def host() -> Host:
-    """The machine that code is generated for.  Loads llvmlite at the first call.
+    """The machine that code is generated for.  Loads llvmlite, unless that was done on this machine before.
 
     Raises: ImportError when llvmlite is not installed.
     """
-    return _get_engine().host
+    return _engine.host if _engine is not None else _known().host
+
+
+class _Known:
+    """What was found out about this machine, without LLVM."""
+
+    __slots__ = ("fingerprint", "host")
+
+    def __init__(self, host: Host, fingerprint: str) -> None:
+        self.host, self.fingerprint = host, fingerprint
+
+
+_remembered: _Known | None = None
+
+
+def _facts() -> str | None:
+    """The key under which this machine's description is kept: it changes with the processor, and with llvmlite."""
+    if not elf.usable():
+        return None
+    import importlib.util
+
+    try:
+        found = importlib.util.find_spec("llvmlite")
+        if found is None or not found.origin:
+            return None
+        library = os.stat(os.path.join(os.path.dirname(found.origin), "binding", "libllvmlite.so"))
+        with open("/proc/cpuinfo", "rb") as file:
+            processor = [
+                line
+                for line in file.read(1 << 16).split(b"\n")
+                if line.startswith((b"flags", b"model", b"vendor"))
+            ][:4]
+    except OSError:
+        return None
+    bits = os.environ.get("FLAMBEAU_VECTOR_BITS", "")
+    facts = repr((found.origin, library.st_size, library.st_mtime_ns, processor, bits))
+    return "host-" + hashlib.sha256(facts.encode()).hexdigest()
+
+
+def _known() -> _Known:
+    """The description of this machine: from the cache, or from LLVM, and then kept."""
+    global _remembered
+    if _remembered is not None:
+        return _remembered
+    with _lock:
+        key = _facts()
+        stored = object_cache.get(key) if key is not None else None
+        if stored is not None:
+            try:
+                d = json.loads(stored)
+                names = frozenset(d.pop("names"))
+                _remembered = _Known(Host(**d["host"], names=names), d["fingerprint"])
+                return _remembered
+            except (ValueError, KeyError, TypeError):
+                pass
+        engine = _get_engine()
+        _remembered = _Known(engine.host, engine.fingerprint)
+        if key is not None:
+            own = {
+                f: getattr(engine.host, f)
+                for f in ("triple", "data_layout", "cpu", "features", "vector_bits")
+            }
+            record = {"host": own, "names": sorted(engine.host.names), "fingerprint": engine.fingerprint}
+            object_cache.put(key, json.dumps(record).encode())
+        return _remembered
 
 
 def build(text: str, exports: Iterable[str], imports: Mapping[str, int] | None = None) -> Library:
@@ -184,17 +250,27 @@ def build(text: str, exports: Iterable[str], imports: Mapping[str, int] | None =
 
     Raises: CompileError, ImportError.
     """
-    engine = _get_engine()
-    key = hashlib.sha256((engine.fingerprint + text).encode()).hexdigest()
     wanted, given = list(exports), imports or {}
+    key = hashlib.sha256((_known().fingerprint + text).encode()).hexdigest()
     with _lock:
         body = object_cache.get(key)
         if body is not None:
             try:
-                return Library(engine.load(body, wanted, given), True)
+                return Library(_load(body, wanted, given), True)
             except CompileError:  # not what its checksum promised: build it again
                 pass
+        engine = _get_engine()
         body = engine.compile(text)
         library = Library(engine.load(body, wanted, given), False)
         object_cache.put(key, body)
         return library
+
+
+def _load(body: bytes, exports: list[str], imports: Mapping[str, int]) -> dict[str, int]:
+    """Load stored code, by LLVM only where it must."""
+    if _engine is None and elf.usable():
+        try:
+            return elf.load(body, exports, imports)
+        except elf.Unloadable:
+            pass
+    return _get_engine().load(body, exports, imports)
