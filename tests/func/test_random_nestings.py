@@ -41,7 +41,7 @@ def weights() -> Any:
 
 def write_element(x: Any) -> Any:
     y = x.clone()
-    y[0] = y[1] * x[0]
+    y[0] = x[1] * x[0]
     return y
 
 
@@ -293,7 +293,7 @@ def check(steps: list[str], names: list[str], point: list[float]) -> None:
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
-@given(nestings(), st.sampled_from([[0.4, -0.7], [-0.3, 0.6], [0.9, 0.35]]))
+@given(nestings(), st.sampled_from([[0.41, -0.73], [-0.37, 0.59], [0.93, 0.35]]))
 def test_three_levels(nesting: tuple[list[str], list[str]], point: list[float]) -> None:
     check(*nesting, point)
 

@@ -69,6 +69,29 @@ def test_odeint() -> None:
     np.testing.assert_allclose(vmap(hessian(end))(A).numpy(), np.exp(-A.numpy()), rtol=1e-4, atol=1e-7)
 
 
+def test_odeint_by_its_adjoint() -> None:
+    """exp(-rate) and its derivatives: batched, forward, reverse, and twice."""
+    times = torch.tensor([0.0, 0.5, 1.0], dtype=F64)
+
+    def end(rate: Any) -> Any:
+        start = torch.ones((), dtype=F64)
+        return odeint(
+            lambda t, y, r, k: -r * y * k, start, times, rate, torch.tensor(1), rtol=1e-9, adjoint=True
+        )[-1]
+
+    want = np.exp(-A.numpy())
+    one = torch.ones((), dtype=F64)
+    for sign, f in (
+        (1, vmap(end)),
+        (-1, vmap(grad(end))),
+        (-1, vmap(lambda a: jvp(end, (a,), (one,))[1])),
+        (1, vmap(grad(grad(end)))),
+        (1, vmap(hessian(end))),
+        (-1, lambda a: jvp(vmap(end), (a,), (torch.ones_like(a),))[1]),
+    ):
+        np.testing.assert_allclose(f(A).numpy(), sign * want, rtol=1e-5, atol=1e-7)
+
+
 def test_integer_parameters_have_no_gradient() -> None:
     a = torch.tensor([2.0], dtype=F64, requires_grad=True)
     x = root(lambda x, a, k: x**2 - k * a, torch.ones(1, dtype=F64), a, torch.tensor(3), tol=1e-12)

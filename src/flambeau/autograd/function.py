@@ -261,11 +261,14 @@ def _apply_transformed(cls: Any, args: tuple[Any, ...]) -> Any:
                 ctx.needs_input_grad = tuple(t is not None for t in tangents)
                 cls.setup_context(ctx, inner, out)
                 ctx._to_save = ctx._to_save_forward or ctx._to_save
-                full_tangents = [
-                    full(tuple(a._a.shape), 0, a._a.dtype) if t is None and isinstance(a, Tensor) else t
-                    for a, t in zip(inner, tangents)
-                ]
-                dout = cls.jvp(ctx, *full_tangents)
+                if ctx._materialize:  # integers have no tangents
+                    tangents = [
+                        full(tuple(a._a.shape), 0, a._a.dtype)
+                        if t is None and isinstance(a, Tensor) and a._a.dtype.kind in "fcV"
+                        else t
+                        for a, t in zip(inner, tangents)
+                    ]
+                dout = cls.jvp(ctx, *tangents)
             ds = list(dout) if isinstance(dout, tuple) else [dout]
             for w, t in zip(wrapped, ds):
                 w._a.tangent = t
@@ -403,7 +406,8 @@ def _vmapped(cls: Any, in_dims: tuple[Any, ...], level: VMap) -> Any:
                 inner._to_save = inner._to_save_forward or inner._to_save
                 return cls.jvp(inner, *tangents)
 
-            return mapped(one, (list(in_dims), list(in_dims)))(list(inputs), list(tangents))
+            moving = [None if t is None else d for t, d in zip(tangents, in_dims)]
+            return mapped(one, (list(in_dims), moving))(list(inputs), list(tangents))
 
     Mapped.__name__ = cls.__name__
     return Mapped

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..autograd.differentiate import grad
+from .. import func
 from ..autograd.function import Function
-from ..autograd.grad_mode import enable_grad, no_grad
+from ..autograd.grad_mode import no_grad
 from ..core.tensor import Tensor
 from ..ops.creation import zeros
 from ..ops.shape import cat, stack
@@ -127,7 +127,7 @@ def odeint(
     `field` gets t as a Python number.  Steps are chosen such that the local error is below ``atol + rtol * |y|``.
     Gradients flow to `y0` and `params`: through the steps that were taken (also through tensors that `field` takes from
     around it, and at any order), or with ``adjoint=True`` from a second problem solved backwards in time, which needs
-    no memory for the steps. Under `vmap` (not with `adjoint`) all examples take the same steps, short enough for the worst.
+    no memory for the steps. Under `vmap` all examples take the same steps, short enough for the worst.
 
     Raises: ValueError unless `t` is one-dimensional with at least two strictly monotonic times; RuntimeError when
     `steps` are not enough or the step size vanishes.
@@ -153,38 +153,59 @@ def odeint(
 class _Adjoint(Function):
     """``a = dL/dy`` obeys ``da/dt = -a df/dy``, solved backwards together with y and the parameters' gradients."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(
-        ctx: Any, field: Field, times: list[float], options: Any, y0: Tensor, *params: Tensor
-    ) -> Tensor:
-        ctx.field, ctx.times, ctx.options = field, times, options
+    def forward(field: Field, times: list[float], options: Any, y0: Tensor, *params: Tensor) -> Tensor:
         with no_grad():
-            ys = stack(_solve(lambda s, y: field(s, y, *params), y0, times, *options))
-        ctx.save_for_backward(ys, *params)
-        return ys
+            return stack(_solve(lambda s, y: field(s, y, *params), y0, times, *options))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.field, ctx.times, ctx.options, y0, *params = inputs
+        ctx.save_for_backward(output, *params)
+        ctx.save_for_forward(y0, *params)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         ys, *params = ctx.saved_tensors
         shape, n = ys.shape[1:], ys[0].numel()
-        sizes = [p.numel() for p in params]
+        moving = [i for i, p in enumerate(params) if p.is_floating_point() or p.is_complex()]
+        sizes = [params[i].numel() for i in moving]
 
         def backwards(s: float, z: Any) -> Any:
-            y = z[:n].reshape(shape).detach().requires_grad_()
-            held = [p.detach().requires_grad_() for p in params]
-            with enable_grad():
-                slope = ctx.field(s, y, *held)
-                grads = grad(
-                    slope, [y, *held], -z[n : 2 * n].reshape(shape), allow_unused=True, materialize_grads=True
-                )
-            return cat([slope.detach().reshape(-1), *[v.reshape(-1) for v in grads]])
+            def slope(y: Any, *values: Any) -> Any:
+                full = list(params)
+                for i, v in zip(moving, values):
+                    full[i] = v
+                return ctx.field(s, y, *full)
+
+            value, pull = func.vjp(slope, z[:n].reshape(shape), *[params[i] for i in moving])
+            grads = pull(-z[n : 2 * n].reshape(shape))
+            return cat([value.reshape(-1), *[v.reshape(-1) for v in grads]])
 
         a = g[-1].reshape(-1)
         totals = zeros(sum(sizes), dtype=ys.dtype)
-        with no_grad():
-            for i in range(len(ctx.times) - 1, 0, -1):
-                z = cat([ys[i].reshape(-1), a, totals])
-                z = _solve(backwards, z, [ctx.times[i], ctx.times[i - 1]], *ctx.options)[-1]
-                a, totals = z[n : 2 * n] + g[i - 1].reshape(-1), z[2 * n :]
-        parts = totals.split(sizes) if sizes else []
-        return (None, None, None, a.reshape(shape), *[v.reshape(p.shape) for v, p in zip(parts, params)])
+        for i in range(len(ctx.times) - 1, 0, -1):
+            z = cat([ys[i].reshape(-1), a, totals])
+            z = _solve(backwards, z, [ctx.times[i], ctx.times[i - 1]], *ctx.options)[-1]
+            a, totals = z[n : 2 * n] + g[i - 1].reshape(-1), z[2 * n :]
+        grads: list[Any] = [None] * len(params)
+        for i, v in zip(moving, totals.split(sizes) if sizes else []):
+            grads[i] = v.reshape(params[i].shape)
+        return (None, None, None, a.reshape(shape), *grads)
+
+    @staticmethod
+    def jvp(ctx: Any, _field: Any, _times: Any, _options: Any, *tangents: Any) -> Tensor:
+        """Forward mode keeps no steps in any case: the solution once more, with tangents."""
+        y0, *params = ctx.saved_tensors
+        start = [y0, *params]
+        moving = [i for i, t in enumerate(tangents) if t is not None]
+
+        def solution(*values: Any) -> Any:
+            full = list(start)
+            for i, v in zip(moving, values):
+                full[i] = v
+            return stack(_solve(lambda s, y: ctx.field(s, y, *full[1:]), full[0], ctx.times, *ctx.options))
+
+        return func.jvp(solution, tuple([start[i] for i in moving]), tuple([tangents[i] for i in moving]))[1]  # type: ignore[no-any-return]
