@@ -14,6 +14,7 @@ import flambeau as torch
 from battery import arrays, linalg_calls, pointwise
 from battery.sample import Sample, operations
 from flambeau.nn import functional  # noqa: F401  (registers the operations of the layers)
+from flambeau.prims.attention import attention_op
 from flambeau.prims.pool import Windows
 from flambeau.prims.resample import Taps
 
@@ -350,6 +351,43 @@ row("standardize", real(2, 4), dims=(1,), eps=0.01, observe=lambda y, mean, var:
     reference=lambda x: (_standard(x), x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
 row("standardize_grad", real(2, 4), real(2, 4, seed=3), dims=(1,), eps=0.01, tol=1e-7, reference=_standard_slope,
     prepare=lambda g, x: (g, x, x.detach().mean(1, True), x.detach().var(1, correction=0, keepdim=True)))  # fmt: skip
+
+
+def _attended(q: Any, k: Any, v: Any, causal: bool) -> tuple[Any, Any]:
+    s = 0.7 * q @ k.swapaxes(-1, -2) - np.where(np.triu(np.ones((3, 4), bool), 1) & causal, np.inf, 0)
+    return _softmax(s, -1) @ v, np.log(np.exp(s).sum(-1))
+
+
+def _attention_slopes(g: Any, q: Any, k: Any, v: Any, causal: bool) -> Any:
+    found = []
+    for i, x in enumerate((q, k, v)):
+        slope = np.empty_like(x)
+        for place in np.ndindex(x.shape):
+            near = []
+            for step in (1e-6, -1e-6):
+                args = [q, k, v]
+                args[i] = x.copy()
+                args[i][place] += step
+                near.append((_attended(*args, causal)[0] * g).sum())
+            slope[place] = (near[0] - near[1]) / 2e-6
+        found.append(slope)
+    return tuple(found)
+
+
+def _with_results(causal: bool) -> Any:
+    def prepare(g: Any, q: Any, k: Any, v: Any) -> Any:
+        y, lse = attention_op(q.detach(), k.detach(), v.detach(), scale=0.7, causal=causal)
+        return g, q, k, v, y, lse
+
+    return prepare
+
+
+for _causal in (False, True):
+    _heads = real(1, 3, 2), real(1, 4, 2, seed=1), real(1, 4, 2, seed=2)
+    row("attention", *_heads, scale=0.7, causal=_causal, observe=lambda y, lse: y, note=str(_causal),
+        reference=functools.partial(_attended, causal=_causal))  # fmt: skip
+    row("attention_grad", real(1, 3, 2), *_heads, scale=0.7, causal=_causal, tol=1e-7, prepare=_with_results(_causal),
+        note=str(_causal), reference=functools.partial(_attention_slopes, causal=_causal))  # fmt: skip
 row("frexp_mantissa", real(2, 3), reference=lambda x: np.frexp(x)[0])
 row("frexp_exponent", real(2, 3), reference=lambda x: np.frexp(x)[1])
 row("hash_tensor", real(2, 3), dims=(1,), reference=lambda x: np.bitwise_xor.reduce(x.view(np.uint64), 1))

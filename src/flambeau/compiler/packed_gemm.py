@@ -16,7 +16,7 @@ from .dialect import Dialect, Value
 from .types import Storage, storage
 from .vector_loop import Memory, attributes
 
-__all__ = ["ARRAYS", "SCALARS", "panel_sizes", "write_packed_product"]
+__all__ = ["ARRAYS", "SCALARS", "PanelWriter", "panel_sizes", "write_packed_product", "write_parts"]
 
 # What the driver reads. The first three scalars are the launcher's: units, work of a unit, units of a chunk.
 # Distances are in bytes; `kc`, `mc`, `nc` are the sizes of the stretches that are packed, `mb` and `nb` those
@@ -45,7 +45,7 @@ def panel_sizes(name: str) -> tuple[int, int, int]:
     return (12 if many else 6), 2 * lanes, lanes
 
 
-class _Writer(Dialect):
+class PanelWriter(Dialect):
     """One of the functions, over the vectors of one dtype."""
 
     def __init__(self, kind: Storage) -> None:
@@ -102,13 +102,13 @@ def _declare(k: Dialect) -> str:
     return "\n".join(k.declarations.values())
 
 
-def _write_micro(kind: Storage, part: bool) -> tuple[_Writer, str]:
+def _write_micro(kind: Storage, part: bool) -> tuple[PanelWriter, str]:
     """A block of the result: a panel of the first factor by a panel of the second.
 
     ``add`` points at what is added, with ``addrow`` bytes between rows, or is null.  The `part` at an edge
     has `height` rows and `count` columns.
     """
-    k = _Writer(kind)
+    k = PanelWriter(kind)
     memory, vectors = k.memory, 2
     zero = k.const(0.0, kind.compute).ref
     sums = [[k.variable(k.vector(kind.compute), zero) for _ in range(vectors)] for _ in range(k.height)]
@@ -182,13 +182,13 @@ def _write_micro(kind: Storage, part: bool) -> tuple[_Writer, str]:
     return k, k.function(name, parameters, linkage="internal")
 
 
-def _write_pack(kind: Storage, which: str) -> tuple[_Writer, str]:
+def _write_pack(kind: Storage, which: str) -> tuple[PanelWriter, str]:
     """Pack one panel: its `size` rows (columns, of `b`) side by side, for each inner index.
 
     `across` and `along` are the distances of neighbours across the panel and along the inner dimension; one
     of the two is the size of an element.  Places beyond `size` get anything: their results are dropped.
     """
-    k = _Writer(kind)
+    k = PanelWriter(kind)
     memory, item = k.memory, k.item
     side = k.height if which == "a" else k.width
     turned, straight, done = (k.new_label(x) for x in ("turned", "straight", "done"))
@@ -255,9 +255,9 @@ def _write_pack(kind: Storage, which: str) -> tuple[_Writer, str]:
     return k, k.function(f"pack.{which}", parameters, linkage="internal")
 
 
-def _write_pack_chunk(kind: Storage) -> tuple[_Writer, str]:
+def _write_pack_chunk(kind: Storage) -> tuple[PanelWriter, str]:
     """Chunk ``index``: some panels of the second factor, or, from ``chunks_b`` on, of the first."""
-    k = _Writer(kind)
+    k = PanelWriter(kind)
     deep, pc, chunks_b = k.state("deep", "pc", "chunks_b")
     first, second, done = (k.new_label(x) for x in ("first", "second", "done"))
     k.branch_if(k.compare("ult", "%index", chunks_b), second, first)
@@ -288,9 +288,9 @@ def _write_pack_chunk(kind: Storage) -> tuple[_Writer, str]:
     return k, k.function("pack.chunk", "i64 %index, ptr %context", linkage="internal")
 
 
-def _write_tile_chunk(kind: Storage) -> tuple[_Writer, str]:
+def _write_tile_chunk(kind: Storage) -> tuple[PanelWriter, str]:
     """Chunk ``index``: a tile of the result, of ``mb`` rows and ``nb`` columns at most."""
-    k = _Writer(kind)
+    k = PanelWriter(kind)
     o, orow, bias_row, bias, keep = k.state("o", "orow", "bias_row", "bias", "keep")
     pack_a, pack_b, ic, jc, pc = k.state("pack_a", "pack_b", "ic", "jc", "pc")
     rows, cols, deep, mb, nb, down = k.state("rows", "cols", "deep", "mb", "nb", "tiles_down")
@@ -333,9 +333,9 @@ def _write_tile_chunk(kind: Storage) -> tuple[_Writer, str]:
     return k, k.function("tile.chunk", "i64 %index, ptr %context", linkage="internal")
 
 
-def _write_driver(kind: Storage) -> tuple[_Writer, str]:
+def _write_driver(kind: Storage) -> tuple[PanelWriter, str]:
     """``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)``: products `lo` to `hi` of the batch."""
-    k = _Writer(kind)
+    k = PanelWriter(kind)
     context = k.slot(f"[{len(_STATE)} x i64]")
     arrays = {name: k.load("ptr", "%arrays", i) for i, name in enumerate(ARRAYS)}
     s = {name: k.load("i64", "%scalars", i) for i, name in enumerate(SCALARS)}
@@ -373,6 +373,18 @@ def _write_driver(kind: Storage) -> tuple[_Writer, str]:
                     k.line(f"call void @pool.run(ptr @{chunk}, ptr {context}, i64 {count})")
     k.line("ret void")
     return k, k.function("kernel", "ptr %arrays, ptr %scalars, i64 %lo, i64 %hi")
+
+
+def write_parts(kind: Storage) -> tuple[dict[str, str], list[str]]:
+    """Declarations, and functions for kernels that multiply blocks by themselves.
+
+    ``micro(deep, a, b, o, orow, add, addrow)`` multiplies a panel by a panel, ``pack.a`` and ``pack.b`` make panels.
+    """
+    written = [_write_micro(kind, False), *(_write_pack(kind, which) for which in "ab")]
+    declarations: dict[str, str] = {}
+    for k, _ in written:
+        declarations |= k.declarations
+    return declarations, [text for _, text in written]
 
 
 def write_packed_product(name: str) -> str:

@@ -25,7 +25,7 @@ class _State:
     module: Any = None
 
 
-def _kernels(work: int) -> Any:
+def kernels(work: int) -> Any:
     """`compiler.gemm` once what the products so far would have saved is worth loading it, else None."""
     if _State.module is None:
         _State.saved += work * SECONDS_PER_MULTIPLICATION
@@ -87,13 +87,13 @@ def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
         m, n = a.shape[-2], b.shape[-1]
         work = max(a.size * n, b.size * m)
         if work >= WORTH and n >= FEW and (m >= FEW or (b.ndim == 2 and a.size >= FEW * a.shape[-1])):
-            kernels = _kernels(work)
-            pair = _batches(a, b) if kernels is not None and a.shape[-1] == b.shape[-2] else None
+            found = kernels(work)
+            pair = _batches(a, b) if found is not None and a.shape[-1] == b.shape[-2] else None
             if pair is not None:
                 if out is None:
-                    y = kernels.batched_matmul(*pair, bias=bias)
+                    y = found.batched_matmul(*pair, bias=bias)
                     return y.reshape(*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
-                kernels.batched_matmul(*pair, out.reshape(-1, pair[0].shape[1], n), bias=bias)
+                found.batched_matmul(*pair, out.reshape(-1, pair[0].shape[1], n), bias=bias)
                 return out
         if out is None and work and a.ndim == b.ndim == 2 and m * n * dtype.itemsize >= BIG:
             out = pool.empty((m, n), dtype)

@@ -12,6 +12,7 @@ from ...core.public import FUNCTIONS, convert, half_in_single, overridable
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
+from ...prims.attention import attention_op, pays
 from ...prims.base import from_value
 from ...prims.pointwise import where_op
 from .activation import softmax
@@ -70,6 +71,8 @@ def scaled_dot_product_attention(
         value = FUNCTIONS["repeat_interleave"](value, heads // value._a.shape[-3], -3)
     n, s = query._a.shape[-2], key._a.shape[-2]
     factor = 1 / math.sqrt(query._a.shape[-1]) if scale is None else scale
+    if attn_mask is None and not dropout_p and pays(query._a, key._a, value._a):
+        return attention_op(query, key, value, scale=float(factor), causal=bool(is_causal))[0]  # type: ignore[no-any-return]
     d = dtype_of(query)
     logits = FUNCTIONS["matmul"](query, key.transpose(-2, -1)) * factor  # rounded once
     mask: Tensor | None = None
