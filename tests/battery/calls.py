@@ -209,6 +209,42 @@ def _reductions() -> None:
 
 _reductions()
 
+# ---------------------------------------------------------------------------------------------- rearrangement
+row(
+    "zero_pad",
+    real(2, 3),
+    shape=(4, 6),
+    where=(slice(1, 3), slice(0, 3)),
+    reference=lambda x: np.pad(x, ((1, 1), (0, 3))),
+)
+for _dim in (0, 1):
+    row(
+        "repeat_each",
+        real(2, 3),
+        dim=_dim,
+        times=3,
+        reference=lambda x, d=_dim: np.repeat(x, 3, d),
+        note=str(_dim),
+    )
+    row(
+        "add_each",
+        real(4, 6),
+        dim=_dim,
+        times=2,
+        reference=lambda x, d=_dim: np.add.reduceat(x, np.arange(0, x.shape[d], 2), d),
+        note=str(_dim),
+    )
+for _upper, _fn in ((True, np.triu), (False, np.tril)):
+    for _k in (-1, 0, 2):
+        row(
+            "triangle",
+            real(3, 4),
+            diagonal=_k,
+            upper=_upper,
+            reference=lambda x, f=_fn, k=_k: f(x, k),
+            note=f"{_upper}{_k}",
+        )
+
 # ---------------------------------------------------------------------------------------------- scans, sorts, softmax
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -26,6 +27,7 @@ from ..core.tape import AccumulateGrad
 from ..core.tensor import Tensor, constructors, new_object, storage, wrap
 from ..prims import base
 from ..prims.base import from_value
+from ..prims.memory_kernels import SLOW, counted
 from ..runtime import dlpack, dtypes, pool, types
 from ..runtime.dtypes import dtype
 from ..runtime.types import check_device
@@ -419,18 +421,18 @@ def arange(
     >>> torch.arange(1, 2.5, 0.5)
     tensor([1.0000, 1.5000, 2.0000])
     """
-    values = [_number(a) for a in args]
+    given = [_number(a) for a in args]
     start, end, step = kw.pop("start", None), kw.pop("end", None), kw.pop("step", None)
     if kw:
         raise TypeError(f"arange() got an unexpected keyword argument '{next(iter(kw))}'")
-    if len(values) == 1 and end is None:
-        end = values[0]
-    elif len(values) == 1:
-        start = values[0]
-    elif len(values) >= 2:
-        start, end = values[:2]
-        if len(values) == 3:
-            step = values[2]
+    if len(given) == 1 and end is None:
+        end = given[0]
+    elif len(given) == 1:
+        start = given[0]
+    elif len(given) >= 2:
+        start, end = given[:2]
+        if len(given) == 3:
+            step = given[2]
     start = 0 if start is None else _number(start)
     end, step = _number(end), 1 if step is None else _number(step)
     if end is None:
@@ -450,11 +452,20 @@ def arange(
     n = -(-(end - start) // step) if integral else math.ceil((end - start) / step)
     check_sizes((int(n),), "arange", d.itemsize)
     if d.category <= dtypes.INTEGRAL:
-        start, step = int(start), int(step)
-        values_a = (start + step * np.arange(int(n), dtype=np.int64)).astype(d.numpy)
+        values = _integers(int(start), int(step), int(n)).astype(d.numpy, copy=False)
     else:
-        values_a = (start + step * np.arange(int(n), dtype=np.float64)).astype(d.numpy)
-    return finish(from_value(values_a), requires_grad, device)
+        values = (start + step * np.arange(int(n), dtype=np.float64)).astype(d.numpy)
+    return finish(from_value(values), requires_grad, device)
+
+
+def _integers(start: int, step: int, n: int) -> Any:
+    """n int64 at a distance; numbers that are too large wrap around."""
+    if max(abs(start), abs(step), abs(start + n * step)) >= 1 << 62:
+        return start + step * np.arange(n, dtype=np.int64)
+    if n < SLOW // 8:
+        return np.arange(start, start + n * step, step, dtype=np.int64)
+    found = counted(n, "arange", lambda k, i, a, s: a + i * s, np.dtype(np.int64), start, step)
+    return np.arange(start, start + n * step, step, dtype=np.int64) if found is None else found
 
 
 @public(method=False, out=True)
@@ -499,17 +510,31 @@ def _spaced(start: Any, end: Any, steps: int, d: dtype) -> Any:
         return np.full(steps, start, d.numpy if d.category > dtypes.INTEGRAL else d.numpy)
     if d.category <= dtypes.INTEGRAL:
         first, last = int(start), int(end)
-        step = (last - first) / (steps - 1)
-        i = np.arange(steps)
-        r = np.where(i < steps // 2, first + step * i, last - step * (steps - 1 - i))
+        distance = (last - first) / (steps - 1)
+        at = np.arange(steps)
+        r = np.where(at < steps // 2, first + distance * at, last - distance * (steps - 1 - at))
         return np.trunc(r).astype(d.numpy)
     work = np.dtype(np.float32) if d.itemsize <= 4 and not d.is_complex else d.numpy
-    i = np.arange(steps).astype(work)
-    step = ((np.asarray(end, work) - np.asarray(start, work)) / work.type(steps - 1)).astype(work)
+    low, high = np.asarray(start, work), np.asarray(end, work)
+    step = ((high - low) / work.type(steps - 1)).astype(work)
     half = steps // 2
-    low = np.asarray(start, work) + step * i
-    high = np.asarray(end, work) - step * (steps - 1 - np.arange(steps)).astype(work)
-    return np.where(np.arange(steps) < half, low, high).astype(d.numpy)
+    if steps * work.itemsize >= SLOW and d.numpy == work and work.kind == "f":
+        ends = float(low), float(high), float(step), half, steps - 1
+        found = counted(steps, ("linspace", work.name), functools.partial(_spaced_at, work.name), work, *ends)
+        if found is not None:
+            return found
+    i = np.arange(steps - half).astype(work)
+    out = np.empty(steps, d.numpy)
+    out[:half] = low + step * i[:half]
+    out[half:] = (high - step * i)[::-1]
+    return out
+
+
+def _spaced_at(name: str, k: Any, i: Any, first: Any, last: Any, step: Any, half: Any, most: Any) -> Any:
+    """Element i of `_spaced`, in a kernel."""
+    near = i < half
+    along = step * k.cast(k.select(near, i, most - i), name)
+    return k.select(near, first + along, last - along)
 
 
 @public(method=False, out=True)
@@ -571,9 +596,14 @@ def eye(
     m = n if m is None else m
     if n < 0 or m < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m)}")
-    return finish(
-        from_value(np.eye(n, m, dtype=np.float64).astype(as_dtype(dtype).numpy)), requires_grad, device
-    )
+    return finish(from_value(_identity(n, m, as_dtype(dtype).numpy)), requires_grad, device)
+
+
+def _identity(n: int, m: int, d: Any) -> Any:
+    a = base._full(shape=(n, m), value=0, dtype=d)
+    side = min(n, m)
+    a.reshape(-1)[: side * m : m + 1] = 1
+    return a
 
 
 # ------------------------------------------------------------------------------------------------------- like another

@@ -42,8 +42,7 @@ def checked_scalar(value: Any, d: dtype) -> Any:
         and isinstance(value, (int, float))
         and d.name in ("float16", "bfloat16", "float32")
     ):
-        limit = dtypes.finfo(d).max
-        if math.isfinite(value) and abs(value) > limit:
+        if math.isfinite(value) and abs(value) > 65504 and abs(value) > dtypes.finfo(d).max:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
     return value
 

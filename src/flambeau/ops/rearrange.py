@@ -13,8 +13,8 @@ from ..core.pending import known
 from ..core.public import FUNCTIONS, convert, public, result_type
 from ..core.tensor import Tensor
 from ..prims import base, indexing
+from ..prims import rearrange as moves
 from ..prims.base import from_value, full, index_view_op
-from ..prims.pointwise import where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, int_tuple, numel, sizes, wrap_dim
 from .shape import cat, expand_to, permute, reshape, stack, unsqueeze
@@ -121,11 +121,14 @@ def repeat_interleave(
             counts = counts[0]
     elif counts < 0:
         raise RuntimeError("Repeats must be non-negative")
-    total = int(np.repeat(np.arange(n), counts).size)
+    total = n * counts if isinstance(counts, int) else int(np.repeat(np.arange(n), counts).size)
     if output_size is not None and output_size != total:
         raise RuntimeError(
             f"allocated size does not match required size: output_size {output_size}, needed {total}"
         )
+    if isinstance(counts, int) and 0 < counts <= moves.MANY:
+        x = input if input._a.shape else base.reshape(input, (1,))
+        return rename(moves.repeat_each_op(x, dim=d, times=counts), "ViewBackward0")  # type: ignore[no-any-return]
     index = from_value(np.repeat(np.arange(n), counts))
     y = FUNCTIONS["index_select"](x, d, index)
     return rename(y, "ViewBackward0") if isinstance(repeats, int) else y  # type: ignore[no-any-return]
@@ -199,9 +202,7 @@ def _triangle(name: str, upper: bool) -> Any:
         s = tuple(input._a.shape)
         if len(s) < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
-        i, j = indexing.positions((s[-2], 1), 0), indexing.positions((s[-1],), 0)
-        mask = i <= j - diagonal if upper else i >= j - diagonal
-        return where_op(from_value(mask), input, 0)  # type: ignore[no-any-return]
+        return moves.triangle_op(input, diagonal=int(diagonal), upper=upper)  # type: ignore[no-any-return]
 
     fn.__doc__ = (
         f"The {'upper' if upper else 'lower'} triangle of matrices (from `diagonal` on), zeros elsewhere."

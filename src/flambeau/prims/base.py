@@ -14,7 +14,7 @@ from ..core.pending import Pending
 from ..core.state import tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, wrap
-from .memory_kernels import SLOW, converted, filled
+from .memory_kernels import SLOW, converted, copied, filled
 from .row_kernels import WORTH, in_order, reduced
 
 # --------------------------------------------------------------------------------------------------------- conversion
@@ -127,6 +127,11 @@ def view_possible(x: Any, shape: tuple[int, ...]) -> bool:
     return True
 
 
+def _reshape_copy(x: Any, *, shape: Shape) -> Any:
+    y = copied(x)
+    return x.reshape(shape) if y is None else y.reshape(shape)
+
+
 reshape_op = fam.view_op(
     _reshape,
     inverse=lambda g, x_meta, shape: reshape(g, tuple(x_meta.shape)),
@@ -135,7 +140,7 @@ reshape_op = fam.view_op(
 )
 # A reshape that had to copy does not alias its input: it must not be registered as a view of it.
 copy_reshape_op = fam.linear_op(
-    _reshape,
+    _reshape_copy,
     lambda g, x_meta: reshape(g, tuple(x_meta.shape)),
     name="reshape_copy",
     grad_name="UnsafeViewBackward0",

@@ -14,7 +14,7 @@ from ..core.op import REGISTRY, Op, bind
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..runtime import pool
-from .base import from_value, full, index_view_op, permute_op, reshape
+from .base import expand_op, from_value, full, index_view_op, permute_op, reshape
 from .index_kernels import LARGE as INDEXED
 from .index_kernels import added, gathered, scattered, taken
 from .memory_kernels import LARGE, copied, copy_into
@@ -184,8 +184,15 @@ def _adjacent(spec: Sequence[bool]) -> bool:
     return chosen == list(range(chosen[0], chosen[-1] + 1))
 
 
+def _zeros(shape: tuple[int, ...], dtype: Any) -> Tensor:
+    """Zeros to write a gradient into; large ones take memory only when they are copied for that."""
+    if math.prod(shape) * dtype.itemsize < LARGE:
+        return full(shape, 0, dtype)
+    return expand_op(full((), 0, dtype), shape=shape)  # type: ignore[no-any-return]
+
+
 def _get_vjp(g: Tensor, inputs: Any, metas: Any, spec: Any) -> Any:
-    zero = full(tuple(metas[0].shape), 0, g._a.dtype)
+    zero = _zeros(tuple(metas[0].shape), g._a.dtype)
     return [index_put_op(zero, g, *inputs[1:], spec=spec, accumulate=True), *[None] * (len(inputs) - 1)]
 
 
@@ -300,7 +307,7 @@ def _scatter(x: Any, src: Any, index: Any, *, dim: Axis, reduce: str) -> Any:
 
 
 def _gather_vjp(g: Tensor, index: Tensor, x_meta: Any, dim: int) -> Tensor:
-    return scatter_op(full(tuple(x_meta.shape), 0, g._a.dtype), g, index, dim=dim, reduce="add")  # type: ignore[no-any-return]
+    return scatter_op(_zeros(tuple(x_meta.shape), g._a.dtype), g, index, dim=dim, reduce="add")  # type: ignore[no-any-return]
 
 
 gather_op: Any = fam.opaque_op(
@@ -370,8 +377,6 @@ def _cat(*xs: Any, dim: Axis) -> Any:
     if any(x.ndim != first.ndim for x in xs):
         return np.concatenate(xs, axis=dim)  # which says what is wrong
     out = pool.empty(tuple(shape), first.dtype)
-    if math.prod(shape[:dim]) != 1:
-        return np.concatenate(xs, axis=dim, out=out)
     start, lead = 0, (slice(None),) * dim
     for x in xs:
         n = x.shape[dim]

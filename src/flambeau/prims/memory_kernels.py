@@ -12,6 +12,7 @@ from ..runtime import pool
 
 LARGE = 1 << 20  # bytes from which one thread takes noticeably long
 SLOW = 1 << 16  # the same for conversions of 16-bit numbers, which NumPy makes one by one
+ROW = 64  # elements that lie together, from which rows are copied by a kernel
 HALVES = ("float16", "bfloat16")
 FLOATS = ("float32", "float64", *HALVES)
 SOURCES = (*FLOATS, "int8", "int16", "int32", "int64", "uint8", "bool")
@@ -43,6 +44,8 @@ def copied(x: Any) -> Any:
     """A C-contiguous copy of a large array, in recycled memory; None for small ones."""
     if x.nbytes < LARGE:
         return None
+    if not any(x.strides):
+        return filled(x.shape, x[(0,) * x.ndim], x.dtype)  # one number in every place: nothing to read
     out = pool.empty(x.shape, x.dtype)
     copy_into(out, x)
     return out
@@ -50,16 +53,18 @@ def copied(x: Any) -> Any:
 
 def copy_into(out: Any, x: Any) -> None:
     """``out[...] = x`` for arrays of one shape and dtype."""
-    if (
-        x.nbytes < LARGE
-        or not (x.flags.c_contiguous and out.flags.c_contiguous)
-        or x.dtype.itemsize not in UNSIGNED
-        or not acceleration.ready(x.nbytes, False)
-    ):
+    size = x.dtype.itemsize
+    dense = x.flags.c_contiguous and out.flags.c_contiguous
+    rows = dense or x.ndim and x.shape[-1] >= ROW and x.strides[-1] == out.strides[-1] == size
+    if x.nbytes < LARGE or not rows or size not in UNSIGNED or not acceleration.ready(x.nbytes, False):
         np.copyto(out, x)
         return
-    name = UNSIGNED[x.dtype.itemsize]
-    _kernel(("copy", name), lambda k, v: v, [name], [name]).fn(_bits(out), _bits(x))
+    name = UNSIGNED[size]
+    kernel = _kernel(("copy", name), lambda k, v: v, [name], [name])
+    if dense:
+        kernel.fn(_bits(out), _bits(x))
+    else:
+        kernel.broadcast([_bits(out)], [_bits(x)])
 
 
 def converted(x: Any, dtype: Any) -> Any:
@@ -85,6 +90,33 @@ def converted(x: Any, dtype: Any) -> Any:
     out = pool.empty(x.shape, dtype)
     kernel.fn(out, x)
     return out
+
+
+def counted(n: int, key: Any, body: Callable[..., Any], dtype: Any, *scalars: int | float) -> Any:
+    """A large vector whose element i is ``body(k, i, *scalars)``, for an int64 i; None where a kernel does not pay.
+
+    `key` stands for the body. Floats among the scalars are passed in `dtype`, integers as int64.
+    """
+    if n * dtype.itemsize < SLOW or dtype.name not in SOURCES or not acceleration.ready(n * dtype.itemsize):
+        return None
+    kinds = ["int64" if type(v) is int else dtype.name for v in scalars]
+    name = ("count", key, dtype.name, *kinds)
+    kernel = _kernel(name, lambda k, i, j, *v: body(k, i + j, *v), ["int64", "int64"], [dtype.name], kinds)
+    if not kernel:
+        return None
+    out = pool.empty((n,), dtype)
+    rows = n // _ROW
+    whole = rows * _ROW
+    kernel.broadcast(
+        [out[:whole].reshape(rows, _ROW)], [np.arange(0, whole, _ROW)[:, None], _STEPS], *scalars
+    )
+    if whole < n:
+        kernel.broadcast([out[whole:]], [np.array([whole]), _STEPS[: n - whole]], *scalars)
+    return out
+
+
+_ROW = 2048
+_STEPS = np.arange(_ROW)
 
 
 def filled(shape: tuple[int, ...], value: Any, dtype: Any) -> Any:

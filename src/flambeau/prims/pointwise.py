@@ -16,6 +16,7 @@ from ..core.state import tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, snapshot
 from . import base
+from .division_kernels import divided
 
 _base = base  # defines the primitives that the derivative rules below use
 
@@ -536,7 +537,8 @@ def _remainder(a: Any, b: Any) -> Any:
         x = a if isinstance(a, np.ndarray) else b
         if x.dtype.kind in "bui":
             _integer_divisor(b)
-    return np.remainder(a, b)
+    y = divided("remainder", a, b)
+    return np.remainder(a, b) if y is None else y
 
 
 def _fmod(a: Any, b: Any) -> Any:
@@ -550,7 +552,8 @@ def _floor_divide(a: Any, b: Any) -> Any:
     x = a if isinstance(a, np.ndarray) else b
     if x.dtype.kind in "bui":
         _integer_divisor(b)
-    return np.floor_divide(a, b)
+    y = divided("floor_divide", a, b)
+    return np.floor_divide(a, b) if y is None else y
 
 
 def _trunc_divide(a: Any, b: Any) -> Any:

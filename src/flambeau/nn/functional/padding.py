@@ -13,6 +13,7 @@ from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims.base import from_value, full, index_view_op
 from ...prims.indexing import index_get_op
+from ...prims.rearrange import zero_pad_op
 
 
 def _constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
@@ -27,6 +28,8 @@ def _constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
         return inner.clone()  # type: ignore[no-any-return]
     shape = tuple([n + max(a, 0) + max(b, 0) for n, (a, b) in zip(inner._a.shape, pairs)])
     where = tuple([slice(max(a, 0), max(a, 0) + n) for n, (a, b) in zip(inner._a.shape, pairs)])
+    if type(value) in (int, float) and value == 0:
+        return zero_pad_op(inner, shape=shape, where=where)  # type: ignore[no-any-return]
     base = full(shape, checked_scalar(value, dtype_of(x)), x._a.dtype)
     return index_view_op.put(base, inner, index=where)  # type: ignore[no-any-return]
 
