@@ -624,7 +624,7 @@ def _get_data(self: Tensor) -> Tensor:
 def _set_data(self: Tensor, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-    if isinstance(self._a, Value):
+    if isinstance(getattr(self, "_a", None), Value):  # an uninitialized parameter has no payload yet
         raise RuntimeError(
             "mutating directly with `.data` inside a transform is not allowed: use copy_, or return the new value"
         )
