@@ -34,7 +34,7 @@ METHODS: dict[str, Callable[..., Any]] = {}
 # How an elementwise operation treats dtypes.
 SAME, FLOAT, COMPARE, LOGICAL = "same", "float", "compare", "logical"
 
-F32, F64, I64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+F32, F64, I64, BOOLS = (np.dtype(t) for t in (np.float32, np.float64, np.int64, np.bool_))
 _NO_PARAMS: dict[str, Any] = {}
 _ndarray = np.ndarray
 asarray = np.asarray
@@ -761,6 +761,9 @@ def _binary_fast(
         both, left, right = (pair_op.plan(k) for k in ((True, True), (True, False), (False, True)))
     call = ufunc if ufunc is not None else op.info["plain"]
     integers = kind != FLOAT and "i" not in reject
+    others: tuple[Any, ...] = (I64,) if integers else ()  # dtypes besides float32 and float64 that need no care
+    if kind in (COMPARE, LOGICAL) or name.startswith("bitwise") and "b" not in reject:
+        others += (BOOLS,)
     scalars: dict[Any, dict[Any, Any]] = {F32: {}, F64: {}, I64: {}}
 
     def constant(value: Any, d: Any) -> Any:
@@ -781,7 +784,7 @@ def _binary_fast(
             d = a.dtype
             if cls is Tensor or not (cls is float or cls is int):  # the first test decides nearly always
                 b = other._a
-                if d is b.dtype and (d is F32 or d is F64 or (integers and d is I64)) and a.nbytes < BIG:
+                if d is b.dtype and (d is F32 or d is F64 or d in others) and a.nbytes < BIG:
                     na = self._node
                     nb = other._node
                     if na is None and nb is None:

@@ -9,7 +9,7 @@ from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims.base import sum_op
-from ..prims.contract import matmul_op
+from ..prims.contract import dot_op, matmul_op
 from ..prims.pointwise import conj
 from .args import dtype_of
 from .shape import broadcast_shapes, expand_to
@@ -82,7 +82,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     y = matmul_op(a, b)
     if na == 1 or nb == 1:
         s = tuple(y._a.shape)
-        y = base.reshape(y, (*s[:-2], *(() if na == 1 else s[-2:-1]), *(() if nb == 1 else s[-1:])))
+        y = base.reshape_new(y, (*s[:-2], *(() if na == 1 else s[-2:-1]), *(() if nb == 1 else s[-1:])))
     return y  # type: ignore[no-any-return]
 
 
@@ -162,7 +162,7 @@ def _dot(a: Tensor, b: Tensor, name: str) -> Tensor:
             f"inconsistent tensor size, expected tensor {list(a._a.shape)} and src {list(b._a.shape)} to have the same number of "
             f"elements, but got {a._a.shape[0]} and {b._a.shape[0]} elements respectively"
         )
-    return matmul(a, b)
+    return dot_op(a, b)  # type: ignore[no-any-return]
 
 
 @public(out=True, grad_name="DotBackward0")

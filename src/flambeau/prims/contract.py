@@ -1,4 +1,4 @@
-"""Matrix multiplication: the one contraction primitive; dot, bmm, einsum and tensordot are composed from it."""
+"""Products of vectors and matrices: the contractions from which bmm, einsum and tensordot are composed."""
 
 from __future__ import annotations
 
@@ -44,6 +44,23 @@ def _batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict
 
 
 matmul_op = multilinear_op("matmul", _matmul, (_vjp_a, _vjp_b), _batch, grad_name="MmBackward0")
+
+
+def _dot(a: Any, b: Any) -> Any:
+    if a.dtype.itemsize == 2:
+        return products.matmul(a[None], b[:, None])[0, 0]
+    return np.dot(a, b)
+
+
+def _dot_batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict[str, Any]) -> Any:
+    a, b = fam.batch_to_front(args, batched, size)
+    n = a._a.shape[1]
+    return reshape(matmul_op(reshape(a, (size, 1, n)), reshape(b, (size, n, 1))), (size,)), True
+
+
+dot_op = multilinear_op(
+    "dot", _dot, (lambda g, b: g * conj(b), lambda g, a: g * conj(a)), _dot_batch, grad_name="DotBackward0"
+)
 
 
 def _linear(x: Any, w: Any, *b: Any) -> Any:

@@ -14,10 +14,17 @@ import numpy as np
 
 from ..core.families import Axes, Axis, linear_op
 from ..core.tensor import Tensor
+from ..runtime import threads
 from .base import from_value
 from .pointwise import real
 
+SHARED = 1 << 18  # bytes from which more threads pay
 OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
+
+
+def _workers(x: Any) -> int:
+    """How many threads share the lines of an array."""
+    return threads.get_num_threads() if x.nbytes >= SHARED else 1
 
 
 def _fft(x: Any, *, dims: Axes, forward: bool, norm: str) -> Any:
@@ -26,8 +33,8 @@ def _fft(x: Any, *, dims: Axes, forward: bool, norm: str) -> Any:
     if x.size == 0:
         return x.astype(np.result_type(x.dtype, np.complex64))
     if len(dims) == 1:
-        return (fft.fft if forward else fft.ifft)(x, axis=dims[0], norm=norm)
-    return (fft.fftn if forward else fft.ifftn)(x, axes=tuple(dims), norm=norm)
+        return (fft.fft if forward else fft.ifft)(x, axis=dims[0], norm=norm, workers=_workers(x))
+    return (fft.fftn if forward else fft.ifftn)(x, axes=tuple(dims), norm=norm, workers=_workers(x))
 
 
 def _fft_vjp(g: Tensor, x_meta: Any, dims: Any, forward: bool, norm: str) -> Tensor:
@@ -58,7 +65,7 @@ def _rfft(x: Any, *, dim: Axis, norm: str) -> Any:
         shape = list(x.shape)
         shape[dim] = shape[dim] // 2 + 1
         return np.zeros(shape, np.result_type(x.dtype, np.complex64))
-    return fft.rfft(x, axis=dim, norm=norm)
+    return fft.rfft(x, axis=dim, norm=norm, workers=_workers(x))
 
 
 def _rfft_vjp(g: Tensor, x_meta: Any, dim: int, norm: str) -> Tensor:
@@ -77,7 +84,7 @@ def _irfft(x: Any, *, dim: Axis, n: int, norm: str) -> Any:
         shape = list(x.shape)
         shape[dim] = n
         return np.zeros(shape, np.float32 if x.dtype.itemsize == 8 else np.float64)
-    return fft.irfft(x, n, axis=dim, norm=norm)
+    return fft.irfft(x, n, axis=dim, norm=norm, workers=_workers(x))
 
 
 def _irfft_vjp(g: Tensor, dim: int, n: int, norm: str) -> Tensor:
