@@ -761,7 +761,9 @@ def _binary_fast(
         both, left, right = (pair_op.plan(k) for k in ((True, True), (True, False), (False, True)))
     call = ufunc if ufunc is not None else op.info["plain"]
     integers = kind != FLOAT and "i" not in reject
-    others: tuple[Any, ...] = (I64,) if integers else ()  # dtypes besides float32 and float64 that need no care
+    others: tuple[Any, ...] = (
+        (I64,) if integers else ()
+    )  # dtypes besides float32 and float64 that need no care
     if kind in (COMPARE, LOGICAL) or name.startswith("bitwise") and "b" not in reject:
         others += (BOOLS,)
     scalars: dict[Any, dict[Any, Any]] = {F32: {}, F64: {}, I64: {}}
