@@ -260,6 +260,55 @@ def first_result(cache: str) -> tuple[float, float]:
     return float(first), float(second)
 
 
+MEMORY = """
+import importlib, resource, sys
+torch = importlib.import_module({module!r})
+torch.set_num_threads({threads})
+compile = torch.compile if {compiled} else lambda f: f
+
+def status(name):
+    with open("/proc/self/status") as file:
+        return int(next(line.split()[1] for line in file if line.startswith(name))) / 1024
+
+torch.ones(2) * 2
+{setup}
+before = status("VmRSS")
+for _ in range(4):
+    f()
+cold = status("VmHWM")
+try:
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the high-water mark begins anew
+except OSError:
+    pass
+for _ in range(4):
+    f()
+print(cold - before, status("VmHWM") - before)
+"""
+
+
+def peak_memory(module: str, compiled: bool, threads: int) -> tuple[float, float]:
+    """MiB that the GPT step takes at most, beyond the libraries, the model and the data: in all, and once it is compiled."""
+    text = MEMORY.format(module=module, compiled=compiled, threads=threads, setup=GPT)
+    out = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    cold, warm = out.stdout.split()[-2:]
+    return float(cold), float(warm)
+
+
+def show_memory(inductor: bool, threads: int) -> None:
+    """Peak memory of the GPT step, each in a process of its own; the bound is `torch.compile`'s."""
+    if not os.path.exists("/proc/self/status"):  # other systems have no such figures
+        return
+    found = {"flambeau": peak_memory("flambeau", True, threads)}
+    if harness.reference() is not None:
+        found["torch"] = peak_memory("torch", False, threads)
+        if inductor:
+            found["torch.compile"] = peak_memory("torch", True, threads)
+    for i, when in enumerate(("with compilation", "once compiled")):
+        figures = ", ".join(f"{name} {mib[i]:.0f} MiB" for name, mib in found.items())
+        print(f"peak memory of the GPT step, {when}: {figures}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
@@ -288,6 +337,8 @@ def main() -> None:
         print(line + "   " + ", ".join(f"{n} {s * 1e6:.1f}us" for n, s in took.items()), flush=True)
     if ratios:
         print(f"\ngeometric mean of ratio / bound: {statistics.geometric_mean(ratios):.2f}")
+    if options.only in "peak memory of the GPT step":
+        show_memory(options.inductor, options.threads)
     with tempfile.TemporaryDirectory() as cache:
         first_result(cache)  # writes the bytecode
     with tempfile.TemporaryDirectory() as cache:
