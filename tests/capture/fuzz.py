@@ -26,7 +26,7 @@ SHAPES = [(4,), (3, 4), (3, 1), (1, 4), (2, 3, 4), (), (4, 4), (0, 4), (2, 1, 4)
 UNARY = "exp sin cos tanh sigmoid relu abs neg square floor sign erf log1p sqrt rsqrt reciprocal".split()
 BINARY = ["+", "-", "*", "/"]
 COMPARE = ["<", ">", "<=", "=="]
-REDUCE = "sum mean amax amin".split()
+REDUCE = "sum mean amax amin prod logsumexp".split()
 
 
 @dataclass
@@ -143,6 +143,8 @@ class Writer:
                 lambda: f"torch.stack([{x}, {y}])",
                 lambda: f"{x}.to(torch.{r.choice(['float32', 'float64', 'float64', 'int64'])})",
                 lambda: f"({x} > {k})",
+                lambda: f"({x} > {k}).{r.choice(['any', 'all'])}({d})",
+                lambda: f"torch.linalg.vector_norm({x}, dim={d})",
                 lambda: f"torch.layer_norm({x}, {x}.shape[-1:])",
                 lambda: f"torch.nn.functional.gelu({x})",
                 lambda: f"torch.nn.functional.linear({x}, {y})",

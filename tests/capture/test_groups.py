@@ -79,7 +79,7 @@ class Random:
             y = self.add("softmax", (x,), x.shape, dim=1)
             self.add("softmax_grad", (self.pick(self.matrices), y), x.shape, dim=1)
         elif kind < 0.93:
-            name = str(self.rng.choice(["sum", "amax", "amin"]))
+            name = str(self.rng.choice(["sum", "amax", "amin", "prod"]))
             y = self.add(name, (x,), (n,), dims=(1,))
             self.add("view", (y,), (n, 1), shape=(n, 1))
         else:

@@ -243,3 +243,33 @@ def test_a_known_number_serves_all_sizes() -> None:
     for _ in range(2):
         f(torch.randn(9, 48))
     assert kernels.COUNTS["kernels"] == before["kernels"] and kernels.COUNTS["found"] > before["found"]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (64, 65), (2, 70_001), (1, 200_000)], ids=str)
+def test_other_reductions(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(shape)
+    check(lambda x: ((x > 0.5).any(-1), (x > 0.01).all(-1), (x > -1).all(), (x > 2).any()), x)
+    near = 1 + (x - 0.5) / shape[-1]
+    check(lambda x: ((x * 1.0).prod(-1), (x * 1.0).prod()), near, tol=1e-4)
+    check(lambda x: (torch.linalg.vector_norm(x * 2, dim=-1), torch.linalg.vector_norm(x * 2)), x)
+    check(lambda x: ((x * 2).logsumexp(-1), (x * 2).logsumexp(-1, keepdim=True) + 1), x)
+
+
+def test_reductions_of_special_values() -> None:
+    inf, nan = float("inf"), float("nan")
+    x = torch.tensor([[nan, 1.0], [inf, 0.0], [-inf, -inf], [-inf, 3.0], [0.0, -0.0]])
+    check(lambda x: ((x * 2).logsumexp(-1), torch.linalg.vector_norm(x * 2, dim=-1), (x * 2).prod(-1)), x)
+    check(lambda x: ((x * 2).isnan().any(-1), (x > 0).all(-1), (x * 2).isnan().any(), (x > 0).any()), x)
+
+
+def test_masks_and_products_are_reduced_in_kernels() -> None:
+    x = torch.rand(64, 128)
+    for fn, last in (
+        (lambda x: (x > 0.5).any(-1), "any"),
+        (lambda x: (x * 2 > 0.5).all(), "all"),
+        (lambda x: (x * 2).prod(-1), "prod"),
+        (lambda x: torch.linalg.vector_norm(x * 2, dim=-1), "sqrt"),
+    ):
+        ((kind, names),) = lowered_kinds(fn, x)
+        assert kind == "rows" and names[-1] == last

@@ -320,16 +320,16 @@ def together(parts: Any, shape: tuple[int, ...]) -> Any:
 
 
 class Chunks:
-    """Runs the kernel of an ``all`` group over chunks of flat arrays."""
+    """Runs the kernel of an ``all`` group over chunks of arrays in C order."""
 
     def __init__(self, kernel: Any, face: Interface, kinds: list[str], size: int, columns: int) -> None:
         self.fn = kernel.fn
         self.totals = [v.shape != face.group.shape for v in face.outputs]
         self.combine = {
-            v: {"sum": np.add, "amax": np.maximum, "amin": np.minimum}[i.op.name]
+            v: kernels.COMBINE[i.op.name]
             for i in face.group.instrs
             for v in i.outs
-            if i.op.name in kernels.TOTALS
+            if i.op.name in kernels.COMBINE
         }
         self.outputs = face.outputs
         self.flat = [kind == "matrix" for kind in kinds]
@@ -339,18 +339,22 @@ class Chunks:
         self.tail = kernel.shape(1, self.rest)
 
     def __call__(self, outs: Sequence[Any], ins: Sequence[Any], numbers: Sequence[Any]) -> None:
-        cut = self.rows * self.columns
-        flat_outs = [o if total else o.reshape(-1) for o, total in zip(outs, self.totals)]
-        flat_ins = [x.reshape(-1) if flat else x for x, flat in zip(ins, self.flat)]
-        partial = [np.empty(self.rows + 1, o.dtype) if t else None for o, t in zip(outs, self.totals)]
-        first = [p[: self.rows] if p is not None else o[:cut] for p, o in zip(partial, flat_outs)]
-        self.fn(*first, *[x[:cut] if f else x for x, f in zip(flat_ins, self.flat)], *self.main, *numbers)
+        parts = self.rows + bool(self.rest)
+        filled = [np.empty(parts, o.dtype) if t else o for o, t in zip(outs, self.totals)]
+        if self.rows:  # the kernel goes by its scalars, not by the arrays' shapes
+            self.fn(*filled, *ins, *self.main, *numbers)
         if self.rest:
-            last = [p[self.rows :] if p is not None else o[cut:] for p, o in zip(partial, flat_outs)]
-            self.fn(*last, *[x[cut:] if f else x for x, f in zip(flat_ins, self.flat)], *self.tail, *numbers)
-        for p, o, v in zip(partial, outs, self.outputs):
-            if p is not None:
-                o[...] = self.combine[v].reduce(p if self.rest else p[: self.rows])
+            cut = self.rows * self.columns
+            last = [p[self.rows :] if t else p.reshape(-1)[cut:] for p, t in zip(filled, self.totals)]
+            self.fn(
+                *last,
+                *[x.reshape(-1)[cut:] if f else x for x, f in zip(ins, self.flat)],
+                *self.tail,
+                *numbers,
+            )
+        for p, o, v in zip(filled, outs, self.outputs):
+            if p is not o:
+                self.combine[v].reduce(p, out=o)
 
 
 def compile_graph(graph: Graph) -> Lowered:

@@ -1,4 +1,4 @@
-"""Softmax and standardisation, with their gradients, as reductions and elementwise operations.
+"""Softmax, standardisation, norms and the like, with their gradients, as reductions and elementwise operations.
 
 So they become part of the kernels around them: a layer norm with its weight, bias and the residual before it is one
 pass over memory, and what nobody wants (the normalised values, where only a gradient is asked for) is not computed.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..graph import Graph, Instr, Scalar, Value, operation
-from .elements import F32, F64
+from .elements import BOOL, F32, F64
 
 __all__ = ["expand"]
 
@@ -97,6 +97,22 @@ def _standardize_grad(w: Writer, g: Value, x: Value, mean: Value, var: Value) ->
     return [w.each("mul", w.each("sub", level, w.each("mul", y, share)), scale)]
 
 
+def _norm2(w: Writer, x: Value) -> list[Value]:
+    squares = w.add("sum", [w.each("mul", x, x)], w.lead, dims=w.dims)
+    return [w.add("sqrt", [squares], w.lead)]
+
+
+def _logsumexp(w: Writer, x: Value) -> list[Value]:
+    top = w.total(x, "amax")
+    # Infinite maxima are not subtracted: infinity minus infinity would be NaN.
+    mask = w.graph.add(
+        operation("isfinite"), [top], {}, [(w.kept, BOOL, _dense(w.kept, 1))], w.instr.place
+    ).out
+    shift = w.add("where", [mask, top, 0.0], w.kept)
+    total = w.each("log", w.total(w.each("exp", w.each("sub", x, shift))))
+    return [w.add("reshape", [w.each("add", total, shift)], w.lead, shape=w.lead)]
+
+
 FORMS: dict[str, Callable[..., list[Value]]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
@@ -104,6 +120,8 @@ FORMS: dict[str, Callable[..., list[Value]]] = {
     "log_softmax_grad": _log_softmax_grad,
     "standardize": _standardize,
     "standardize_grad": _standardize_grad,
+    "norm2": _norm2,
+    "logsumexp": _logsumexp,
 }
 
 
@@ -125,8 +143,9 @@ def row_dims(instr: Instr) -> int:
         or math.prod(first.shape[n - len(dims) :]) < 2
     ):
         return 0
-    kept = first.shape[: n - len(dims)] + (1,) * len(dims)
-    return len(dims) if all(v.shape in (first.shape, kept) for v in (*values, *instr.outs)) else 0
+    lead = first.shape[: n - len(dims)]
+    shapes = (first.shape, lead, lead + (1,) * len(dims))
+    return len(dims) if all(v.shape in shapes for v in (*values, *instr.outs)) else 0
 
 
 def expand(graph: Graph) -> Graph:

@@ -21,13 +21,13 @@ import math
 from typing import Any
 
 from ..graph import Graph, Instr, Scalar, Value
-from .elements import F32, F64, is_elementwise
+from .elements import BOOL, F32, F64, is_elementwise
 from .pieces import assemblies
 from .siblings import merge_siblings, recompute
 
 __all__ = ["Group", "make_groups"]
 
-REDUCTIONS = ("sum", "amax", "amin")
+REDUCTIONS = ("sum", "amax", "amin", "prod", "any", "all")
 MAX_ARRAYS, MAX_SCALARS = 48, 20  # of a kernel; the engine's own limits are a little higher
 MAX_INSTRS = 96
 LONG_ROW = 1 << 16  # elements; a single longer row is cut into chunks
@@ -132,16 +132,17 @@ class Group:
 
 
 def reduction(instr: Instr) -> int:
-    """How many trailing dims a reduction of floats takes away, or 0."""
+    """How many trailing dims a reduction of kinds, or of masks, takes away, or 0."""
     if instr.op.name not in REDUCTIONS or not instr.values():
         return 0
     (x,) = instr.values()
     dims = tuple(sorted(instr.params["dims"]))
     n = len(x.shape)
+    kinds = (BOOL,) if instr.op.name in ("any", "all") else (F32, F64)
     if (
         not dims
         or dims != tuple(range(n - len(dims), n))
-        or x.dtype not in (F32, F64)
+        or x.dtype not in kinds
         or instr.out.dtype != x.dtype
     ):
         return 0
@@ -293,7 +294,7 @@ class Planner:
 
     def fresh(self, instr: Instr) -> Group:
         m = reduction(instr)
-        if m:
+        if m and instr.out.dtype != BOOL:  # masks from elsewhere do not say what a kernel computes in
             shape = instr.values()[0].shape
             kind = "all" if m == len(shape) and math.prod(shape) > LONG_ROW else "rows"
             return self.new(kind, shape, m)

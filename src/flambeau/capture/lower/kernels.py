@@ -11,15 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...compiler.dialect import Dialect
 from ...compiler.pointwise import PointwiseKernel, pointwise_kernel
-from ...compiler.row_kernel import Combine, RowKernel, RowWriter, add
+from ...compiler.row_kernel import Combine, RowKernel, RowWriter, add, larger
 from ...compiler.types import COMPUTE, storage
 from ..graph import Instr, Scalar, Value
 from .elements import BOOL, element, scalar_type, text
 from .groups import REDUCTIONS, Group, inlined
 
-__all__ = ["COUNTS", "Interface", "points_kernel", "rows_kernel"]
+__all__ = ["COMBINE", "COUNTS", "Interface", "points_kernel", "rows_kernel"]
 
 COUNTS = {"kernels": 0, "found": 0}
 _points: dict[str, PointwiseKernel] = {}
@@ -36,10 +38,22 @@ def smallest(a: Any, b: Any) -> Any:
     return a.k.min(a, b)
 
 
+def product(a: Any, b: Any) -> Any:
+    """Combines partial products."""
+    return a * b
+
+
 TOTALS: dict[str, tuple[float, Combine]] = {
     "sum": (0.0, add),
     "amax": (-math.inf, largest),
     "amin": (math.inf, smallest),
+    "prod": (1.0, product),
+    "any": (0.0, larger),  # of ones and zeros
+    "all": (1.0, smallest),
+}
+COMBINE: dict[str, np.ufunc] = {  # the same for the results of chunks
+    **{"sum": np.add, "amax": np.maximum, "amin": np.minimum, "prod": np.multiply},
+    **{"any": np.logical_or, "all": np.logical_and},
 }
 VIEWS = ("reshape", "reshape_copy", "expand")
 # Operations that take longer than writing a value and reading it back from the cache.
@@ -271,6 +285,8 @@ class Rows:
             new = []
             for instr, total in zip(sweep.reductions, totals):
                 x = lane(k, local, instr.values()[0])
+                if instr.op.name in ("any", "all"):
+                    x = k.select(x, k.const(1.0, r.compute), k.const(0.0, r.compute))
                 new.append(TOTALS[instr.op.name][1](total, x))
             sums = loaded[len(reads) :]
             grown = [old + lane(k, local, i.values()[0]) for i, old in zip(sweep.sums, sums)]
@@ -285,7 +301,8 @@ class Rows:
             [TOTALS[i.op.name] for i in sweep.reductions],
             4 if weight <= 4 else 2 if weight <= 12 else 1,
         )
-        env.update(zip([i.out for i in sweep.reductions], results))
+        for instr, result in zip(sweep.reductions, results):
+            env[instr.out] = result > 0.5 if instr.op.name in ("any", "all") else result
 
 
 def rows_kernel(face: Interface, kinds: list[str]) -> tuple[RowKernel, list[Any]]:
