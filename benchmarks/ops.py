@@ -1,10 +1,11 @@
 """Every operation of the first tier against PyTorch in eager mode, forward and backward, at three sizes.
 
     python benchmarks/ops.py [--ops NAME ...] [--sizes small middle large] [--threads N] [--rounds N] [--seconds S]
+    python benchmarks/ops.py --page docs/speed.md
 
 The ratio is flambeau's time / PyTorch's, medians of rounds in turns, and that of the best rounds, which says more on a
 busy machine. Shown are rows over 2 in both, each with its reason (`REASONS`), and geometric means; ``--all`` shows every
-row, ``--check`` makes a mean over 1 an error. The sizes have about 64, 10^5 and 4 * 10^6 elements; `ops_table.py` has
+row, ``--check`` makes a mean over 1 an error, ``--page`` writes the result of a run over everything. The sizes have about 64, 10^5 and 4 * 10^6 elements; `ops_table.py` has
 the calls. Both libraries are warm: their threads run, and flambeau has loaded LLVM.
 """
 
@@ -32,23 +33,38 @@ LIMIT = 2.0
 # matches counts; empty means all.
 VIEWS = """reshape view permute transpose t T squeeze unsqueeze flatten expand split chunk unbind narrow select diagonal
     meshgrid real imag"""
-LOOPS = """remainder floor_divide sort argsort unique median nonzero masked_select tril triu diag roll flip *.pad arange
-    linspace eye multinomial bernoulli *.one_hot repeat repeat_interleave tile *.interpolate fft.* complex conj real imag
-    count_nonzero argmax argmin max min topk dot mv outer randint uniform"""
 REASONS: list[tuple[str, str, str, str]] = [
-    (VIEWS, "forward", "", "a view: an object, its storage's note of it and an operation, 2 us at any size"),
-    ("empty* zeros* ones* full*", "", "", "memory is recycled and filled from Python"),
-    ("linalg.*", "", "", "NumPy's LAPACK, matrix by matrix; gradients are composed of products"),
-    ("*", "", "small", "a microsecond of Python for each operation inside, against one C++ kernel"),
-    (LOOPS, "", "", "NumPy's loop, on one thread: no kernel of our own yet"),
-    ("*conv*", "", "", "patches are copied by NumPy before they are multiplied"),
-    ("*pool*", "", "", "one pass of NumPy for each tap of the window"),
+    (VIEWS, "forward", "", "a view: an object and its storage's note of it, 1 to 2 us at any size"),
+    ("empty* zeros* ones* full* *_like", "", "", "arguments are read and memory is recycled in Python"),
+    ("linalg.* *inv *solve", "", "", "NumPy's LAPACK, matrix by matrix; gradients are composed of products"),
     (
-        "*index* gather scatter* take_along_dim embedding *.embedding",
+        "randn* randint normal uniform bernoulli multinomial *dropout",
         "",
         "",
-        "indices are followed one by one",
+        "PyTorch's own numbers: its generator and its algorithm for each distribution, step by step",
     ),
+    ("*conv* *pool* *interpolate", "", "", "windows are gathered by NumPy, one pass for each tap"),
+    ("*", "", "small", "a microsecond of Python for each operation inside, against one C++ function"),
+    (
+        "sort argsort topk median unique nonzero masked_select",
+        "",
+        "",
+        "NumPy's sorting and searching, on one thread",
+    ),
+    ("fft.*", "", "", "pocketfft against MKL"),
+    (
+        "*index* gather scatter* take_along_dim embedding *.embedding *nll_loss *one_hot __getitem__",
+        "",
+        "",
+        "indices are checked, then followed, in passes of their own",
+    ),
+    (
+        "*_norm var std var_mean norm *normalize *cosine*",
+        "",
+        "",
+        "moments, values and affine map are passes of their own",
+    ),
+    ("*", "", "middle", "NumPy on one thread, or a kernel's call and result, a microsecond or two each"),
     ("*", "", "", "several passes over memory, one for each operation of the composite"),
 ]
 
@@ -148,6 +164,46 @@ def show(entry: Entry) -> str:
     )
 
 
+BEGIN, COLUMNS = "# Speed", "| operation | direction | size | flambeau | PyTorch | ratio |"
+
+
+def page(entries: Sequence[Entry], conditions: str) -> str:
+    """The page of a run: means, and every row over the limit under its reason."""
+    over = [e for e in entries if e.over]
+    text = [
+        BEGIN,
+        "",
+        f"`make bench-ops`: {len(entries)} measurements of the operations of PyTorch's first tier. The ratio is",
+        "flambeau's time / PyTorch's, the smaller of that of the medians and that of the best rounds. This page is made by",
+        "`python benchmarks/ops.py --page docs/speed.md`; a test holds it to the calls and reasons of `benchmarks/`.",
+        "",
+        f"{conditions}.",
+        "",
+        "| direction | size | rows | geometric mean | of best rounds | rows over 2 |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    groups = {(e.way, e.size): [f for f in entries if (f.way, f.size) == (e.way, e.size)] for e in entries}
+    for (way, size), chosen in [
+        *sorted(groups.items(), key=lambda g: (g[0][0] != "forward", list(SIZES).index(g[0][1])))
+    ]:
+        text.append(_summary(way, size, chosen))
+    text += [_summary("all", "", entries), "", "## Over twice PyTorch's time"]
+    for reason in dict.fromkeys(e.reason for e in over):
+        rows = [e for e in over if e.reason == reason]
+        text += ["", f"### {reason[0].upper()}{reason[1:]}", "", COLUMNS, "| --- " * 6 + "|"]
+        for e in sorted(rows, key=lambda e: -min(e.ratio, e.best)):
+            ours, theirs = (harness.show_time(min(t)) for t in (e.ours, e.theirs))
+            text.append(f"| {e.name} | {e.way} | {e.size} | {ours} | {theirs} | {min(e.ratio, e.best):.1f} |")
+    return "\n".join(text) + "\n"
+
+
+def _summary(way: str, size: str, entries: Sequence[Entry]) -> str:
+    medians, bests = (mean([getattr(e, name) for e in entries]) for name in ("ratio", "best"))
+    return (
+        f"| {way} | {size} | {len(entries)} | {medians:.2f} | {bests:.2f} | {sum(e.over for e in entries)} |"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     threads = max(1, (os.cpu_count() or 1) // 2)
@@ -158,6 +214,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.003, help="how long a round of one library takes")
     parser.add_argument("--all", action="store_true", help="show every row")
+    parser.add_argument("--page", help="write the result to this file")
     parser.add_argument("--check", action="store_true", help="exit with 1 when the mean is over 1")
     options = parser.parse_args()
     harness.set_threads(options.threads)
@@ -198,6 +255,9 @@ def main() -> int:
     over = [e for e in entries if e.over]
     bare = sum(not e.reason for e in over)
     print(f"all: {means(entries)}; {len(over)} over {LIMIT:g}, {bare} without a reason")
+    if options.page:
+        with open(options.page, "w") as f:
+            f.write(page(entries, harness.conditions(options.threads)))
     return int(
         failed > 0
         or (options.check and min(mean([e.ratio for e in entries]), mean([e.best for e in entries])) > 1)

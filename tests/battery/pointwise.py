@@ -209,6 +209,8 @@ TABLE: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "fmod": ((REAL, REAL), _trunc_mod),
     "div_floor": ((REAL, REAL), lambda a, b: np.floor(a / b)),
     "div_trunc": ((REAL, REAL), lambda a, b: np.trunc(a / b)),
+    "affine": ((REAL, REAL, POSITIVE), lambda x, w, b: x * w + b),
+    "times_difference": ((REAL, POSITIVE, REAL), lambda g, x, m: g * (x - m)),
     "copysign": ((REAL, REAL), lambda a, b: np.abs(a) * np.where(b < 0, -1, 1)),
     "nextafter": ((REAL, REAL), np.vectorize(math.nextafter)),
     "gcd": ((WHOLE, WHOLE), _whole(math.gcd)),

@@ -25,11 +25,11 @@ NAMES = frozenset(
     "add sub mul div neg exp expm1 log log1p sin cos tanh sigmoid sqrt rsqrt reciprocal square abs maximum minimum erf "
     "lt le gt ge eq ne where relu silu silu_slope gelu_erf gelu_erf_slope gelu_tanh gelu_tanh_slope elu_expm1 "
     "floor ceil trunc rint frac sign sgn isnan isinf isfinite copysign overwrite "
-    "xlogy".split()
+    "xlogy affine times_difference".split()
 )
 SLOW_IN_NUMPY = frozenset(
     "where exp expm1 log log1p sin cos tanh sigmoid erf silu silu_slope gelu_erf gelu_erf_slope gelu_tanh "
-    "gelu_tanh_slope elu_expm1 rsqrt relu sign sgn isinf isfinite frac".split()
+    "gelu_tanh_slope elu_expm1 rsqrt relu sign sgn isinf isfinite frac affine times_difference".split()
 )
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 BOOL = np.dtype(np.bool_)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core import families as fam
-from ..core.families import Axes
+from ..core.families import Axes, pointwise_op
 from ..core.tensor import Tensor
 from .base import sum_op
 from .pointwise import rsqrt
@@ -115,6 +115,18 @@ def _standardize_grad(g: Any, x: Any, mean: Any, var: Any, *, dims: Axes, eps: f
     return part
 
 
+# What follows the standardisation, and the gradient of a variance: elementwise, but with operands of fewer dims, so
+# that they are operations of their own and not composites that `fused` makes one kernel of.
+affine_op: Any = pointwise_op(
+    "affine", lambda k, x, w, b: x * w + b, (lambda t, w: t * w, lambda t, x: t * x, lambda t: t)
+)
+times_difference_op: Any = pointwise_op(
+    "times_difference",
+    lambda k, g, x, m: g * (x - m),
+    (lambda t, x, m: t * (x - m), lambda t, g: t * g, lambda t, g: -(t * g)),
+)
+
+
 def _variance(x: Any, *, dims: Axes, correction: float) -> Any:
     """In two passes, around the mean: nothing cancels."""
     axes = tuple(dims)
@@ -130,25 +142,24 @@ def _variance(x: Any, *, dims: Axes, correction: float) -> Any:
     return in_order(np.add.reduce(np.multiply(centered, centered), axis=axes) / left)
 
 
-def _centered(x: Tensor, dims: Any) -> Tensor:
-    """Half of the gradient of the variance."""
-    n = math.prod([x._a.shape[d] for d in dims])
-    return x - (_total(x, dims) / n if n else math.nan)  # type: ignore[no-any-return]
-
-
 def _degrees(x: Tensor, dims: Any, correction: float) -> float:
     """What the sum of squares is divided by."""
     return float(max(math.prod([x._a.shape[d] for d in dims]) - correction, 0))
 
 
+def _mean(x: Tensor, dims: Any) -> Any:
+    n = math.prod([x._a.shape[d] for d in dims])
+    return _total(x, dims) / n if n else _total(x, dims) * math.nan
+
+
 def _variance_vjp(g: Tensor, x: Tensor, dims: Any, correction: float) -> Tensor:
     each = fam.keepdims(g, len(x._a.shape), dims) * 2.0 / _degrees(x, dims, correction)
-    return each * _centered(x, dims)  # type: ignore[no-any-return]
+    return times_difference_op(each, x, _mean(x, dims))  # type: ignore[no-any-return]
 
 
 def _variance_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
     dims, correction = params["dims"], params["correction"]
-    total = sum_op(ts[0] * _centered(xs[0], dims), dims=dims)
+    total = sum_op(times_difference_op(ts[0], xs[0], _mean(xs[0], dims)), dims=dims)
     return total * 2.0 / _degrees(xs[0], dims, correction)
 
 

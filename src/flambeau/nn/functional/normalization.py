@@ -15,7 +15,7 @@ from ...ops.args import dtype_of, numel, wrap_dims
 from ...ops.contraction import vector_norm
 from ...ops.shape import expand_to
 from ...prims import base
-from ...prims.norm import standardize_op
+from ...prims.norm import affine_op, standardize_op
 from ...prims.pointwise import rsqrt
 from ...runtime import dtypes
 from .padding import constant_pad_nd
@@ -104,6 +104,9 @@ def batch_norm(
 
 def _affine(y: Tensor, weight: Tensor | None, bias: Tensor | None, fit: Any, d: Any) -> Tensor:
     """``y * weight + bias`` in dtype `d`; `fit` gives the two a shape that broadcasts."""
+    if weight is not None and bias is not None:
+        w, b = (fit(convert(t, dtype_of(y))) for t in (weight, bias))
+        return convert(affine_op(y, w, b), d)
     if weight is not None:
         y = y * fit(convert(weight, dtype_of(y)))
     if bias is not None:
