@@ -10,11 +10,6 @@ import numpy as np
 from ..core import families as fam
 
 
-def each(fn: Any, *xs: Any) -> Any:
-    """`fn` on every example of a batch."""
-    return np.stack([fn(*example) for example in zip(*xs)])
-
-
 def _searchsorted(sequence: Any, x: Any, *, side: str) -> Any:
     """Places of `x` (..., m) in `sequence` (..., n), sorted along its last dim.
 
@@ -35,11 +30,19 @@ def _searchsorted(sequence: Any, x: Any, *, side: str) -> Any:
 
 
 def _isin(x: Any, test: Any, *, invert: bool, ndim: int) -> Any:
-    if x.ndim > ndim:
-        return each(lambda a, b: _isin(a, b, invert=invert, ndim=ndim), x, test)
     if x.dtype.kind == "V":
         x, test = x.astype(np.float32), test.astype(np.float32)
-    return np.isin(x, test, invert=invert)
+    if x.ndim == ndim:
+        return np.isin(x, test, invert=invert)
+    # every example of a batch has numbers of its own: equal values have equal ones, and NaN equals nothing
+    lead = x.shape[: x.ndim - ndim]
+    rows = math.prod(lead)
+    mine, theirs = x.reshape(rows, -1), test.reshape(rows, -1)
+    both = np.concatenate((mine, theirs), 1)
+    values, codes = np.unique(both, return_inverse=True, equal_nan=False)
+    codes = codes.reshape(both.shape) + len(values) * np.arange(rows)[:, None]
+    cut = mine.shape[1]
+    return np.isin(codes[:, :cut], codes[:, cut:], invert=invert).reshape(x.shape)
 
 
 def _bincount(x: Any, *, minlength: int) -> Any:
@@ -89,48 +92,72 @@ def _argwhere(x: Any, *, ndim: int) -> Any:
 
 
 def _nonzero_static(x: Any, *, size: int, fill_value: int, ndim: int) -> Any:
-    if x.ndim > ndim:
-        return np.stack([_nonzero_static(e, size=size, fill_value=fill_value, ndim=ndim) for e in x])
-    out = np.full((size, ndim), fill_value, np.int64)
-    found = np.argwhere(x)[:size] if ndim else np.zeros((0, 0), np.int64)
-    out[: len(found)] = found
-    return out
+    lead = x.shape[: x.ndim - ndim]
+    rows = math.prod(lead)
+    out = np.full((rows, size, ndim), fill_value, np.int64)
+    if ndim and x.size:
+        each = x.reshape(rows, *x.shape[x.ndim - ndim :])
+        found = np.argwhere(each)
+        counts = np.count_nonzero(each.reshape(rows, -1), axis=1)
+        within = np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept = within < size
+        out[found[kept, 0], within[kept]] = found[kept, 1:]
+    return out.reshape(*lead, size, ndim)
+
+
+def _places(edge: Any, column: Any) -> Any:
+    """(..., n) values to the bins of (..., bins + 1) edges that they lie in, the last one closed."""
+    bins = edge.shape[-1] - 1
+    if edge.ndim == 1 or not any(edge.strides[:-1]):  # the same edges for all examples
+        found = np.searchsorted(edge[(0,) * (edge.ndim - 1)], column, side="right")
+    else:
+        found = _searchsorted(edge, column, side="right")
+    return np.minimum(found - 1, bins - 1)
 
 
 def _histogram(x: Any, weight: Any, *edges: Any) -> Any:
-    """Weights of points (n, d) summed into the bins between d sequences of edges; points outside are left out.
+    """Weights of points (..., n, d) summed into the bins between d sequences of edges; points outside are left out.
 
     The last bin includes its right edge.
     """
-    if x.ndim > 2:
-        return each(_histogram, x, weight, *edges)
-    places = []
-    keep = np.ones(len(x), bool)
-    for column, edge in zip(x.T, edges):
-        bins = len(edge) - 1
-        places.append(np.minimum(np.searchsorted(edge, column, side="right") - 1, bins - 1))
-        keep &= (column >= edge[0]) & (column <= edge[-1])
-    shape = tuple([len(edge) - 1 for edge in edges])
-    flat = np.ravel_multi_index(tuple([p[keep] for p in places]), shape)
-    return np.bincount(flat, weight[keep], minlength=int(np.prod(shape))).reshape(shape).astype(x.dtype)
+    lead, n = x.shape[:-2], x.shape[-2]
+    rows = math.prod(lead)
+    keep = np.ones((*lead, n), bool)
+    flat = np.zeros((*lead, n), np.int64)
+    for k, edge in enumerate(edges):
+        column = x[..., k]
+        flat = flat * (edge.shape[-1] - 1) + _places(edge, column)
+        keep &= (column >= edge[..., :1]) & (column <= edge[..., -1:])
+    shape = tuple([edge.shape[-1] - 1 for edge in edges])
+    bins = math.prod(shape)
+    flat = flat + bins * np.arange(rows).reshape(*lead, 1)
+    counts = np.bincount(flat[keep], np.broadcast_to(weight, (*lead, n))[keep], minlength=rows * bins)
+    return counts.reshape(*lead, *shape).astype(x.dtype)
 
 
 def _histc(x: Any, *, bins: int, low: float, high: float, ndim: int) -> Any:
     """Counts in `bins` bins of equal width between low and high (both 0: the range of the data)."""
-    if x.ndim > ndim:
-        return np.stack([_histc(e, bins=bins, low=low, high=high, ndim=ndim) for e in x])
-    a = x.reshape(-1)
+    lead = x.shape[: x.ndim - ndim]
+    rows = math.prod(lead)
+    a = x.reshape(rows, -1)
     a = a.astype(np.float32) if a.dtype.itemsize == 2 else a
     if low == high == 0 and a.size:
-        low, high = float(a.min()), float(a.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise RuntimeError(f"torch.histc: range of [{low}, {high}] is not finite")
-    if low == high:
-        low, high = low - 1, high + 1
-    first, last = a.dtype.type(low), a.dtype.type(high)
-    inside = a[(a >= first) & (a <= last)]
-    place = np.minimum(((inside - first) * bins / (last - first)).astype(np.int64), bins - 1)
-    return np.bincount(place, minlength=bins).astype(x.dtype)
+        lows, highs = a.min(1).astype(np.float64), a.max(1).astype(np.float64)
+    else:
+        lows, highs = np.full(rows, float(low)), np.full(rows, float(high))
+    wrong = ~(np.isfinite(lows) & np.isfinite(highs))
+    if wrong.any():
+        k = int(wrong.argmax())
+        raise RuntimeError(f"torch.histc: range of [{float(lows[k])}, {float(highs[k])}] is not finite")
+    same = lows == highs
+    lows, highs = np.where(same, lows - 1, lows), np.where(same, highs + 1, highs)
+    first, last = lows.astype(a.dtype)[:, None], highs.astype(a.dtype)[:, None]
+    inside = (a >= first) & (a <= last)
+    row = np.nonzero(inside)[0]
+    offset, width = (a - first)[inside], (last - first)[row, 0]
+    place = np.minimum((offset * bins / width).astype(np.int64), bins - 1)
+    counts = np.bincount(place + bins * row, minlength=rows * bins)
+    return counts.astype(x.dtype).reshape(*lead, bins)
 
 
 searchsorted_op = fam.opaque_op(_searchsorted, None, name="searchsorted", differentiable=False)
