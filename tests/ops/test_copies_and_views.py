@@ -147,3 +147,25 @@ def test_settings_and_types():
     assert torch.get_default_device() == torch.device("cpu")
     assert not torch.backends.mps.is_available()
     assert isinstance(torch.sort(torch.ones(2)), torch.return_types.sort)
+
+
+VIEWS = {
+    "whole": lambda b: b,
+    "part": lambda b: b[5:15],
+    "every second": lambda b: b[1::2],
+    "block": lambda b: b.reshape(4, 5)[1:3, 1:4],
+    "transposed": lambda b: b.reshape(4, 5).t(),
+}
+
+
+@pytest.mark.parametrize("offset", [None, 0, 6, 8, 13, 15])
+@pytest.mark.parametrize("name", VIEWS)
+def test_as_strided_scatter_counts_from_the_beginning_of_the_memory(name: str, offset: int | None) -> None:
+    """Where `input` is a part of its memory, a write may fall beside it."""
+    base = torch.arange(20.0)
+    x = VIEWS[name](base)
+    memory = base.clone()
+    memory.as_strided((2, 2), (1, 2), x.storage_offset() if offset is None else offset).fill_(-1)
+    got = torch.as_strided_scatter(x, -torch.ones(2, 2), (2, 2), (1, 2), offset)
+    assert got.tolist() == VIEWS[name](memory).tolist() and got.stride() == x.stride()
+    assert base.tolist() == list(range(20))

@@ -166,19 +166,27 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 def as_strided_scatter(
     input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None
 ) -> Tensor:
-    """A copy of `input` (with the same strides) with `src` in the place of a strided view of its memory."""
+    """A copy of `input` (with the same strides) with `src` in the place of a strided view of its memory.
+
+    `storage_offset` counts from the beginning of the memory that `input` lies in, of which `input` may be a part; what
+    is written beside it is lost.  Raises: RuntimeError when the view would reach outside the memory.
+    """
     shape, strides = int_tuple(size, "as_strided_scatter"), int_tuple(stride, "as_strided_scatter")
     as_strided(input, shape, strides, storage_offset)  # raises when it would reach outside the memory
-    offset = 0 if storage_offset is None else int(storage_offset)
-    params = {"size": shape, "stride": strides, "offset": offset}
-    if input.is_contiguous():
-        whole = base.reshape(input, tuple(input._a.shape))
-        return _written("as_strided_scatter", as_strided_op, whole, src, shape, params)
+    start = input.storage_offset()
+    offset = start if storage_offset is None else int(storage_offset)
+    begin = min(start, offset)
+    params = {"size": shape, "stride": strides, "offset": offset - begin}
     own_size, own_stride = tuple(input._a.shape), input.stride()
-    need = 1 + sum([(n - 1) * s for n, s in zip(own_size, own_stride)])
-    need = max(need, 1 + offset + sum([(n - 1) * s for n, s in zip(shape, strides)]))
-    own = {"size": own_size, "stride": own_stride, "offset": 0}
-    memory = as_strided_op.put(base.full((need,), 0, input._a.dtype), input, **own)
+    need, there = (
+        at - begin + 1 + sum([(n - 1) * s for n, s in zip(sizes, steps)])
+        for at, sizes, steps in ((start, own_size, own_stride), (offset, shape, strides))
+    )
+    if input.is_contiguous() and begin == start and there <= need:
+        whole = base.reshape(input, own_size)
+        return _written("as_strided_scatter", as_strided_op, whole, src, shape, params)
+    own = {"size": own_size, "stride": own_stride, "offset": start - begin}
+    memory = as_strided_op.put(base.full((max(need, there, 0),), 0, input._a.dtype), input, **own)
     memory = _written("as_strided_scatter", as_strided_op, memory, src, shape, params)
     return as_strided_op(memory, **own)  # type: ignore[no-any-return]
 

@@ -98,3 +98,10 @@ def test_numbers_are_looked_for_in_nested_lists() -> None:
     for data, error, message in errors:
         with pytest.raises(error, match=message):
             flambeau.tensor(data)
+
+
+def test_a_margin_is_a_floating_number() -> None:
+    """So the ranking loss of integers is floating, as in PyTorch."""
+    one, two = flambeau.tensor([1, 2]), flambeau.tensor([3, 1])
+    loss = flambeau.nn.functional.margin_ranking_loss(one, two, flambeau.tensor([1, 1]), margin=1)
+    assert loss.dtype is flambeau.float32 and loss.item() == 1.5

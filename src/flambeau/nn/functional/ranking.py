@@ -47,7 +47,7 @@ def margin_ranking_loss(
         raise RuntimeError(
             f"margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: {input1.shape}, input2: {input2.shape}, target: {target.shape} "
         )
-    return apply_reduction(FUNCTIONS["clamp_min"](-target * (input1 - input2) + margin, 0), reduction)
+    return apply_reduction(FUNCTIONS["clamp_min"](-target * (input1 - input2) + float(margin), 0), reduction)
 
 
 @overridable
