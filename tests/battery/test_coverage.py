@@ -54,4 +54,5 @@ def test_a_name_is_registered_once() -> None:
 def test_samples_are_small() -> None:
     big = [s.key for s in calls.all_samples() if sum(a.size for a in s.arrays) > 400]
     assert not big
-    assert all(np.isfinite(a).all() for s in calls.all_samples() for a in s.arrays if a.dtype.kind in "fc")
+    finite = [s for s in calls.all_samples() if "nan" not in s.note]  # those are about NaN
+    assert all(np.isfinite(a).all() for s in finite for a in s.arrays if a.dtype.kind in "fc")
