@@ -141,7 +141,9 @@ class Writer:
                 lambda: f"{x}.contiguous()",
                 lambda: f"torch.cat([{x}, {y}])",
                 lambda: f"torch.stack([{x}, {y}])",
-                lambda: f"{x}.to(torch.{r.choice(['float32', 'float64', 'float64', 'int64'])})",
+                lambda: f"{x}.to(torch.{r.choice(['float32', 'float64', 'float64'])})",
+                # integers that a rounding error could turn into others tell nothing
+                lambda: f"({x} + 0.123).to(torch.int64)",
                 lambda: f"({x} > {k})",
                 lambda: f"({x} > {k}).{r.choice(['any', 'all'])}({d})",
                 lambda: f"torch.linalg.vector_norm({x}, dim={d})",

@@ -886,7 +886,8 @@ def _binary_fast(
         args = promote((self, other), kind)
         k = next(x for x in args if isinstance(x, Tensor))._a.dtype.kind
         if k in reject:
-            raise RuntimeError(f'"{name}" not implemented for dtype {result_type(*args)}')
+            error = NotImplementedError if name.startswith("bitwise") else RuntimeError
+            raise error(f'"{name}" not implemented for dtype {result_type(*args)}')
         check_broadcast(args)
         return bind(pair_op if isinstance(other, Tensor) else op, tuple(args), _NO_PARAMS)
 

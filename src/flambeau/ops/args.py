@@ -60,7 +60,13 @@ def int_tuple(values: Any, name: str) -> tuple[int, ...]:
 
 
 def sizes(args: Sequence[Any], name: str) -> tuple[int, ...]:
-    """The ``*size`` arguments of a function: f(2, 3) or f((2, 3))."""
+    """The ``*size`` arguments of a function: f(2, 3) or f((2, 3)).
+
+    Raises: TypeError where there are none.
+    """
+    if not args:
+        what = "repeats" if name == "repeat" else "size"
+        raise TypeError(f'{name}() missing 1 required positional arguments: "{what}"')
     if len(args) == 1 and not hasattr(args[0], "__index__"):
         args = args[0]
     elif len(args) == 1 and isinstance(args[0], Tensor) and args[0]._a.shape:

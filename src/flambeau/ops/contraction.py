@@ -343,6 +343,8 @@ def norm(
 
         y = FUNCTIONS["linalg_matrix_norm"](x, "nuc", dim if dim is not None else (-2, -1), keepdim)
     else:
+        if isinstance(p, str) and p != "fro":
+            raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
         ord = 2.0 if p == "fro" else float(p)
         y = vector_norm(x, ord, wrap_dims(dim, len(x._a.shape)), keepdim)
     return store_out(out, y, "norm") if out is not None else y

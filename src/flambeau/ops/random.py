@@ -36,6 +36,10 @@ class Generator(mt19937.Generator):
     """
 
     def __init__(self, device: Any = "cpu") -> None:
+        if types.device(device).type == "cuda":
+            raise RuntimeError(
+                "Cannot get CUDA generator: flambeau found no CUDA device; use Generator('cpu')"
+            )
         super().__init__(types.check_device(device))
 
     def get_state(self) -> Tensor:  # type: ignore[override]

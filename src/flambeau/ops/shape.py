@@ -702,9 +702,10 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:0")
         flat = base.reshape(contiguous(input), (numel(input),))
         return base.reshape_new(indexing.roll_op(flat, shifts=amounts, dims=(0,)), tuple(input._a.shape))
-    which = tuple([wrap_dim(d, len(input._a.shape)) for d in int_tuple(dims, "roll")])
+    which = int_tuple(dims, "roll")
     if len(which) != len(amounts):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(which)}")
+    which = tuple([wrap_dim(d, len(input._a.shape)) for d in which])
     if not input._a.shape:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     return indexing.roll_op(input, shifts=amounts, dims=which)  # type: ignore[no-any-return]

@@ -187,12 +187,23 @@ def save(
     ]
     if isinstance(f, (str, os.PathLike)):
         top = os.path.splitext(os.path.basename(os.fsdecode(f)))[0]
-        with open(f, "wb") as stream:
+        with _created(f) as stream:
             write_archive(stream, _folder(top), entries)
     else:
         write_archive(f, "archive", entries)
         if hasattr(f, "flush"):  # writers that collect what they get wait for it
             f.flush()
+
+
+def _created(path: Any) -> Any:
+    """A new file, open for writing.
+
+    Raises: RuntimeError when its folder does not exist, OSError for everything else.
+    """
+    folder = os.path.dirname(os.fsdecode(path))
+    if folder and not os.path.isdir(folder):
+        raise RuntimeError(f"Parent directory {folder} does not exist.")
+    return open(path, "wb")
 
 
 def _write_legacy(obj: Any, f: Any, buffer: io.BytesIO, protocol: int) -> None:
@@ -214,7 +225,7 @@ def _write_legacy(obj: Any, f: Any, buffer: io.BytesIO, protocol: int) -> None:
             stream.write(data.tobytes())
 
     if isinstance(f, (str, os.PathLike)):
-        with open(f, "wb") as stream:
+        with _created(f) as stream:
             write(stream)
     else:
         write(f)

@@ -142,7 +142,7 @@ def _split(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[tuple[int, Tensor
             basic.append(_position(item.__index__(), shape[d], d))
             d += 1
         else:
-            raise TypeError(
+            raise (IndexError if isinstance(item, float) else TypeError)(
                 "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
                 f"(got {type(item).__name__})"
             )
