@@ -906,7 +906,7 @@ def _binary_fast(
 def check_broadcast(args: Sequence[Any]) -> None:
     """Raises: RuntimeError in PyTorch's words when the shapes do not broadcast."""
     shapes = [x._a.shape for x in args if isinstance(x, Tensor)]
-    if len(shapes) < 2 or shapes[0] == shapes[1] and len(shapes) == 2:
+    if not shapes or shapes.count(shapes[0]) == len(shapes):
         return
     nd = max(len(s) for s in shapes)
     result = [1] * nd

@@ -27,6 +27,7 @@ from ..prims.base import full
 from ..prims.pointwise import where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, is_number
+from .from_python import checked_scalar
 
 _add, _sub, _div = pw.add, pw.sub, pw.div
 
@@ -210,8 +211,6 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
         value = convert(value, d)
     else:
-        from .from_python import checked_scalar
-
         if isinstance(value, complex) and not d.is_complex:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
         value = (
@@ -276,13 +275,13 @@ def _clamped(x: Tensor, low: Any, high: Any) -> Tensor:
 @public(inplace=True, out=True, grad_name=by_tensor("ClampMinBackward1", "ClampMinBackward0", 1, "min"))
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """``clamp(input, min=min)``."""
-    return clamp(input, min=min)
+    return clamp(input, min)
 
 
 @public(inplace=True, out=True, grad_name=by_tensor("ClampMaxBackward1", "ClampMaxBackward0", 1, "max"))
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """``clamp(input, max=max)``."""
-    return clamp(input, max=max)
+    return clamp(input, None, max)
 
 
 @public(inplace=True, out=True, grad_name="NanToNumBackward0")
@@ -461,9 +460,6 @@ def fill(input: Tensor, value: Any) -> Tensor:
                 f"fill_ only supports 0-dimension value tensor but got tensor with {len(value._a.shape)} dimensions."
             )
         return pw.overwrite_op(input, convert(value, d))  # type: ignore[no-any-return]
-    from ..prims.base import full
-    from .from_python import checked_scalar
-
     return pw.overwrite_op(input, full((), checked_scalar(value, d), input._a.dtype))  # type: ignore[no-any-return]
 
 

@@ -19,6 +19,7 @@ from ..prims.pointwise import where_op
 from ..prims.search import argwhere_op
 from ..runtime import dtypes
 from .args import dtype_of, numel, wrap_dim
+from .from_python import checked_scalar
 from .shape import broadcast_shapes, expand_to, select
 
 
@@ -96,8 +97,6 @@ def _scatter(x: Tensor, dim: int, index: Tensor, src: Any, how: str, name: str) 
         s1 = _at_least_1d(src)
         _fits(tuple(i1._a.shape), tuple(s1._a.shape), -1, "src")
     else:
-        from .from_python import checked_scalar
-
         s1 = expand_to(full((), checked_scalar(src, dtype_of(x)), x._a.dtype), tuple(i1._a.shape))
     y = scatter_op(x1, s1, i1, dim=d, reduce=how)
     return y if shape else base.reshape(y, ())
@@ -211,8 +210,6 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
             )
         v = convert(value, dtype_of(input))
     else:
-        from .from_python import checked_scalar
-
         v = full((), checked_scalar(value, dtype_of(input)), input._a.dtype)
     x1, i = _at_least_1d(input), _long(_at_least_1d(index))
     n = x1._a.shape[d]

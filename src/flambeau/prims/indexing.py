@@ -60,14 +60,17 @@ def _index_get(x: Any, *indices: Any, spec: Any) -> Any:
 
 def _index_put(x: Any, v: Any, *indices: Any, spec: Any, accumulate: bool) -> Any:
     out = x.copy() if x.nbytes < LARGE else copied(x)
-    _check_range(x, indices, spec)
     key = _key(indices, spec)
-    if not accumulate:
-        out[key] = v
-    elif sum(spec) == 1 and spec[0] and out.ndim and out.dtype.kind in "fc":
-        _add_rows(out, key[0], v)
-    else:
-        np.add.at(out, key, v)
+    try:
+        if not accumulate:
+            out[key] = v
+        elif sum(spec) == 1 and spec[0] and out.ndim and out.dtype.kind in "fc":
+            _add_rows(out, key[0], v)
+        else:
+            np.add.at(out, key, v)
+    except IndexError:
+        _check_range(x, indices, spec)
+        raise
     return out
 
 

@@ -26,6 +26,9 @@ def in_order(y: Any) -> Any:
 class _State:
     saved = 0.0
     module: Any = None
+    reduce: Any = None  # functions of modules that load with it
+    scan_last: Any = None
+    pointwise_kernel: Any = None
 
 
 def kernels(x: Any) -> Any:
@@ -37,8 +40,12 @@ def kernels(x: Any) -> Any:
         if _State.saved < LOADING and not loaded():
             return None
         from ..compiler import rowwise
+        from ..compiler.pointwise import pointwise_kernel
+        from ..compiler.reduce import reduce
+        from ..compiler.scan import scan_last
 
-        _State.module = rowwise
+        _State.module, _State.pointwise_kernel = rowwise, pointwise_kernel
+        _State.reduce, _State.scan_last = reduce, scan_last
     return _State.module
 
 
@@ -46,28 +53,24 @@ def reduced(x: Any, dims: Any, name: str) -> Any:
     """`x` reduced over dims by a kernel (`compiler.reduce.NAMES`), or None for NumPy to do it."""
     if x.nbytes < WORTH or x.dtype not in FLOATS or kernels(x) is None:
         return None
-    from ..compiler.reduce import reduce
-
-    rows = math.prod(x.shape[: len(dims)])
-    if (
-        name == "sum"
-        and 1 < rows <= FEW
-        and tuple(dims) == tuple(range(len(dims)))
-        and x.nbytes >= rows * LONG
-    ):
+    if name == "sum" and x.nbytes >= 2 * LONG and _few_rows(x, tuple(dims)):
+        rows = math.prod(x.shape[: len(dims)])
         return elementwise(
             f"sum of {rows}", lambda k, *v: functools.reduce(operator.add, v), *x.reshape(rows, -1)
         ).reshape(x.shape[len(dims) :])
-    return reduce(x, dims, name)
+    return _State.reduce(x, dims, name)
+
+
+def _few_rows(x: Any, dims: tuple[int, ...]) -> bool:
+    rows = math.prod(x.shape[: len(dims)])
+    return dims == tuple(range(len(dims))) and 1 < rows <= FEW and x.nbytes >= rows * LONG
 
 
 def scanned(x: Any, dim: int, name: str) -> Any:
     """Running sums or products along a dim by a kernel, or None for NumPy to do it."""
     if dim != x.ndim - 1 or x.nbytes < WORTH or x.dtype not in FLOATS or kernels(x.reshape(-1)) is None:
         return None
-    from ..compiler.scan import scan_last
-
-    return scan_last(x, name)
+    return _State.scan_last(x, name)
 
 
 _elementwise: dict[Any, Any] = {}
@@ -81,12 +84,10 @@ def elementwise(name: str, body: Any, *arrays: Any) -> Any:
     first = arrays[0]
     if kernels(first) is None or any(a.dtype != first.dtype for a in arrays):
         return None
-    from ..compiler.pointwise import pointwise_kernel
-
     key = (name, first.dtype)
     kernel = _elementwise.get(key)
     if kernel is None:
-        kernel = _elementwise[key] = pointwise_kernel(body, [first.dtype] * len(arrays), [first.dtype])
+        kernel = _elementwise[key] = _State.pointwise_kernel(body, [first.dtype] * len(arrays), [first.dtype])
     out = pool.empty(first.shape, first.dtype)
     kernel.broadcast((out,), arrays)
     return out

@@ -13,11 +13,13 @@ from ..core.pending import known, settle
 from ..core.public import OVERRIDES, convert, overridden, public
 from ..core.state import everyone, tls
 from ..core.tape import Node
-from ..core.tensor import Tensor, make_view, wrap
+from ..core.tensor import Tensor, make_view, snapshot, storage, wrap
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of
+from ..ops.from_python import checked_scalar
 from ..prims.base import from_value, full, index_view_op
-from ..prims.indexing import index_get_op, index_put_op, nonzero_op
+from ..prims.indexing import _check_range, _key, index_get_op, index_put_op, nonzero_op
+from ..runtime import dtypes
 
 
 def _is_sequence_index(x: Any) -> bool:
@@ -154,8 +156,6 @@ def _holds_tensor(x: Any) -> bool:
 
 
 def _bool() -> Any:
-    from ..runtime import dtypes
-
     return dtypes.bool_
 
 
@@ -209,8 +209,6 @@ def _spec(y: Tensor, tensors: list[tuple[int, Tensor]]) -> tuple[tuple[bool, ...
 
 
 def _long(t: Tensor) -> Tensor:
-    from ..runtime import dtypes
-
     return convert(t, dtypes.int64) if t._a.dtype != np.int64 else t
 
 
@@ -250,8 +248,6 @@ def _value(self: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value if value._a.dtype == self._a.dtype else convert(value, dtype_of(self))
     if isinstance(value, (int, float, bool, complex, np.generic)):
-        from ..ops.from_python import checked_scalar
-
         return full(
             (),
             checked_scalar(value.item() if isinstance(value, np.generic) else value, dtype_of(self)),
@@ -293,19 +289,16 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     spec, indices = _spec(target, tensors)
     if not tls.stack and target._node is None and v._node is None and known(target) is not None:
         index_put_check(target, v, indices, spec)
-        from ..prims.indexing import _check_range, _key
-
         settle(tls.capture)
         arrays = [raw(i) for i in indices]
-        _check_range(target._a, arrays, spec)
-        target._a[_key(arrays, spec)] = raw(v)
-        from ..core.tensor import storage
-
+        try:
+            target._a[_key(arrays, spec)] = raw(v)
+        except IndexError:
+            _check_range(target._a, arrays, spec)
+            raise
         storage(target).written("index_put_", 3)
         return
     index_put_check(target, v, indices, spec)
-    from ..core.tensor import snapshot
-
     source = snapshot(target)
     new = index_put_op(source, v, *indices, spec=spec, accumulate=False)
     inplace.write(target, new, "index_put_")

@@ -11,6 +11,7 @@ from ...core.public import overridable, public
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
+from ...ops.from_python import checked_scalar
 from ...prims.base import from_value, full, index_view_op
 from ...prims.indexing import index_get_op
 from ...prims.rearrange import zero_pad_op
@@ -18,8 +19,6 @@ from ...prims.rearrange import zero_pad_op
 
 def _constant(x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
     """Pairs for each dim from the first; negative ones cut."""
-    from ...ops.from_python import checked_scalar
-
     key = []
     for n, (a, b) in zip(x._a.shape, pairs):
         key.append(slice(max(-a, 0), n + min(b, 0)))
