@@ -398,3 +398,37 @@ def test_errors_are_those_of_the_function() -> None:
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         g(torch.ones(2, 3), torch.ones(2, 3))
     agree(g, f, torch.ones(2, 3), torch.ones(3, 2))
+
+
+def test_operations_that_may_fail_on_values() -> None:
+    table = torch.randn(5, 3)
+    f = lambda i: table[i] * 2  # noqa: E731
+    g = settled(f, torch.tensor([0, 4]))
+    agree(g, f, torch.tensor([1, 2]))
+    with pytest.raises(IndexError, match="out of"):
+        g(torch.tensor([0, 7]))
+    agree(g, f, torch.tensor([3, 3]))
+    h = compiled(lambda a: torch.linalg.cholesky(a) * 2)
+    for _ in range(5):
+        h(torch.eye(3))
+    with pytest.raises(torch.linalg.LinAlgError):
+        h(-torch.eye(3))
+
+
+def test_embeddings_recurrence_and_attention() -> None:
+    models = [
+        (nn.Embedding(7, 4), torch.tensor([[1, 2, 6]])),
+        (nn.LSTM(4, 8, batch_first=True), torch.randn(2, 3, 4)),
+        (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), torch.randn(2, 3, 8)),
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2)),
+            torch.randn(1, 1, 8, 8),
+        ),
+    ]
+    with torch.no_grad():
+        for model, x in models:
+            g = compiled(model.eval())
+            for _ in range(5):
+                g(x)
+            assert g.compiled.replayed.replays >= 2
+            agree(g, model, x)

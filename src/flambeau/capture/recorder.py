@@ -27,7 +27,7 @@ from ..core.tensor import Tensor, make_view, new_object, storage
 from ..core.where import describe, user_place
 from .graph import Graph
 from .program import Program
-from .treatment import CONSTANTS, shares, waits
+from .treatment import CONSTANTS, WHOLE, shares, waits
 from .trie import CONSTANT, INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
 
 __all__ = ["CannotReplay", "Recorder", "Statistics", "refusal"]
@@ -138,6 +138,8 @@ class Recorder:
         if treatment is None:
             treatment = _treatments[op] = waits(op)
             _sharing[op] = shares(op)
+        if not treatment and self.whole is not None and op.name in WHOLE:
+            treatment = True
         segment = self.segment
         key: list[Any] = [op]
         real = True

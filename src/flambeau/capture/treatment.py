@@ -11,10 +11,17 @@ from typing import Any
 
 from ..core.op import Op
 
-__all__ = ["CONSTANTS", "shares", "waits"]
+__all__ = ["CONSTANTS", "WHOLE", "shares", "waits"]
 
 # Numbers of these operations choose between algorithms (x ** 2 is one product): part of the sequence, not an input.
 CONSTANTS = frozenset(("pow",))
+
+# Operations that may fail on values, with results whose shape does not depend on them: part of a replay, where a failure
+# is found out about by running the Python.
+WHOLE = frozenset(
+    "index index_put gather scatter inv linalg_solve solve_triangular cholesky cholesky_inverse det slogdet matrix_exp "
+    "lu_factor qr eigh eigvalsh svd svdvals pinv argtop argcum histc reduce_at phase_check check_envelope".split()
+)
 
 _FAMILIES = frozenset(("pointwise", "reduction", "view", "linear", "multilinear"))
 # Operations of other families that cannot fail on values.

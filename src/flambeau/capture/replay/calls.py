@@ -172,6 +172,8 @@ def call(proof: Proof, fn: Value, args: list[Value], kwargs: dict[str, Value], o
         return _module(proof, v, args, kwargs, open_ended)
     if isinstance(v, type):
         return _class(proof, v, args, kwargs)
+    if v is getattr and len(args) == 2 and isinstance(args[1], Known) and isinstance(args[1].value, str):
+        return proof.attribute(args[0], args[1].value)
     if isinstance(v, types.BuiltinFunctionType):
         if v not in PURE:
             raise proof.refuse(f"{v.__qualname__} is called")
@@ -262,6 +264,13 @@ def _method(proof: Proof, fn: Method, args: list[Value], kwargs: dict[str, Value
     owner, name = fn.owner, fn.name
     values = [*args, *kwargs.values()]
     if isinstance(owner, Items) or isinstance(owner, Known) and not isinstance(owner.value, Tensor):
+        if isinstance(owner, Known) and isinstance(owner.value, (str, bytes)):  # they never change
+            given = [v.value for v in args if isinstance(v, Known) and isinstance(v.value, PLAIN)]
+            if len(given) == len(args) and not kwargs and hasattr(owner.value, name):
+                try:
+                    return Known(getattr(owner.value, name)(*given))
+                except Exception:
+                    return MADE  # it raises in the function, too
         if name not in READ_ONLY:
             raise proof.refuse(f"{name}() of an object from outside is called")
         _use(proof, values)

@@ -371,7 +371,10 @@ class Entry:
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result, or MISS where a guard does not hold, or where it is time to look whether the Python agrees."""
-        result = self.check(args, kwargs)
+        try:
+            result = self.check(args, kwargs)
+        except Exception:  # an operation failed on its values: the Python says which, and on what line
+            return MISS
         if result is not MISS:
             self.count += 1
             if self.count in CANARIES:

@@ -6,6 +6,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from ...core.state import tls
 from ...core.tensor import Tensor
 from .guards import PLAIN
 from .values import Bound, Fresh, Known, Method, Value
@@ -67,6 +68,8 @@ def attribute_of(proof: Proof, owner: Known, name: str) -> Value:
     if type(v).__module__.startswith("flambeau.runtime"):  # dtypes, devices: they never change
         found = getattr(v, name, MISSING)
         return Known(found) if isinstance(found, PLAIN) else Method(MADE, name)
+    if v is tls and name == "autocast" and tls.autocast is None:
+        return Known(None)  # a replay checks it in any case
     if isinstance(v, types.FunctionType):
         if name in v.__dict__:
             proof.guards.entry("the attribute", v.__dict__, name, v.__dict__[name])
@@ -90,6 +93,8 @@ def _of_python_module(proof: Proof, v: types.ModuleType, name: str) -> Value:
 def _of_class(proof: Proof, cls: type, name: str) -> Value:
     if type(cls) is not type:
         raise proof.refuse(f"{cls.__name__}.{name}: the class has a metaclass")
+    if name in ("__name__", "__qualname__", "__module__"):
+        return Known(getattr(cls, name))
     raw = in_class(cls, name)
     if raw is MISSING:
         raise proof.refuse(f"{cls.__name__} has no attribute {name!r}")
