@@ -138,6 +138,14 @@ def reduce(x: Array, dims: Sequence[int], name: str) -> Array | None:
         raise UnsupportedError(f"no reduction {name} of {x.dtype} here")
     if not x.flags.c_contiguous or not x.flags.aligned:
         return None
+    if x.size and len(dims) == x.ndim:
+        return _last(x.reshape(-1), 1, x.size, name).reshape(())
+    if len(dims) == 1 and x.ndim == 2 and x.size:  # one kernel, and nothing to arrange
+        rows, columns = x.shape
+        if dims[0] == 1 and columns > 1:
+            return _last(x.reshape(-1), rows, columns, name)
+        if dims[0] == 0 and rows > 1 and columns > 1:
+            return _first(x.reshape(-1), rows, columns, name)
     kept = [d for d in range(x.ndim) if d not in dims]
     shape = tuple([x.shape[d] for d in kept])
     if x.size == 0:

@@ -19,6 +19,8 @@ def wrap_dim(dim: Any, ndim: int, name: str = "dim") -> int:
 
     Raises: IndexError when out of range, TypeError when not an integer.
     """
+    if type(dim) is int and 0 <= dim < ndim:
+        return dim
     try:
         d = dim.__index__()
     except AttributeError:
@@ -36,6 +38,8 @@ def wrap_dims(dims: Any, ndim: int, empty_means_all: bool = True) -> tuple[int, 
     """
     if dims is None:
         return tuple(range(ndim))
+    if type(dims) is int and 0 <= dims < ndim:
+        return (dims,)
     seq = (dims,) if hasattr(dims, "__index__") else tuple(dims)
     if not seq and empty_means_all:
         return tuple(range(ndim))
@@ -67,6 +71,11 @@ def sizes(args: Sequence[Any], name: str) -> tuple[int, ...]:
     if not args:
         what = "repeats" if name == "repeat" else "size"
         raise TypeError(f'{name}() missing 1 required positional arguments: "{what}"')
+    for v in args:
+        if type(v) is not int:
+            break
+    else:
+        return tuple(args)
     if len(args) == 1 and not hasattr(args[0], "__index__"):
         args = args[0]
     elif len(args) == 1 and isinstance(args[0], Tensor) and args[0]._a.shape:

@@ -314,12 +314,12 @@ def _squeeze_name(args: Any, kwargs: Any) -> str:
 @public(grad_name=_squeeze_name)
 def squeeze(input: Tensor, dim: Any = None, *dims: int) -> Tensor:
     """A view without dims of size 1: all, or those given."""
-    s = tuple(input._a.shape)
+    s = input._a.shape
     if dims:
         dim = (dim, *dims)
     n = len(s)
     if dim is None:
-        return reshape_op(input, shape=tuple([k for k in s if k != 1]))  # type: ignore[no-any-return]
+        return reshape_op(input, shape=tuple([k for k in s if k != 1]) if 1 in s else s)  # type: ignore[no-any-return]
     which = set(wrap_dims(dim, n, empty_means_all=False))
     kept = tuple([k for d, k in enumerate(s) if not (d in which and k == 1)])
     return reshape_op(input, shape=kept)  # type: ignore[no-any-return]
@@ -328,8 +328,10 @@ def squeeze(input: Tensor, dim: Any = None, *dims: int) -> Tensor:
 @public()
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dims start_dim..end_dim merged into one."""
-    s = tuple(input._a.shape)
+    s = input._a.shape
     n = len(s)
+    if n > 1 and start_dim == 0 and end_dim == -1:
+        return base.reshape(input, (math.prod(s),))
     a, b = wrap_dim(start_dim, n), wrap_dim(end_dim, n)
     if a > b:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
@@ -639,6 +641,14 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}")
         if not x._a.shape:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    first = xs[0]._a
+    if type(first) is np.ndarray and len(first.shape) > 1 and type(dim) is int:
+        d = dim if dim >= 0 else dim + len(first.shape)
+        key = (first.dtype, *first.shape[:d], *first.shape[d + 1 :])
+        if 0 <= d < len(first.shape) and all(
+            [(x._a.dtype, *x._a.shape[:d], *x._a.shape[d + 1 :]) == key for x in xs]
+        ):
+            return indexing.cat_op(*xs, dim=d)  # type: ignore[no-any-return]
     d0 = result_type(*xs)
     full = [x for x in xs if tuple(x._a.shape) != (0,)]
     if not full:

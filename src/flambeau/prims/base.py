@@ -78,6 +78,8 @@ def _full(*, shape: Any, value: Any, dtype: Any) -> Any:
     size = dtype.itemsize
     for n in shape:
         size *= n
+    if type(value) is int and not value and size < fam.BIG:
+        return np.zeros(shape, dtype)
     if size >= fam.BIG:
         return filled(shape, value, dtype)
     a = np.empty(shape, dtype)
