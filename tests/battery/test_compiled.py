@@ -61,3 +61,26 @@ def test_gradients(s: Sample) -> None:
         xs = [x.requires_grad_() for x in s.of_differentiable()[1]]
         got = [g for g in compiled(*xs) if g is not None]
         close(got, [g for g in gradients(*xs) if g is not None], f"{s.key}, call {call}")
+
+
+def larger(a: Any) -> Any:
+    """An argument with its first dim repeated."""
+    return np.concatenate([a, a]) if isinstance(a, np.ndarray) and a.ndim else a
+
+
+@pytest.mark.parametrize("name", calls.operations())
+def test_one_function_for_all_shapes(name: str) -> None:
+    """Shapes, dtypes and parameters in turns, through one compiled function, as ``dynamic=True`` has them."""
+    samples = calls.samples_of(name)
+    compiled = torch.compile(lambda s, *args: around(s)(*args), dynamic=True)
+    for call in range(3):
+        for s in samples:
+            versions = [s.args]
+            if s.expandable and s.batches and s.prepare is None and s.order:
+                versions.append(tuple(larger(a) for a in s.args))
+            for args in versions:
+                try:
+                    want = around(s)(*s.tensors(args))
+                except (RuntimeError, IndexError, ValueError):  # the larger sizes do not fit together
+                    continue
+                close(compiled(s, *s.tensors(args)), want, f"{s.key}, call {call}")
