@@ -115,9 +115,9 @@ class Instr:
         """The arguments that are arrays."""
         return [a for a in self.args if type(a) is Value]
 
-    def replaced(self, args: tuple[Any, ...]) -> Instr:
+    def replaced(self, args: tuple[Any, ...], params: dict[str, Any] | None = None) -> Instr:
         """The same operation of other arguments; it makes the results from now on."""
-        copy = Instr(self.op, args, self.params, self.place)
+        copy = Instr(self.op, args, self.params if params is None else params, self.place)
         copy.outs = self.outs
         for v in copy.outs:
             v.producer = copy

@@ -48,6 +48,7 @@ def simplify(graph: Graph) -> Graph:
             continue
         if args != instr.args:
             instr = instr.replaced(args)
+        instr = unreshaped(instr)
         if key is not None:
             known[key] = instr
         result.instrs.append(instr)
@@ -63,6 +64,30 @@ def unexpanded(instr: Instr, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return args
     shapes = [a.shape for a in found if type(a) is Value]
     return found if np.broadcast_shapes(*shapes) == instr.out.shape else args
+
+
+def unreshaped(instr: Instr) -> Instr:
+    """A sum over leading dims that were flattened for it, as a sum over those dims: in the shape of the kernel before."""
+    if instr.op.name != "sum" or not instr.params["dims"]:
+        return instr
+    (x,) = instr.values()
+    if x.producer is None or x.producer.op.name != "reshape":
+        return instr
+    (y,) = x.producer.values()
+    if y.producer is None or not is_elementwise(y.producer):
+        return instr
+    n = len(instr.params["dims"])
+    rest = x.shape[n:]
+    m = len(y.shape) - len(rest)
+    if (
+        not rest
+        or m < 1
+        or tuple(sorted(instr.params["dims"])) != tuple(range(n))
+        or y.shape[m:] != rest
+        or not (x.contiguous and y.contiguous)
+    ):
+        return instr
+    return instr.replaced((y,), {**instr.params, "dims": tuple(range(m))})
 
 
 def origin(v: Value) -> Value:
