@@ -70,12 +70,13 @@ f = compile(both)"""
     return rows
 
 
-def product(n: int) -> Row:
+def product(n: int, dtype: str = "float32", bound: float = 1.05) -> Row:
+    matrix = f"torch.randn({n}, {n}).to(torch.{dtype})"
     return Row(
-        f"matmul {n}",
-        f"{FUNCTIONS}a, b = torch.randn({n}, {n}), torch.randn({n}, {n})\nf = compile(lambda a, b: a @ b)",
+        f"matmul {n}" if dtype == "float32" else f"matmul {n}, {dtype}",
+        f"{FUNCTIONS}a, b = {matrix}, {matrix}\nf = compile(lambda a, b: a @ b)",
         "f(a, b)",
-        1.05,
+        bound,
     )
 
 
@@ -143,6 +144,7 @@ ROWS = [
     *rowwise("mean of rows", "x.mean(-1)", 1.0),
     *rowwise("mean of columns", "x.mean(0)", 1.0),
     *[product(n) for n in (64, 256, 1024)],
+    *[product(n, "bfloat16", 1.5) for n in (256, 1024)],
     Row(
         "batched matmul 64x(64x128x64)",
         f"{FUNCTIONS}a, b = torch.randn(64, 64, 128), torch.randn(64, 128, 64)\nf = compile(torch.bmm)",

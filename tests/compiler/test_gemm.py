@@ -1,5 +1,6 @@
 import threading
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,6 +8,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("llvmlite")
 from flambeau.compiler import gemm
+from flambeau.core import acceleration
+from flambeau.prims import products
 from flambeau.runtime import threads
 
 
@@ -153,3 +156,54 @@ def test_bad_arguments():
         gemm.batched_matmul(x, x, bias=np.ones(3))
     with pytest.raises(ValueError, match="needs out"):
         gemm.batched_matmul(x, x, accumulate=True)
+
+
+@pytest.mark.skipif(not gemm.has_bfloat16(), reason="this processor has no bfloat16 products (AVX512-BF16)")
+@pytest.mark.parametrize(
+    "sizes", [(1, 64, 64, 64), (3, 100, 130, 70), (1, 513, 258, 300), (2, 5, 1000, 40)], ids=str
+)
+def test_bfloat16_products_are_summed_in_float32(sizes: tuple[int, int, int, int]) -> None:
+    r = np.random.default_rng(0)
+    batch, m, k, n = sizes
+    a = r.standard_normal((batch, m, k)).astype(ml_dtypes.bfloat16)
+    b = r.standard_normal((batch, k, n)).astype(ml_dtypes.bfloat16)
+    bias = r.standard_normal(n).astype(np.float32)
+    want = a.astype(np.float64) @ b.astype(np.float64) + bias
+    for x in (a, np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2)):
+        for y in (b, np.ascontiguousarray(b.swapaxes(1, 2)).swapaxes(1, 2), b[:1]):
+            expected = want if len(y) == batch else x.astype(np.float64) @ y.astype(np.float64) + bias
+            got = gemm.bfloat16_matmul(x, y, bias)
+            assert got.dtype == np.float32
+            assert np.abs(got - expected).max() <= 1e-6 * np.abs(expected).max()
+    special = a.copy()
+    special[0, 1, 2] = np.inf
+    special[0, 2, 3] = np.nan
+    got = gemm.bfloat16_matmul(special, np.abs(b) + b.dtype.type(1))
+    assert np.isposinf(got[0, 1]).all() and np.isnan(got[0, 2]).all() and np.isfinite(got[0, 3:]).all()
+
+
+def test_bfloat16_products_name_bad_input() -> None:
+    a = np.zeros((1, 2, 4), ml_dtypes.bfloat16)
+    with pytest.raises(ValueError, match="in pairs"):
+        gemm.bfloat16_matmul(a[..., :3], a[..., :3].swapaxes(1, 2))
+    with pytest.raises(TypeError, match="float32"):
+        gemm.bfloat16_matmul(a.astype(np.float32), a.swapaxes(1, 2))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_bfloat16_tensors_with_and_without_the_instructions(
+    own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not own:
+        monkeypatch.setattr(gemm, "has_bfloat16", lambda: False)
+    acceleration.load()
+    r = np.random.default_rng(1)
+    a = r.standard_normal((96, 130)).astype(ml_dtypes.bfloat16)
+    b = r.standard_normal((130, 70)).astype(ml_dtypes.bfloat16)
+    got = products.matmul(a, b)
+    want = (a.astype(np.float64) @ b.astype(np.float64)).astype(ml_dtypes.bfloat16)
+    assert got.dtype == a.dtype
+    off = np.abs(got.astype(np.float64) - want.astype(np.float64))
+    assert (
+        off <= 2**-7 * np.abs(want.astype(np.float64)) + 1e-3
+    ).all()  # a last place, where sums lie between two

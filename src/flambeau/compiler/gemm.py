@@ -19,9 +19,10 @@ import numpy.typing as npt
 from ..runtime.pool import empty
 from ..runtime.threads import get_num_threads
 from . import engine, launch, native, packed_gemm
+from .pointwise import pointwise_kernel
 from .small_gemm import write_product, write_transposed_product
 
-__all__ = ["batched_matmul", "matmul"]
+__all__ = ["batched_matmul", "bfloat16_matmul", "has_bfloat16", "matmul"]
 
 Array = npt.NDArray[Any]
 _CHUNK = 100_000  # multiplications at least that a thread takes at once
@@ -75,10 +76,11 @@ _SCALARS = (
 
 
 def _address(name: str, way: str) -> int:
-    """The kernel's address; `way` is ``packed``, ``plain`` or ``transposed`` (the second factor)."""
-    if way == "packed":
+    """The kernel's address; `way` is ``packed``, ``pairs``, ``plain`` or ``transposed`` (the second factor)."""
+    if way in ("packed", "pairs"):
         imports = {"pool.run": launch.pool().run_address}
-        return engine.build(packed_gemm.write_packed_product(name), ["kernel"], imports)["kernel"]
+        text = packed_gemm.write_packed_product(name, way == "pairs")
+        return engine.build(text, ["kernel"], imports)["kernel"]
     loads = "\n".join(
         f"  %{field}.p = getelementptr i64, ptr %{base}, i64 {i}\n  %{field} = load {type}, ptr %{field}.p"
         for fields, base, type in ((_ARRAYS, "arrays", "ptr"), (_SCALARS, "scalars", "i64"))
@@ -92,7 +94,9 @@ def _address(name: str, way: str) -> int:
 def _product(name: str, way: str) -> Callable[..., None]:
     """``product(out, arrays..., scalars...)`` for arrays that were checked."""
     dtype, entry, kernel = np.dtype(name), launch.launcher(), _address(name, way)
-    arrays, scalars = (packed_gemm.ARRAYS, packed_gemm.SCALARS) if way == "packed" else (_ARRAYS, _SCALARS)
+    packed = way in ("packed", "pairs")
+    arrays: tuple[str, ...] = packed_gemm.ARRAYS if packed else _ARRAYS
+    scalars: tuple[str, ...] = packed_gemm.SCALARS if packed else _SCALARS
     count = len(arrays)
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
 
@@ -209,19 +213,21 @@ def batched_matmul(
     return out
 
 
-def _multiply(name: str, a: Array, b: Array, out: Array, bias: Array | None, accumulate: bool) -> None:
+def _multiply(
+    name: str, a: Array, b: Array, out: Array, bias: Array | None, accumulate: bool, pairs: bool = False
+) -> None:
     batch, m, n = out.shape
     k, item = a.shape[2], out.itemsize
     threads, size = get_num_threads(), m * n * k
     (x, arow, acol), (y, brow, bcol) = _matrix(a), _matrix(b)
     steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
-    way = "packed"
-    if not accumulate and k * n * item <= _IN_PLACE:
+    way = "pairs" if pairs else "packed"
+    if not pairs and not accumulate and k * n * item <= _IN_PLACE:
         if bcol == item:
             way = "plain"
         elif acol == item and m <= _FEW_ROWS:
             way = "transposed"
-    if way == "packed":
+    if way in ("packed", "pairs"):
         room, cuts = _plan(name, m, n, k, threads)
         # A batch is shared out, unless its products are so few or so large that each is better cut up.
         grain = batch if batch < 2 * threads or size > 1 << 26 else -(-batch // (4 * threads))
@@ -249,6 +255,61 @@ def _multiply(name: str, a: Array, b: Array, out: Array, bias: Array | None, acc
     )
     if bias is not None:
         out += bias
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 numbers itself."""
+    host = engine.host()
+    return host.vector_bits == 512 and host.has("avx512bf16")
+
+
+@cache
+def _interleave() -> Any:
+    """A kernel that puts each number beside the one of another row."""
+
+    def body(k: Any, low: Any, high: Any) -> Any:
+        return k.shift_left(k.cast(high, "int32"), 16) | (k.cast(low, "int32") & 0xFFFF)
+
+    return pointwise_kernel(body, ["int16", "int16"], ["int32"])
+
+
+def _in_pairs(x: Array) -> Array:
+    """(batch, rows, inner) with neighbours along the inner dimension as one float32."""
+    if x.strides[-1] != 2 or x.strides[-2] % 4 or x.ctypes.data % 4 or x.strides[0] % 4:
+        x = np.ascontiguousarray(x)
+    return x.view(np.float32)
+
+
+def bfloat16_matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """The products of two batches of bfloat16 matrices, summed up and returned in float32.
+
+    For processors that have instructions for it (`has_bfloat16`): these flush numbers below 1.2e-38 to zero.
+
+    Args:
+        a: (batch or 1, m, k), with an even k.
+        b: (batch or 1, k, n).
+        bias: contiguous float32 vector of n numbers to add to every row.
+
+    Raises: ValueError for shapes that do not belong together, or an odd k; TypeError for other dtypes.
+    """
+    if a.dtype.name != "bfloat16" or b.dtype.name != "bfloat16":
+        raise TypeError(f"both batches must be bfloat16, got {a.dtype} and {b.dtype}")
+    if a.ndim != 3 or b.ndim != 3 or a.shape[2] != b.shape[1] or a.shape[2] % 2 or not a.shape[2]:
+        raise ValueError(f"batches of shapes {a.shape} and {b.shape} cannot be multiplied in pairs")
+    batch = b.shape[0] if a.shape[0] == 1 else a.shape[0]
+    if b.shape[0] not in (1, batch):
+        raise ValueError(f"batches of shapes {a.shape} and {b.shape} cannot be multiplied in pairs")
+    x, y = a.view(np.int16), b.view(np.int16)
+    left = _in_pairs(x)
+    if y.strides[1] == 2:
+        right = _in_pairs(y.swapaxes(1, 2)).swapaxes(1, 2)
+    else:
+        joined = empty((y.shape[0], y.shape[1] // 2, y.shape[2]), np.dtype(np.int32))
+        _interleave().broadcast([joined], [y[:, 0::2], y[:, 1::2]])
+        right = joined.view(np.float32)
+    out = empty((batch, a.shape[1], b.shape[2]), np.dtype(np.float32))
+    _multiply("float32", left, right, out, bias, False, True)
+    return out
 
 
 def matmul(

@@ -102,7 +102,17 @@ def _declare(k: Dialect) -> str:
     return "\n".join(k.declarations.values())
 
 
-def _write_micro(kind: Storage, part: bool) -> tuple[PanelWriter, str]:
+def _multiply_pairs(k: PanelWriter, x: Value, y: Value, total: Value) -> Value:
+    """The sum of the products of both halves of each lane, as bfloat16, added to `total`."""
+    single, half = k.vector(k.kind.compute), f"<{2 * k.lanes} x bfloat>"
+    name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * k.lanes}"
+    k.declare(name, f"declare {single} @{name}({single}, {half}, {half})")
+    left, right = (k.emit(f"bitcast {single} {v.ref} to {half}") for v in (x, y))
+    ref = k.emit(f"call {single} @{name}({single} {total.ref}, {half} {left}, {half} {right})")
+    return Value(k, ref, k.kind.compute)
+
+
+def _write_micro(kind: Storage, part: bool, pairs: bool = False) -> tuple[PanelWriter, str]:
     """A block of the result: a panel of the first factor by a panel of the second.
 
     ``add`` points at what is added, with ``addrow`` bytes between rows, or is null.  The `part` at an edge
@@ -130,7 +140,10 @@ def _write_micro(kind: Storage, part: bool) -> tuple[PanelWriter, str]:
                     x = k.splat(one, kind.compute)
                     for v in range(vectors):
                         old = Value(k, sums[r][v].get(), kind.compute)
-                        new = k.fma(x, columns[v], old) if k.fused else x * columns[v] + old
+                        if pairs:
+                            new = _multiply_pairs(k, x, columns[v], old)
+                        else:
+                            new = k.fma(x, columns[v], old) if k.fused else x * columns[v] + old
                         sums[r][v].set(new.ref)
 
     whole = k.word("and", "%deep", -4)
@@ -387,15 +400,16 @@ def write_parts(kind: Storage) -> tuple[dict[str, str], list[str]]:
     return declarations, [text for _, text in written]
 
 
-def write_packed_product(name: str) -> str:
+def write_packed_product(name: str, pairs: bool = False) -> str:
     """LLVM assembly of ``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)``, o = a b for the dtype `name`.
 
     `ARRAYS` and `SCALARS` say what it reads; it calls the imported ``pool.run``.  Rows of `o` are contiguous,
-    and of each factor the rows or the columns.
+    and of each factor the rows or the columns.  With `pairs` the factors' elements are two bfloat16 each, neighbours
+    along the inner dimension, for processors with instructions for that (AVX512-BF16).
     """
     kind = storage(name)
     written = [
-        *(_write_micro(kind, part) for part in (False, True)),
+        *(_write_micro(kind, part, pairs) for part in (False, True)),
         *(_write_pack(kind, which) for which in "ab"),
         *(_write_pack_chunk(kind), _write_tile_chunk(kind), _write_driver(kind)),
     ]

@@ -13,10 +13,12 @@ import numpy as np
 
 from ..core.acceleration import BIG, LOADING, loaded
 from ..runtime import pool
+from .memory_kernels import converted
 
 WORTH = 1 << 18  # multiplications from which generated code pays
 FEW = 4  # rows or columns of a product that only reads a matrix once: BLAS does as well
 SECONDS_PER_MULTIPLICATION = 5e-12  # what generated code saves, a cautious figure
+SINGLE = np.dtype(np.float32)
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -63,6 +65,29 @@ def _outer(a: Any, b: Any, out: Any, bias: Any) -> Any:
     return y
 
 
+def _as(x: Any, dtype: Any) -> Any:
+    """`x` in another dtype, by a kernel where that pays."""
+    y = converted(x, dtype)
+    return x.astype(dtype) if y is None else y
+
+
+def _in_pairs(a: Any, b: Any, bias: Any) -> Any:
+    """A product of bfloat16 matrices in float32 by the processor's own instructions, or None."""
+    if a.dtype.name != "bfloat16" or b.dtype != a.dtype or min(a.ndim, b.ndim) < 2 or a.shape[-1] % 2:
+        return None
+    m, n = a.shape[-2], b.shape[-1]
+    work = max(a.size * n, b.size * m)
+    if work < WORTH or n < FEW or a.shape[-1] != b.shape[-2]:
+        return None
+    found = kernels(work)
+    pair = _batches(a, b) if found is not None and found.has_bfloat16() else None
+    if pair is None:
+        return None
+    wide = None if bias is None else np.ascontiguousarray(bias, np.float32)
+    y = found.bfloat16_matmul(*pair, wide)
+    return y.reshape(*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
+
+
 def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
     """``np.matmul(a, b)``, plus `bias` in every row; half types are multiplied in float32 and rounded once.
 
@@ -70,7 +95,10 @@ def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
     """
     dtype = a.dtype
     if dtype.itemsize == 2 and dtype.kind in "fV":
-        y = matmul(a.astype(np.float32), b.astype(np.float32), None, bias).astype(dtype)
+        y = _in_pairs(a, b, bias)
+        if y is None:
+            y = matmul(_as(a, SINGLE), _as(b, SINGLE), None, bias)
+        y = _as(y, dtype)
         if out is None:
             return y
         out[...] = y
