@@ -149,6 +149,15 @@ def known(t: Any) -> Any:
     return resolve(t) if type(a) is Pending else None
 
 
+def seen(t: Any) -> Any:
+    """The array under a tensor and all transforms around it, for a check of its values: those of all examples at once."""
+    while type(t._a) is not np.ndarray:
+        if type(t._a) is Pending:
+            return resolve(t)
+        t = t._a.inner
+    return t._a
+
+
 def resolve(t: Any) -> Any:
     """Give a tensor whose payload is Pending its array."""
     t._a = a = t._a.force()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.grad_names import by_tensor
-from ..core.pending import known
+from ..core.pending import known, seen
 from ..core.public import convert, public
 from ..core.tensor import Tensor
 from ..prims import base
@@ -322,7 +322,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     flat = base.reshape(m, (n,))
     order = base.convert_to(flat, np.dtype(np.int64)).cumsum(0) - 1
     count = numel(source)
-    if known(flat) is not None and int(flat._a.sum()) > count:
+    if int(seen(flat).reshape(-1, n).sum(1).max(initial=0)) > count:
         raise RuntimeError(
             "masked_scatter: expected the number of elements of source to be at least the number of ones in the mask"
         )

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..core.families import Axis, opaque_op
 from ..core.grad_names import by_dim
+from ..core.interpreters import Batched
+from ..core.pending import seen
 from ..core.public import convert, public
 from ..core.tensor import Tensor
 from ..prims import base, scans
@@ -192,6 +194,14 @@ def _unique_along(a: Any, dim: int | None) -> Any:
     return np.moveaxis(a, dim, 0)
 
 
+def _needs_a_fixed_shape(x: Tensor, name: str) -> None:
+    if isinstance(x._a, Batched) and x._a.batched:
+        raise RuntimeError(
+            f"vmap: {name} has a result whose shape depends on the data, so there is no dense batched answer: sort the "
+            "examples, or call it outside of vmap"
+        )
+
+
 @public()
 def unique(
     input: Tensor,
@@ -201,13 +211,13 @@ def unique(
     dim: int | None = None,
 ) -> Any:
     """The distinct elements (or slices of a dim), in order; optionally where each element went, and how often it occurs."""
-    from ..core.eager import raw
     from ..prims.base import from_value
 
+    _needs_a_fixed_shape(input, "unique")
     if dim is not None:
         dim = wrap_dim(dim, len(input._a.shape))
     values, inverse, counts = np.unique(
-        raw(input.detach()), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
+        seen(input), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
     )
     shape = input._a.shape if dim is None else (input._a.shape[dim],)
     out = [from_value(values)]
@@ -223,10 +233,10 @@ def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The first element (or slice) of each run of equal ones."""
-    from ..core.eager import raw
     from ..prims.base import from_value
 
-    a = raw(input.detach())
+    _needs_a_fixed_shape(input, "unique_consecutive")
+    a = seen(input)
     rows = _unique_along(a, None if dim is None else wrap_dim(dim, a.ndim))
     n = rows.shape[0]
     if n:

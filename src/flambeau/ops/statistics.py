@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.pending import known
+from ..core.pending import known, seen
 from ..core.public import FUNCTIONS, convert, public, result_type
 from ..core.tensor import Tensor
 from ..prims import base
@@ -53,7 +53,7 @@ def _quantile(
         raise RuntimeError(
             f"{name}() q tensor must be same dtype as the input tensor: {dtype_of(q)}, {dtype_of(x)}"
         )
-    elif known(q) is not None and not ((q._a >= 0) & (q._a <= 1)).all():
+    elif not ((seen(q) >= 0) & (seen(q) <= 1)).all():
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     nd = len(x._a.shape)
     if dim is None:
@@ -136,7 +136,7 @@ def _weights(w: Any, n: int, name: str, x: Tensor) -> Tensor | None:
         raise RuntimeError(
             f"cov(): expected {name} to have the same numel as there are observations in the input but got {numel(w)} != {n}"
         )
-    if known(w) is not None and w._a.size and (w._a < 0).any():
+    if (seen(w) < 0).any():
         raise RuntimeError(f"cov(): {name} cannot be negative")
     return reshape(w, (n,))
 
@@ -167,7 +167,7 @@ def cov(
         negative = n - correction <= 0
     else:
         total = w.sum()
-        if known(total) is not None and n and float(total._a) == 0:
+        if n and (seen(total) == 0).any():
             raise RuntimeError("cov(): weights sum to zero, can't be normalized")
         mean = (x * w).sum(1, True) / total
         if correction == 0:
@@ -176,7 +176,7 @@ def cov(
             norm = total - correction * (total if a is None else (w * a).sum() / total)
             if a is None:
                 norm = total - correction
-        negative = known(norm) is not None and bool(norm._a <= 0)
+        negative = bool((seen(norm) <= 0).any())
         norm = norm.clamp(min=0)
     if negative:
         warnings.warn(
@@ -227,7 +227,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError(f'"bincount_cpu" not implemented for {dtype_of(input)}')
     if minlength < 0:
         raise RuntimeError(f"minlength should be >= 0 (got {minlength})")
-    if len(input._a.shape) != 1 or known(input) is not None and input._a.size and int(input._a.min()) < 0:
+    if len(input._a.shape) != 1 or (seen(input) < 0).any():
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     x = convert(input, dtypes.int64)
     if weights is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.fusion import fused
 from ...core.grad_names import rename, shows
-from ...core.pending import known
+from ...core.pending import seen
 from ...core.public import FUNCTIONS, convert, half_in_single, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
@@ -258,7 +258,8 @@ def binary_cross_entropy(
         raise ValueError(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. Please ensure they have the same size."
         )
-    if known(input) is not None and input._a.size and not ((input._a >= 0) & (input._a <= 1)).all():
+    values = seen(input)
+    if not ((values >= 0) & (values <= 1)).all():
         raise RuntimeError("all elements of input should be between 0 and 1")
     if input._a.dtype != target._a.dtype:
         raise RuntimeError(
@@ -352,7 +353,8 @@ def multi_margin_loss(
         raise RuntimeError(
             f"inconsistent target size, expected {x._a.shape[0]} but got {list(target._a.shape)}"
         )
-    if known(y) is not None and y._a.size and (int(y._a.min()) < 0 or int(y._a.max()) >= c):
+    classes = seen(y)
+    if classes.size and (int(classes.min()) < 0 or int(classes.max()) >= c):
         raise RuntimeError("target out of range")
     z = FUNCTIONS["clamp_min"](margin - gather_op(x, y, dim=1) + x, 0)
     if p == 2:

@@ -6,7 +6,8 @@ import numpy as np
 
 from ...core import inplace
 from ...core.grad_names import shows
-from ...core.pending import known
+from ...core.interpreters import Batched
+from ...core.pending import seen
 from ...core.public import FUNCTIONS, convert
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
@@ -221,15 +222,20 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         if not size:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
+        if isinstance(tensor._a, Batched) and tensor._a.batched:
+            raise RuntimeError(
+                "When vmap-ing torch.nn.functional.one_hot, please provide an explicit positive num_classes argument."
+            )
         num_classes = int(tensor.max()) + 1
     elif num_classes < 1 and not (num_classes == 0 and not size):
         raise RuntimeError(
             "num_classes should be positive" if not size else "Class values must be smaller than num_classes."
         )
-    if size and known(tensor) is not None:
-        if int(tensor.min()) < 0:
+    if size:
+        values = seen(tensor)
+        if int(values.min()) < 0:
             raise RuntimeError("Class values must be non-negative.")
-        if int(tensor.max()) >= num_classes:
+        if int(values.max()) >= num_classes:
             raise RuntimeError("Class values must be smaller than num_classes.")
     classes = FUNCTIONS["arange"](num_classes)
     return convert(tensor.unsqueeze(-1) == classes, dtypes.int64)

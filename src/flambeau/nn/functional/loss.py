@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.fusion import fused
 from ...core.grad_names import GradName, shows
-from ...core.pending import known
+from ...core.pending import seen
 from ...core.public import FUNCTIONS, half_in_single, overridable
 from ...core.tensor import Tensor
 from ...core.where import warn
@@ -247,7 +247,7 @@ def gaussian_nll_loss(
         if var < 0:
             raise ValueError("var has negative entry/entries")
         var = input * 0 + var
-    elif known(var) is not None and (var._a < 0).any():
+    elif (seen(var) < 0).any():
         raise ValueError("var has negative entry/entries")
     if tuple(var._a.shape) != tuple(input._a.shape):
         if tuple(input._a.shape)[:-1] == tuple(var._a.shape):
