@@ -34,7 +34,11 @@ def used(call: str) -> list[str]:
 def function(call: str) -> Callable[..., tuple[Any, ...]]:
     """The call, in double precision, as a function of the inputs that it uses."""
     code = compile(call, call, "eval")
-    fixed = {k: torch.tensor(np.asarray(v), dtype=getattr(torch, d)) for k, (v, d, _) in INPUTS.items()}
+    wide = {"float32": "float64"}
+    fixed = {
+        k: torch.tensor(np.asarray(v), dtype=getattr(torch, wide.get(d, d)))
+        for k, (v, d, _) in INPUTS.items()
+    }
 
     def run(*xs: Any) -> tuple[Any, ...]:
         given = dict(zip(used(call), xs))

@@ -131,7 +131,7 @@ class UninitializedTensorMixin(Tensor):
         del self._empty
         t: Any = self
         t.__class__ = self.cls_to_become
-        t.data = fresh
+        t._a = fresh._a
         t.requires_grad_(wants_grad)
 
     def _refuse(self) -> NoReturn:

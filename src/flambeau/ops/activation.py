@@ -8,14 +8,14 @@ import numpy as np
 
 from ..core.public import SAME, convert, public, unary
 from ..core.tensor import Tensor
-from ..prims.pointwise import masked, where_op
+from ..prims.pointwise import where_op
 from ..prims.softmax import log_softmax_op, softmax_op
 from .args import as_dtype, dtype_of, wrap_dim
 
 relu = unary(
     "relu",
     lambda k, x: k.max(x, 0),
-    (lambda t, y: masked(t, y > 0),),
+    (lambda t, y: where_op(y <= 0, 0, t),),  # NaN is let through
     kind=SAME,
     impl=lambda x: np.maximum(x, x.dtype.type(0)),
     reject="cb",
@@ -30,6 +30,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """
     if not isinstance(weight, Tensor):
         raise TypeError(f"prelu(): argument 'weight' must be Tensor, not {type(weight).__name__}")
+    if weight._a.dtype != input._a.dtype:
+        raise RuntimeError(
+            f"prelu: Type promoting not supported. Got {dtype_of(input)} and {dtype_of(weight)}"
+        )
     s = tuple(input._a.shape)
     n = weight.numel()
     if n != 1:

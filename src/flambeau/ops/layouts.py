@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.pending import Pending
+from ..core.public import FUNCTIONS
 from ..core.tensor import Tensor
 from ..runtime.dtypes import dtype
 from ..runtime.pool import empty as empty_array
@@ -36,3 +37,68 @@ def memory_like(x: Tensor, d: dtype) -> Any:
         return empty_array(tuple(a.shape), d.numpy)
     order = _innermost_first(a.shape, a.strides)[::-1]
     return empty_array(tuple([a.shape[i] for i in order]), d.numpy).transpose(np.argsort(order))
+
+
+def _is_array(x: Tensor) -> bool:
+    """Whether the payload has a memory layout: under transforms and in captured functions it has none yet."""
+    return type(x._a) is np.ndarray
+
+
+def channels_last(a: Any) -> bool:
+    """Whether images (N, C, H, W) or volumes (N, C, D, H, W) lie with the channels innermost, and not C-contiguously.
+
+    The order of the strides decides, from the channels outwards; with one channel and one pixel both orders are
+    the same, and the answer is no (``suggest_memory_format`` in PyTorch's TensorImpl).
+    """
+    if a.ndim not in (4, 5) or a.flags.c_contiguous:
+        return False
+    strides = [s // a.itemsize for s in a.strides]
+    if strides[1] == 0 or 0 in a.shape:
+        return False
+    least = 0
+    for d in (1, *range(a.ndim - 1, 1, -1), 0):
+        if strides[d] < least or d == 0 and least == strides[1]:
+            return False
+        least = strides[d] * max(a.shape[d], 1)
+    return True
+
+
+def _laid_out(y: Tensor, order: list[int]) -> Tensor:
+    """The new tensor `y` with its values in memory with the dims in this order, the outermost first."""
+    a = y._a.transpose(order)
+    if a.flags.c_contiguous:
+        return y
+    if (
+        y._base is not None
+    ):  # a view of an intermediate result shares memory with it: it cannot be bound to other memory
+        y = FUNCTIONS["clone"](y)
+    fresh = empty_array(a.shape, a.dtype)
+    fresh[...] = a
+    y._a = fresh.transpose(np.argsort(order))
+    return y
+
+
+def is_images(x: Tensor) -> bool:
+    """Whether `x` is to have results with the channels innermost."""
+    return _is_array(x) and channels_last(x._a)
+
+
+def like_images(y: Tensor, *inputs: Tensor) -> Tensor:
+    """`y`, a result that nobody else holds, with the channels innermost in memory if one of the inputs has them there."""
+    if _is_array(y) and y._a.ndim in (4, 5) and any(is_images(x) for x in inputs):
+        return _laid_out(y, [0, *range(2, y._a.ndim), 1])
+    return y
+
+
+def in_order_of(y: Tensor, x: Tensor) -> Tensor:
+    """`y`, a result of the shape of `x` that nobody else holds, with the dims in memory in the order of those of `x`."""
+    if _is_array(y) and _is_array(x) and not x._a.flags.c_contiguous and 0 not in x._a.shape:
+        return _laid_out(y, _innermost_first(x._a.shape, x._a.strides)[::-1])
+    return y
+
+
+def in_own_order(y: Tensor) -> Tensor:
+    """`y`, a result that nobody else holds, contiguous in memory."""
+    if _is_array(y) and not y._a.flags.c_contiguous:
+        return _laid_out(y, list(range(y._a.ndim)))
+    return y

@@ -148,15 +148,15 @@ def masked(t: Tensor, c: Tensor) -> Tensor:
     return where_op(c, t, 0)  # type: ignore[no-any-return]
 
 
-def tie_share(t: Tensor, wins: Tensor, ties: Tensor) -> Tensor:
-    """The winner takes the gradient; equals take half each."""
-    return where_op(wins, t, where_op(ties, t * 0.5, 0))  # type: ignore[no-any-return]
+def tie_share(t: Tensor, loses: Tensor, ties: Tensor) -> Tensor:
+    """The loser gets no gradient; equals take half each; beside a NaN both get all of it."""
+    return where_op(loses, 0, where_op(ties, t * 0.5, t))  # type: ignore[no-any-return]
 
 
 maximum = binary(
     "maximum",
     lambda k, a, b: k.max(a, b),
-    (lambda t, a, b: tie_share(t, a > b, a == b), lambda t, a, b: tie_share(t, b > a, a == b)),
+    (lambda t, a, b: tie_share(t, a < b, a == b), lambda t, a, b: tie_share(t, b < a, a == b)),
     reject="c",
     inplace=False,
     numbers="none",
@@ -164,7 +164,7 @@ maximum = binary(
 minimum = binary(
     "minimum",
     lambda k, a, b: k.min(a, b),
-    (lambda t, a, b: tie_share(t, a < b, a == b), lambda t, a, b: tie_share(t, b < a, a == b)),
+    (lambda t, a, b: tie_share(t, a > b, a == b), lambda t, a, b: tie_share(t, b > a, a == b)),
     reject="c",
     inplace=False,
     numbers="none",

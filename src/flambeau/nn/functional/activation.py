@@ -17,6 +17,7 @@ from ...ops.activation import log_softmax as _log_softmax
 from ...ops.activation import relu as _relu
 from ...ops.activation import softmax as _softmax
 from ...ops.args import dtype_of, wrap_dim
+from ...ops.layouts import in_own_order
 from ...ops.random import default_generator, draw
 from ...prims import pointwise as pw
 from ...prims.pointwise import exp, log1p, where_op
@@ -359,13 +360,13 @@ def _logsigmoid(x: Tensor) -> Tensor:
 def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     _floating(input, "logsigmoid")
-    return _out(_logsigmoid(input), out, "log_sigmoid")
+    return _out(in_own_order(_logsigmoid(input)), out, "log_sigmoid")
 
 
 @fused
 @half_in_single
 def _hardsigmoid(x: Tensor) -> Tensor:
-    return where_op(x <= -3, x * 0, where_op(x >= 3, 1, (x + 3) / 6))  # type: ignore[no-any-return]
+    return where_op(x <= -3, 0, where_op(x >= 3, 1, (x + 3) / 6))  # type: ignore[no-any-return]
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -402,7 +403,8 @@ def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) 
     _floating(input, "softshrink")
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    y = where_op(input > lambd, input - lambd, where_op(input < -lambd, input + lambd, input * 0))
+    inside = (input >= -lambd) & (input <= lambd)
+    y = where_op(inside, input * 0, where_op(input > lambd, input - lambd, input + lambd))
     return _out(y, out, "softshrink")
 
 
@@ -452,7 +454,7 @@ def rrelu(
             f"Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
         )
     if not training:
-        y = where_op(input >= 0, input, input * ((lower + upper) / 2))
+        y = where_op(input > 0, input, input * ((lower + upper) / 2))
         return in_place(input, y, inplace, "rrelu_")
     noise = _rrelu_noise_op(
         input.detach(), generator=default_generator, lower=float(lower), upper=float(upper)

@@ -66,13 +66,16 @@ def _rows(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) 
     s, t = tuple(input._a.shape), tuple(target._a.shape)
     if not s:
         raise ValueError("nll_loss: expected input of at least 1 dimension")
+    if len(s) > 1 and t and s[0] != t[0]:
+        raise ValueError(f"Expected input batch_size ({s[0]}) to match target batch_size ({t[0]}).")
     if target._a.dtype not in (np.int64, np.uint8):
-        raise RuntimeError(f"expected scalar type Long but found {dtype_of(target)}")
+        raise RuntimeError(
+            f"expected scalar type Long but found {dtype_of(target)} (class probabilities need the input's shape "
+            f"{list(s)}, got {list(t)})"
+        )
     classes = s[0] if len(s) == 1 else s[1]
     want = () if len(s) == 1 else (s[0], *s[2:])
     if t != want and not (len(s) == 1 and t == (1,)):
-        if len(s) > 1 and t and s[0] != t[0]:
-            raise ValueError(f"Expected input batch_size ({s[0]}) to match target batch_size ({t[0]}).")
         raise RuntimeError(
             f"nll_loss: expected target of shape {list(want)} for input of shape {list(s)}, got {list(t)}"
         )
@@ -81,6 +84,8 @@ def _rows(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) 
             f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor "
             f"of shape: {list(weight._a.shape)}"
         )
+    if weight is not None and weight._a.dtype != input._a.dtype:
+        raise RuntimeError(f"weight: expected scalar type {dtype_of(input)} but found {dtype_of(weight)}")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     rows = base.reshape(input, (1, classes)) if len(s) == 1 else _channels_last(input)
@@ -157,12 +162,9 @@ def cross_entropy(
     if not s:
         raise RuntimeError("cross_entropy: expected input of at least 1 dimension")
     d = 0 if len(s) == 1 else 1
-    if target._a.dtype.kind in "fV":
-        if tuple(target._a.shape) != s:
-            raise RuntimeError(
-                f"cross_entropy: targets of dtype {dtype_of(target)} are class probabilities and need the input's shape "
-                f"{list(s)}, got {list(target._a.shape)}"
-            )
+    if target._a.dtype.kind in "fV" and tuple(target._a.shape) == s:
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         logp = log_softmax_op(input, dim=d)
         return _soft_targets(logp, target, weight, reduction, label_smoothing, d)
     if input._a.dtype.kind not in "fV":

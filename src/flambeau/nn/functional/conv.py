@@ -10,6 +10,7 @@ from ...core.public import FUNCTIONS, half_in_single, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
+from ...ops.layouts import like_images
 from ...prims.conv import conv_input_op, conv_op
 from ...prims.conv_arrays import output_size
 from .padding import pad
@@ -94,6 +95,7 @@ def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dic
         y = y + bias.reshape(-1, *(1,) * (len(w._a.shape) - 2))
     if tls.stack:
         return y
+    y = like_images(y, x, w)
     # PyTorch puts complex convolutions together from real ones
     return rename(y, "AddBackward0" if y._a.dtype.kind == "c" else "ConvolutionBackward0")  # type: ignore[no-any-return]
 

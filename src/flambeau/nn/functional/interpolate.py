@@ -14,6 +14,7 @@ from ...core.state import tls
 from ...core.tensor import Tensor
 from ...core.where import warn
 from ...ops.args import dtype_of
+from ...ops.layouts import like_images
 from ...prims.base import from_value
 from ...prims.indexing import index_get_op
 from ...prims.resample import Taps, resample_op
@@ -213,6 +214,7 @@ def interpolate(
         for k, (n, m, f) in enumerate(zip(s[2:], sizes, factors), 2):
             at = _nearest(n, m, f, mode == "nearest-exact")
             x = index_get_op(x, from_value(at), spec=(*[False] * k, True))
+        x = like_images(x, input)
         kind = "Exact" if mode == "nearest-exact" else ""
         return x if tls.stack else rename(x, f"UpsampleNearest{kind}{nd - 2}DBackward0", (input,))
     d = dtype_of(input)
@@ -228,7 +230,7 @@ def interpolate(
             x = (resample_op(x, dim=2 + k, taps=_fixed_point(taps)) + 0.5).floor().clamp(0, 255)
         else:
             x = resample_op(x, dim=2 + k, taps=taps)
-    y = convert(x, d)
+    y = like_images(convert(x, d), input)
     return y if tls.stack else rename(y, f"Upsample{mode.capitalize()}{nd - 2}D{'Aa' * antialias}Backward0")
 
 

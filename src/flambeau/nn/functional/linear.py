@@ -72,6 +72,11 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         raise RuntimeError(
             f"bilinear(): input2 size does not match weight size: got {b[-1]} but expected {w[2]}"
         )
+    given = [input1, input2, weight, *([] if bias is None else [bias])]
+    if len({t._a.dtype for t in given}) > 1:
+        raise RuntimeError(
+            f"All tensors must have the same dtype, got {', '.join(str(dtype_of(t)) for t in given)}"
+        )
     if 0 in a[:-1]:  # no pair to combine, and nothing to divide the sizes by
         y = (input1.sum(-1) * input2.sum(-1)).unsqueeze(-1) * weight.sum((1, 2))
         y = convert(y, dtype_of(input1))

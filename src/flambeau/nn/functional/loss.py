@@ -252,15 +252,14 @@ def gaussian_nll_loss(
     if tuple(var._a.shape) != tuple(input._a.shape):
         if tuple(input._a.shape)[:-1] == tuple(var._a.shape):
             var = var.unsqueeze(-1)
-        elif not (tuple(input._a.shape)[:-1] == tuple(var._a.shape)[:-1] and var._a.shape[-1] == 1):
+        elif (
+            len(var._a.shape) != len(input._a.shape)
+            or sum(v for n, v in zip(input._a.shape, var._a.shape) if n != v) != 1
+        ):  # only one dim may be broadcast
             raise ValueError("var is of incorrect size")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(reduction + " is not valid")
-    safe = (
-        where_op(var.detach() < eps, eps, var)
-        if False
-        else var + (FUNCTIONS["clamp_min"](var, eps) - var).detach()
-    )
+    safe = var + (FUNCTIONS["clamp_min"](var, eps) - var).detach()
     d = input - target
     loss = 0.5 * (log(safe) + d * d / safe)
     if full:

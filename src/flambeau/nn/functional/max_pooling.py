@@ -14,6 +14,7 @@ from ...core.public import overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
+from ...ops.layouts import like_images
 from ...ops.random import draw
 from ...prims import base
 from ...prims.indexing import gather_op, scatter_op
@@ -27,8 +28,9 @@ def _max_pool(x: Tensor, w: Windows, indices: bool) -> Any:
         raise RuntimeError(f'"max_pool" not implemented for {dtype_of(x)}')
     y = max_pool_op(x, w=w)
     if not indices:
-        return y
-    return y, positions_op(taps_op(x, y, w=w), w=w)
+        return like_images(y, x)
+    at = positions_op(taps_op(x, y, w=w), w=w)
+    return like_images(y, x), like_images(at, x)
 
 
 def _named(n: int, name: str) -> Callable[[Any], Any]:
@@ -112,9 +114,8 @@ def _unpool(n: int) -> Any:
                 f"Found an invalid max index: {bad} (output volumes are of size {' x '.join(map(str, size))})"
             )
         zero = base.full((*lead, total), 0, input._a.dtype)
-        return named(  # type: ignore[no-any-return]
-            base.reshape(scatter_op(zero, flat, at, dim=len(lead), reduce="set"), (*lead, *size))
-        )
+        y = base.reshape(scatter_op(zero, flat, at, dim=len(lead), reduce="set"), (*lead, *size))
+        return named(like_images(y, input) if n == 2 else y)  # type: ignore[no-any-return]
 
     named = _named(n, f"MaxUnpool{n}DBackward0")
     unpool.__name__ = f"max_unpool{n}d"
@@ -162,7 +163,10 @@ def _adaptive_max(n: int, always: bool) -> Any:
             step = tuple([m // o for m, o in zip(size, out)])
             return named(_max_pool(input, Windows(step, step, (0,) * n, (1,) * n, size, out), indices))
         index = _argmax_bins_op(input, out=out)
-        y = named(_pick(input, index, n))
+        y = _pick(input, index, n)
+        if n == 2:
+            y, index = like_images(y, input), like_images(index, input)
+        y = named(y)
         return (y, index) if indices else y
 
     named = _named(n, f"AdaptiveMaxPool{n}DBackward0")
@@ -263,12 +267,15 @@ def _fractional(n: int, always: bool) -> Any:
         lead = tuple(x._a.shape[:2])
         if _random_samples is None:
             _random_samples = draw("uniform", (*lead, n), input._a.dtype, 0.0, 1.0)
-        elif tuple(_random_samples._a.shape) != (*lead, n):
-            raise RuntimeError(
-                f"Expect _random_samples of shape {(*lead, n)}, got {tuple(_random_samples._a.shape)}"
-            )
+        else:
+            found = tuple(_random_samples._a.shape)
+            if len(found) != 3 or found[0] < lead[0] or found[1:] != (lead[1], n):
+                raise RuntimeError(
+                    f"Expect _random_samples of shape {(*lead, n)} or with more in its first dim, got {found}"
+                )
+            _random_samples = _random_samples[: lead[0]]
         if _random_samples._a.dtype != input._a.dtype:
-            raise TypeError("Expect _random_samples to have the same dtype as input")
+            raise RuntimeError("Expect _random_samples to have the same dtype as input")
         index = _fractional_op(x, _random_samples, kernel=kernel, out=out)
         y = _pick(x, index, n)
         if single:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ...core import inplace
 from ...core.grad_names import shows
 from ...core.interpreters import VMap
@@ -13,6 +15,7 @@ from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel, wrap_dims
 from ...ops.contraction import vector_norm
+from ...ops.layouts import in_own_order, is_images, like_images
 from ...ops.shape import expand_to
 from ...prims import base
 from ...prims.norm import affine_op, standardize_op
@@ -33,6 +36,20 @@ def _wide(x: Tensor) -> Tensor:
 def _check_floating(x: Tensor, name: str) -> None:
     if x._a.dtype.kind not in "fV":
         raise NotImplementedError(f'"{name}" not implemented for {dtype_of(x)}')
+
+
+def _check_one_dtype(x: Tensor, *others: Tensor | None) -> None:
+    """Parameters and statistics have the input's dtype; beside 16-bit input they may be float32.
+
+    Raises: RuntimeError naming the dtypes.
+    """
+    own = x._a.dtype
+    for t in others:
+        if t is not None and t._a.dtype != own and not (own.itemsize == 2 and t._a.dtype == np.float32):
+            raise RuntimeError(
+                "mixed dtype (CPU): all inputs must share same datatype, but the input is "
+                f"{dtype_of(x)} and a parameter {dtype_of(t)}: convert one of them"
+            )
 
 
 def _check_running(t: Tensor | None, channels: int, name: str) -> None:
@@ -62,6 +79,8 @@ def batch_norm(
 
     Raises: ValueError for one value per channel in training, RuntimeError for sizes that do not fit.
     """
+    if training and eps <= 0:
+        raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     s = tuple(input._a.shape)
     nd = len(s)
     if s == (0,):
@@ -86,19 +105,22 @@ def batch_norm(
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
     _check_floating(input, "batch_norm")
+    if n:
+        _check_one_dtype(input, weight, bias, running_mean, running_var)
     dims = (0, *range(2, nd))
     x = _wide(input)
     if training:
         y, mean, var = standardize_op(x, dims=dims, eps=float(eps))
-        if running_mean is not None:
+        if running_mean is not None and n:
             _update(running_mean, base.reshape(mean.detach(), (channels,)), momentum)
-        if running_var is not None:
+        if running_var is not None and n:
             unbiased = base.reshape(var.detach(), (channels,)) * (n / max(n - 1, 1))
             _update(running_var, unbiased, momentum)
     else:
         assert running_mean is not None and running_var is not None
         mean = _per_channel(convert(running_mean, dtype_of(x)), nd)
         y = (x - mean) * rsqrt(_per_channel(convert(running_var, dtype_of(x)), nd) + eps)
+    y = like_images(y, input) if is_images(input) else in_own_order(y)
     return _affine(y, weight, bias, lambda t: _per_channel(t, nd), dtype_of(input))
 
 
@@ -170,6 +192,7 @@ def layer_norm(
                 f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape {list(t._a.shape)} and normalized_shape = {list(shape)}"
             )
     _check_floating(input, "LayerNormKernelImpl")
+    _check_one_dtype(input, weight, bias)
     dims = tuple(range(len(s) - len(shape), len(s)))
     y = standardize_op(_wide(input), dims=dims, eps=float(eps))[0]
     return _affine(y, weight, bias, lambda t: t, dtype_of(input))
@@ -196,7 +219,7 @@ def rms_norm(
     x = _wide(input)
     e = dtypes.finfo(dtype_of(x)).eps if eps is None else eps
     dims = tuple(range(len(s) - len(shape), len(s)))
-    y = x * rsqrt((x * x).mean(dims, True) + e)
+    y = like_images(x * rsqrt((x * x).mean(dims, True) + e), input)
     return _affine(y, weight, None, lambda t: t, dtype_of(input))
 
 
@@ -227,11 +250,13 @@ def group_norm(
             raise RuntimeError(
                 f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of shape {list(t._a.shape)} and input of shape {list(s)}"
             )
+    _check_one_dtype(input, weight, bias)
     if not numel(input):
         return input.clone()  # type: ignore[no-any-return]
     x = base.reshape(_wide(input), (s[0], num_groups, numel(input) // (s[0] * num_groups)))
     y = base.reshape(standardize_op(x, dims=(2,), eps=float(eps))[0], s)
-    return _affine(y, weight, bias, lambda t: _per_channel(t, len(s)), dtype_of(input))
+    y = _affine(y, weight, bias, lambda t: _per_channel(t, len(s)), dtype_of(input))
+    return like_images(y, input)
 
 
 def instance_norm(
@@ -284,7 +309,7 @@ def local_response_norm(
         flat = square.reshape(s[0], 1, s[1], s[2], -1)
         p = constant_pad_nd(flat, (0, 0, 0, 0, size // 2, (size - 1) // 2))
         mean = avg_pool3d(p, (size, 1, 1), stride=1).squeeze(1).reshape(s)
-    return input / (mean * alpha + k) ** beta  # type: ignore[no-any-return]
+    return like_images(input / (mean * alpha + k) ** beta, input)
 
 
 def normalize(

@@ -12,6 +12,7 @@ from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...ops.from_python import checked_scalar
+from ...ops.layouts import like_images
 from ...prims.base import from_value, full, index_view_op
 from ...prims.indexing import index_get_op
 from ...prims.rearrange import zero_pad_op
@@ -57,7 +58,7 @@ def constant_pad_nd(input: Tensor, pad: Any, value: float = 0) -> Tensor:
             raise RuntimeError(
                 f"The input size {n}, plus negative padding {a} and {b} resulted in a negative output size, which is invalid. Check dimension {d} of your input."
             )
-    return _constant(input, pairs, value)
+    return like_images(_constant(input, pairs, value), input)
 
 
 def _positions(n: int, a: int, b: int, mode: str, d: int, shape: list[int]) -> Any:
@@ -132,4 +133,6 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
         x = index_get_op(x, at, spec=(*[False] * d, True))
     if x is input:
         return x.clone()  # type: ignore[no-any-return]
+    if mode != "circular":
+        x = like_images(x, input)
     return x if tls.stack else rename(x, PADDED[mode].format(k))

@@ -12,6 +12,7 @@ from ...core.public import FUNCTIONS, half_in_single, overridable, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
+from ...ops.layouts import in_own_order, is_images, like_images
 from ...prims import base
 from ...prims.base import from_value, sum_op
 from ...prims.pointwise import power
@@ -106,6 +107,8 @@ def _avg_pool(
     if x._a.dtype.kind in "bu" or x._a.dtype.kind == "i" and x._a.dtype != np.int64:
         raise RuntimeError(f'"{name}" not implemented for {dtype_of(x)}')
     total = sum_pool_op(x, w=w)
+    if n == 2:
+        total = like_images(total, x)
     if divisor is None:
         counts = [_counts(w, i, count_include_pad) for i in range(n)]
         if any(len(set(c.tolist())) > 1 for c in counts):
@@ -228,6 +231,7 @@ def _adaptive_shown(y: Tensor, x: Tensor, n: int) -> Tensor:
     if tls.stack:
         return y
     whole = all(m == 1 for m in y._a.shape[-n:])  # a single bin is the mean
+    y = like_images(y, x) if n == 2 and not whole and is_images(x) else in_own_order(y)
     return rename(y, "MeanBackward1" if whole else f"AdaptiveAvgPool{n}DBackward0", (x,))  # type: ignore[no-any-return]
 
 
@@ -253,6 +257,10 @@ def _lp(n: int) -> Any:
         input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
     ) -> Tensor:
         k = spread(kernel_size, n, "kernel_size")
+        if norm_type in (math.inf, -math.inf):
+            sign = 1 if norm_type > 0 else -1
+            largest = FUNCTIONS[f"max_pool{n}d"](input.abs() * sign, kernel_size, stride, 0, 1, ceil_mode)
+            return largest * sign  # type: ignore[no-any-return]
         mean = _avg_pool(power(input, norm_type), n, kernel_size, stride, 0, ceil_mode, True, None)
         total = mean.sign() * FUNCTIONS["relu"](mean.abs()) * math.prod(k)
         return power(total, 1.0 / norm_type)  # type: ignore[no-any-return]
