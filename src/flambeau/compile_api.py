@@ -16,7 +16,7 @@ reason and the line.  (Where flambeau stands in for torch, whose mode never refu
 changes nothing: a new size finds the kernels that exist.
 
 Limits: memory that a program writes through NumPy, behind the tensors' back and between an operation and the next
-flush, is read as it is at the flush.  The environment variable ``FLAMBEAU_LOG`` (a list of graph, fusion, code) prints
+flush, is read as it is at the flush.  The environment variable ``FLAMBEAU_LOG`` (a list of graph, fusion, code, cache) prints
 what is compiled, and ``compiled.explain(*args)`` gives it for one call.
 """
 

@@ -273,3 +273,11 @@ def test_masks_and_products_are_reduced_in_kernels() -> None:
     ):
         ((kind, names),) = lowered_kinds(fn, x)
         assert kind == "rows" and names[-1] == last
+
+
+def test_explain_has_the_machine_code() -> None:
+    found = torch.compile(lambda x: (x * 2 + 1).tanh() / x.exp()).explain(torch.ones(40, 40))
+    assert isinstance(found, str) and "modules of machine code" in found and found.modules
+    assert "define" in found.llvm and "@kernel" in found.llvm
+    assert "kernel:" in found.assembly and "ret" in found.assembly
+    assert torch.compile(lambda x: x * 2, backend="eager").explain(torch.ones(2)).modules == []

@@ -8,7 +8,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.pending import Pending, resolve
 from ..core.state import tls
@@ -16,6 +16,9 @@ from ..core.tensor import Tensor
 from .program import Program, generate, generate_fixed, interpret
 from .recorder import CannotReplay, Recorder, Statistics
 from .trie import Root
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
 
 __all__ = ["Compiled"]
 
@@ -86,34 +89,28 @@ class Compiled:
                 tls.end_capture()
                 recorder.close()
 
-    def explain(self, *args: Any, **kwargs: Any) -> str:
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """What happens in a call with these arguments: flushes and their reasons, kernels, the programs' source.
 
-        Calls the function three times (to learn, to generate, to time).
+        A string, whose `llvm` and `assembly` are the generated code.  Calls the function three times (to learn, to
+        generate, to time).
         """
+        from .explanation import explanation
+
         self.plainly(args, kwargs)
         self.plainly(args, kwargs)
-        before, replayed, self.replayed = self.statistics, self.replayed, None
-        self.statistics = seen = Statistics()
-        ran: list[tuple[Program, float]] = []
-        start = time.perf_counter()
-        make, self.watch = self.watch, ran.append
-        try:
-            self.call(args, kwargs)
-        finally:
-            self.watch, self.statistics, self.replayed = make, before, replayed
-        total = time.perf_counter() - start
-        lines = [
-            f"{seen.hits} operations noted, {seen.at_once} run at once, {seen.misses} not seen before; "
-            f"{seen.flushes} flushes in {total * 1e6:.0f} us:"
-        ]
-        lines += [f"  {count} x {reason}" for reason, count in seen.reasons.items()]
-        for number, (program, seconds) in enumerate(ran):
-            lines.append(
-                f"\nProgram {number}: {len(program.graph.instrs)} operations, {seconds * 1e6:.0f} us"
-            )
-            lines.append(str(program.graph) if program.lowered is None else program.lowered.explain())
-        return "\n".join(lines)
+
+        def timed(watch: Any) -> tuple[Statistics, float]:
+            before, self.statistics = self.statistics, Statistics()
+            self.watch = watch
+            start = time.perf_counter()
+            try:
+                self.plainly(args, kwargs)
+                return self.statistics, time.perf_counter() - start
+            finally:
+                self.watch, self.statistics = None, before
+
+        return explanation(timed, self.make)
 
 
 def standing_in() -> bool:

@@ -10,8 +10,10 @@ import ctypes
 import hashlib
 import json
 import os
+import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +117,10 @@ class _Engine:
         )
 
     def compile(self, text: str) -> bytes:
+        return bytes(self.machine.emit_object(self.optimised(text)))
+
+    def optimised(self, text: str) -> Any:
+        """The module after the passes."""
         llvm = self.llvm
         try:
             module = llvm.parse_assembly(self.header + text)
@@ -129,7 +135,7 @@ class _Engine:
         passes.add_simplify_cfg_pass()
         passes.add_dead_code_elimination_pass()
         passes.run(module, builder)
-        return bytes(self.machine.emit_object(module))
+        return module
 
     def load(self, body: bytes, exports: Iterable[str], imports: Mapping[str, int]) -> dict[str, int]:
         self.serial += 1
@@ -242,6 +248,43 @@ def _known() -> _Known:
         return _remembered
 
 
+@dataclass(frozen=True)
+class Built:
+    """A module as `watching` saw it."""
+
+    key: str
+    cached: bool
+    text: str
+
+
+_watchers: list[list[Built]] = []
+_LOG = "cache" in os.environ.get("FLAMBEAU_LOG", "").split(",")
+
+
+@contextmanager
+def watching() -> Iterator[list[Built]]:
+    """A list to which every module is added that is built or found meanwhile."""
+    seen: list[Built] = []
+    _watchers.append(seen)
+    try:
+        yield seen
+    finally:
+        _watchers.remove(seen)
+
+
+def _tell(key: str, cached: bool, text: str) -> None:
+    for seen in _watchers:
+        seen.append(Built(key, cached, text))
+    if _LOG:
+        print(f"flambeau cache: {key[:12]} {'found' if cached else 'compiled'}", file=sys.stderr)
+
+
+def assembly(text: str) -> str:
+    """The processor's instructions for a module."""
+    engine = _get_engine()
+    return str(engine.machine.emit_assembly(engine.optimised(text)))
+
+
 def build(text: str, exports: Iterable[str], imports: Mapping[str, int] | None = None) -> Library:
     """Compile the LLVM assembly `text`, or take its machine code from the disk, and load it.
 
@@ -256,13 +299,16 @@ def build(text: str, exports: Iterable[str], imports: Mapping[str, int] | None =
         body = object_cache.get(key)
         if body is not None:
             try:
-                return Library(_load(body, wanted, given), True)
+                found = Library(_load(body, wanted, given), True)
+                _tell(key, True, text)
+                return found
             except CompileError:  # not what its checksum promised: build it again
                 pass
         engine = _get_engine()
         body = engine.compile(text)
         library = Library(engine.load(body, wanted, given), False)
         object_cache.put(key, body)
+        _tell(key, False, text)
         return library
 
 
