@@ -103,7 +103,11 @@ def is_tensor(obj: object) -> bool:
     return isinstance(obj, Tensor)
 
 
+_docstrings.add_notes(ops.__path__[0], _public.FUNCTIONS, _public.METHODS)
 _docstrings.add_examples(ops.__path__[0], _public.FUNCTIONS, globals())
+for _name, _fn in _public.FUNCTIONS.items():
+    if not _name.startswith("__"):
+        globals()[_name].__doc__ = _fn.__doc__  # of the outer form, too
 
 from . import interop as _interop  # noqa: E402
 

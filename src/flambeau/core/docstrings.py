@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["add_examples", "elementwise", "in_place"]
+__all__ = ["add_examples", "add_notes", "elementwise", "in_place"]
 
 RESULTS = {
     "float": "the dtype of its operands where that is floating or complex, and the default dtype for integers and bool",
@@ -69,3 +69,22 @@ def add_examples(path: str, *functions: dict[str, Any]) -> None:
             raise LookupError(f"{path} has an example for {name}, which is no function")
         text = text.replace("\n", "\n    ")
         fn.__doc__ = f"{(fn.__doc__ or '').rstrip()}\n\n    >>> import flambeau as torch\n    {text}\n    "
+
+
+def add_notes(path: str, *functions: dict[str, Any]) -> None:
+    """Put what several functions have in common, shapes, dtypes and errors, into their docstrings.
+
+    The file notes.txt in the folder `path` has blocks between empty lines: a line of names, a text, and from "Raises:" on
+    the errors, for those of the functions whose docstrings say nothing about them.
+    """
+    with open(os.path.join(path, "notes.txt"), encoding="utf-8") as f:
+        blocks = f.read().rstrip("\n").split("\n\n")
+    for block in blocks:
+        names, _, rest = block.replace("\n", "\n    ").partition("\n")
+        text, _, errors = rest.partition("\n    Raises:")
+        for name in names.split():
+            fn = next(table[name] for table in functions if name in table)
+            said, example, shown = (fn.__doc__ or "").partition("    >>>")
+            before, raises, after = said.rstrip().partition("    Raises:")
+            parts = [before.rstrip(), text, raises + after if raises else f"    Raises:{errors}"]
+            fn.__doc__ = "\n\n".join(parts) + "\n\n" + example + shown

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.grad_names import by_tensor
 from ..core.pending import known, seen
-from ..core.public import convert, public
+from ..core.public import check_tensor, convert, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import indexing as ix
@@ -276,6 +276,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 @public(out=True)
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Positions of the elements that are not zero: an (n, ndim) matrix, or a tuple of index vectors."""
+    check_tensor(input, "nonzero")
     if as_tuple:
         x = _at_least_1d(input)
         found = nonzero_op(x)
