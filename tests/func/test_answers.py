@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import warnings
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -78,6 +79,24 @@ def structures(m: Any) -> Cases:
         "vmap nt out": lambda: F.vmap(lambda a: Point(a, a))(two),
         "vmap nested tuple out": lambda: F.vmap(lambda a: (a, (a, a)), out_dims=(0, (1, 0)))(two),
         "vmap nested tuple out wrong": lambda: F.vmap(lambda a: (a, (a, a)), out_dims=(0, (1,)))(two),
+        "vmap in_dims namedtuple": lambda: F.vmap(lambda p: p.a * p.b, in_dims=(Point(0, None),))(
+            Point(two, one)
+        ),
+        "vmap in_dims tuple for namedtuple": lambda: F.vmap(lambda p: p.a, in_dims=((0, 0),))(
+            Point(two, two)
+        ),
+        "vmap in_dims namedtuple for tuple": lambda: F.vmap(lambda p: p[0], in_dims=(Point(0, 0),))(
+            (two, two)
+        ),
+        "vmap in_dims list for tuple": lambda: F.vmap(lambda p: p[0], in_dims=([0, 0],))((two, two)),
+        "vmap in_dims deque": lambda: F.vmap(lambda p: p[0] * p[1], in_dims=(deque([0, None]),))(
+            deque([two, one])
+        ),
+        "vmap in_dims dict for OrderedDict": lambda: F.vmap(lambda d: d["a"], in_dims=({"a": 0},))(
+            collections.OrderedDict(a=two)
+        ),
+        "vmap out_dims tuple for list": lambda: F.vmap(lambda a: [a, a], out_dims=(0, 1))(two),
+        "vmap out_dims namedtuple": lambda: F.vmap(lambda a: Point(a, a), out_dims=Point(0, 1))(two),
         "vmap empty batch": lambda: F.vmap(lambda a: a * 2)(m.ones(0, 3)),
         "vmap kwargs": lambda: F.vmap(lambda a, b=None: a * b)(two, b=two),
         "vmap kwargs sizes": lambda: F.vmap(lambda a, b=None: a * b)(two, b=m.ones(4, 3)),

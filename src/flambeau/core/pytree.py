@@ -141,26 +141,19 @@ def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
 
     Raises: ValueError when the structures do not match.
     """
-    kind = _kind(tree)
-    if kind is None or not isinstance(prefix, (tuple, list, dict)):
-        if isinstance(prefix, (tuple, list, dict)):
-            raise ValueError(f"{what}: structure {prefix!r} goes deeper than the inputs")
+    mine, theirs = children_of(prefix), children_of(tree)
+    if mine is None:
         return [prefix] * len(tree_flatten(tree)[0])
-    if isinstance(prefix, (tuple, list)) and isinstance(tree, (tuple, list)):
-        if isinstance(prefix, list) != isinstance(tree, list):
-            raise ValueError(
-                f"{what}: {prefix!r} is a {type(prefix).__name__} where the values are in a {type(tree).__name__}"
-            )
-    children, context = (list(tree), None) if kind is namedtuple else _NODES[kind][0](tree)
-    if isinstance(prefix, dict):
-        if not isinstance(tree, dict) or set(prefix) != set(tree):
-            raise ValueError(f"{what}: keys {list(prefix)} do not match those of the inputs")
-        entries = [prefix[k] for k in tree]
-    else:
-        entries = list(prefix)
-        if len(entries) != len(children):
-            raise ValueError(f"{what}: expected {len(children)} entries, got {len(entries)}: {prefix!r}")
-    out: list[Any] = []
-    for p, c in zip(entries, children):
-        out += broadcast_prefix(p, c, what)
-    return out
+    if theirs is None:
+        raise ValueError(f"{what}: structure {prefix!r} goes deeper than the values")
+    if isinstance(prefix, dict) and isinstance(tree, dict):
+        if set(prefix) != set(tree):
+            raise ValueError(f"{what}: keys {list(prefix)} do not match those of the values, {list(tree)}")
+        mine = [prefix[k] for k in tree]
+    elif type(prefix) is not type(tree):
+        raise ValueError(
+            f"{what}: {prefix!r} is a {type(prefix).__name__} where the values are in a {type(tree).__name__}"
+        )
+    if len(mine) != len(theirs):
+        raise ValueError(f"{what}: expected {len(theirs)} entries, got {len(mine)}: {prefix!r}")
+    return [entry for p, c in zip(mine, theirs) for entry in broadcast_prefix(p, c, what)]

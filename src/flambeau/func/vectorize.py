@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.interpreters import Batched, VMap
-from ..core.pytree import broadcast_prefix, tree_flatten, tree_unflatten
+from ..core.pytree import broadcast_prefix, children_of, tree_flatten, tree_unflatten
 from ..core.tensor import Tensor, wrap
 from ..prims.base import expand_op, permute_op, reshape
 
@@ -141,7 +141,7 @@ def _run(
 
 
 def _out_dims(out_dims: Any, out: Any, results: Any, name: str) -> list[Any]:
-    if not isinstance(out_dims, (int, tuple, list, dict)) and out_dims is not None:
+    if not isinstance(out_dims, int) and out_dims is not None and children_of(out_dims) is None:
         raise ValueError(
             f"vmap({name}, ..., out_dims={out_dims!r}): `out_dims` must be an int or a tuple of ints, got {type(out_dims)}"
         )
