@@ -256,6 +256,13 @@ def test_other_reductions(shape: tuple[int, ...]) -> None:
     check(lambda x: ((x * 2).logsumexp(-1), (x * 2).logsumexp(-1, keepdim=True) + 1), x)
 
 
+def test_the_variance_of_rows_is_one_kernel() -> None:
+    x = torch.randn(64, 128)
+    ((kind, names),) = lowered_kinds(lambda x: (x * 2).var(-1, keepdim=True) + 1, x)
+    assert kind == "rows" and names.count("sum") == 2
+    check(lambda x: ((x * 2).var(-1), (x * 2).std((0, 1)), (x * 2).var(-1, correction=200)), x)
+
+
 def test_reductions_of_special_values() -> None:
     inf, nan = float("inf"), float("nan")
     x = torch.tensor([[nan, 1.0], [inf, 0.0], [-inf, -inf], [-inf, 3.0], [0.0, -0.0]])

@@ -30,6 +30,7 @@ class Writer:
 
     def number(self, value: float) -> Any:
         """A number that machine code reads like one of the program's, so that it serves all sizes."""
+        value = float(value)
         if value not in self.numbers:
             self.numbers[value] = self.graph.scalar(float, value)
         return self.numbers[value]
@@ -97,6 +98,13 @@ def _standardize_grad(w: Writer, g: Value, x: Value, mean: Value, var: Value) ->
     return [w.each("mul", w.each("sub", level, w.each("mul", y, share)), scale)]
 
 
+def _variance(w: Writer, x: Value) -> list[Value]:
+    centred = w.each("sub", x, w.mean(x))
+    squares = w.add("sum", [w.each("mul", centred, centred)], w.lead, dims=w.dims)
+    n = math.prod(w.shape[len(w.lead) :])
+    return [w.add("div", [squares, w.number(max(n - w.instr.params["correction"], 0))], w.lead)]
+
+
 def _norm2(w: Writer, x: Value) -> list[Value]:
     squares = w.add("sum", [w.each("mul", x, x)], w.lead, dims=w.dims)
     return [w.add("sqrt", [squares], w.lead)]
@@ -120,6 +128,7 @@ FORMS: dict[str, Callable[..., list[Value]]] = {
     "log_softmax_grad": _log_softmax_grad,
     "standardize": _standardize,
     "standardize_grad": _standardize_grad,
+    "variance": _variance,
     "norm2": _norm2,
     "logsumexp": _logsumexp,
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["merge_siblings", "recompute"]
 
 KERNELS = ("points", "rows")
-CHEAP = frozenset("add sub mul neg relu square maximum minimum convert cast".split())
+CHEAP = frozenset("add sub mul neg relu square maximum minimum affine times_difference convert cast".split())
 DEEP = 4  # operations that are done again for a value, at most
 
 
