@@ -432,3 +432,18 @@ def test_embeddings_recurrence_and_attention() -> None:
                 g(x)
             assert g.compiled.replayed.replays >= 2
             agree(g, model, x)
+
+
+def test_under_a_profiler_or_autocast_the_python_runs() -> None:
+    f = lambda x: x @ x + 1  # noqa: E731
+    x = torch.ones(3, 3)
+    g = settled(f, x)
+    count = replays(g)
+    with torch.profiler.profile() as p:
+        for _ in range(20):
+            agree(g, f, x)
+    assert any("matmul" in e.key for e in p.key_averages()) and replays(g) == count
+    with torch.autocast("cpu"):
+        assert g(x).dtype == f(x).dtype
+    g(x)
+    assert replays(g) > count

@@ -59,3 +59,21 @@ def test_schedules() -> None:
             p.step()
     assert [[n for n in names if n.startswith("step")] for names in ready] == [["step 3", "step 4"]]
     assert p.current_action is ProfilerAction.NONE
+
+
+def test_compiled_programs_show_their_kernels_and_allocations() -> None:
+    f = torch.compile(lambda x, w: (x.tanh() * 2 + 1) @ w)
+    x, w = torch.randn(40, 50), torch.randn(50, 60)
+    for _ in range(2):
+        f(x, w)
+    with torch.profiler.profile() as p:
+        y = f(x, w)
+    assert torch.allclose(y, (x.tanh() * 2 + 1) @ w, atol=1e-5)
+    names = [e.key for e in p.key_averages()]
+    assert any(n.startswith("flambeau::program (") for n in names)
+    assert any(n.startswith("flambeau::kernel ") for n in names)
+    assert any(n.startswith("flambeau::allocate ") for n in names)
+    assert any("matmul" in n for n in names)
+    before = len(p.key_averages())
+    f(x, w)
+    assert len(p.key_averages()) == before

@@ -26,7 +26,7 @@ from ..core.tape import record
 from ..core.tensor import Tensor, make_view, new_object, storage
 from ..core.where import describe, user_place
 from .graph import Graph
-from .program import Program
+from .program import WATCHERS, Program
 from .treatment import CONSTANTS, WHOLE, shares, waits
 from .trie import CONSTANT, INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
 
@@ -430,7 +430,9 @@ class Recorder:
         if program is None:
             program = step.programs[wanted] = self.make(step.graph(wanted))
             self.statistics.programs += 1
-        if self.watch is None:
+        if WATCHERS:
+            values = iter(program.run_watched(*WATCHERS[-1], segment.arrays, segment.numbers))
+        elif self.watch is None:
             values = iter(program.run(segment.arrays, segment.numbers))
         else:
             start = time.perf_counter()

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any
 
+from ..capture.program import WATCHERS
 from ..core.tensor import Tensor
 from ..overrides import TorchFunctionMode
 from .events import FunctionEvent
@@ -35,6 +36,10 @@ def _leave(event: FunctionEvent) -> None:
         recorder.events.append(event)
 
 
+def _enter_span(name: str) -> FunctionEvent:
+    return _enter(name, [], False)
+
+
 class Recorder(TorchFunctionMode):
     """Collects the events of the thread that runs its ``with`` block."""
 
@@ -44,11 +49,13 @@ class Recorder(TorchFunctionMode):
 
     def __enter__(self) -> Any:
         _running.append(self)
+        WATCHERS.append((_enter_span, _leave))
         return super().__enter__()
 
     def __exit__(self, *exc: Any) -> None:
         super().__exit__(*exc)
         _running.remove(self)
+        WATCHERS.pop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         shapes = [list(x.shape) if isinstance(x, Tensor) else [] for x in args] if self.record_shapes else []

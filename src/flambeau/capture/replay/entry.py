@@ -139,7 +139,8 @@ class Replayed:
         due = next((e for e in self.entries if e.canary), None)
         if due is not None:
             due.canary = False
-        if tls.mode not in (RECORD, NO_GRAD) or self.given_up:
+        special = tls.mode not in (RECORD, NO_GRAD) or tls.autocast is not None
+        if special or self.given_up or tls.__dict__.get("function_modes"):
             return self.otherwise(args, kwargs)  # a transform, hooks: the Python runs
         try:
             proof = prove(self.fn, args, kwargs)
