@@ -12,8 +12,15 @@ own that it calls; each value that it reads from outside (globals, closures, att
 layout is checked before each replay.  A function that cannot be proved, because it prints, draws random numbers, reads
 a value, writes to memory or objects from outside, or hands back a tensor with a history, raises a RuntimeError with the
 reason and the line.  (Where flambeau stands in for torch, whose mode never refuses, it warns once and uses the default.)
-("max-autotune" is accepted, and searches nothing yet: issue 5.)  Sizes are never part of machine code, so `dynamic`
-changes nothing: a new size finds the kernels that exist.
+``mode="max-autotune"`` times several ways to run each part of a program on arrays of its shapes when the program is
+made (NumPy's products or generated ones and their tiles, unrolled loops, how work is cut for the threads) and takes the
+fastest that gives the same result but for rounding.  That takes 2 seconds for a program at most; the winners are kept in
+the cache folder, for this processor and number of threads, so another process finds them (`capture.tune`).
+
+Sizes are not part of machine code: a new size finds the kernels that exist, once there are those for arrays of its
+magnitude (small ones are left to NumPy).  The exceptions are replays over small arrays, which are one function with all
+sizes in it, unless ``dynamic=True``, and loops that "max-autotune" tries for the first time; else `dynamic` changes
+nothing.
 
 Limits: memory that a program writes through NumPy, behind the tensors' back and between an operation and the next
 flush, is read as it is at the flush.  The environment variable ``FLAMBEAU_LOG`` (a list of graph, fusion, code, cache) prints
@@ -82,7 +89,11 @@ def compile(
 
     def make(fn: Callable[..., Any]) -> Compiled:
         return Compiled(
-            fn, fullgraph=fullgraph, backend=backend if isinstance(backend, str) else "flambeau", mode=mode
+            fn,
+            fullgraph=fullgraph,
+            backend=backend if isinstance(backend, str) else "flambeau",
+            mode=mode,
+            dynamic=dynamic,
         )
 
     modules = sys.modules.get(

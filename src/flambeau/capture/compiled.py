@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.pending import Pending, resolve
 from ..core.state import tls
 from ..core.tensor import Tensor
-from .program import Program, generate, generate_fixed, interpret
+from .program import Program, generate, generate_fixed, generate_tuned, interpret
 from .recorder import CannotReplay, Recorder, Statistics
 from .trie import Root
 
@@ -35,10 +35,14 @@ class Compiled:
         fullgraph: bool = False,
         backend: str = "flambeau",
         mode: str | None = None,
+        dynamic: bool | None = None,
     ) -> None:
         self.fn = fn
         self.fullgraph = fullgraph
-        self.make = interpret if backend in ("eager", "aot_eager") else generate
+        searching = mode is not None and mode.startswith("max-autotune")
+        self.make = generate_tuned if searching else generate
+        if backend in ("eager", "aot_eager"):
+            self.make = interpret
         self.root = Root()
         self.statistics = Statistics()
         self.watch: Callable[[tuple[Program, float]], Any] | None = None
@@ -47,7 +51,7 @@ class Compiled:
         if mode == "reduce-overhead":
             from .replay.entry import Replayed
 
-            fixed = interpret if self.make is interpret else generate_fixed
+            fixed = self.make if self.make is interpret or dynamic else generate_fixed
             self.replayed = Replayed(fn, fixed, self.statistics, self.plainly)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .graph import Graph
 
-__all__ = ["WATCHERS", "Program", "generate", "generate_fixed", "interpret"]
+__all__ = ["WATCHERS", "Program", "generate", "generate_fixed", "generate_tuned", "interpret"]
 
 
 class Program:
@@ -73,6 +73,18 @@ def generate(graph: Graph) -> Program:
     from .lower import compile_graph
 
     return Program(graph, compile_graph(graph))
+
+
+def generate_tuned(graph: Graph) -> Program:
+    """The same, with the fastest of several ways for each part: ``mode="max-autotune"``."""
+    from .lower import compile_graph
+    from .tune import Tuner
+
+    tuner = Tuner()
+    try:
+        return Program(graph, compile_graph(graph, tuner))
+    finally:
+        tuner.finish()
 
 
 def generate_fixed(graph: Graph) -> Program:

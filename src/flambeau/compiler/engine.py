@@ -20,7 +20,7 @@ from typing import Any
 from . import elf
 from .object_cache import ObjectCache
 
-__all__ = ["CompileError", "Host", "Library", "build", "host", "object_cache"]
+__all__ = ["CompileError", "Host", "Library", "build", "fingerprint", "host", "object_cache"]
 
 
 class CompileError(RuntimeError):
@@ -283,6 +283,11 @@ def assembly(text: str) -> str:
     """The processor's instructions for a module."""
     engine = _get_engine()
     return str(engine.machine.emit_assembly(engine.optimised(text)))
+
+
+def fingerprint() -> str:
+    """Of the compiler and the processor: whatever was found out under another one need not hold here."""
+    return _known().fingerprint
 
 
 def build(text: str, exports: Iterable[str], imports: Mapping[str, int] | None = None) -> Library:

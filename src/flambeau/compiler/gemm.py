@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from . import engine, launch, native, packed_gemm
 from .pointwise import pointwise_kernel
 from .small_gemm import write_product, write_transposed_product
 
-__all__ = ["batched_matmul", "bfloat16_matmul", "has_bfloat16", "matmul"]
+__all__ = ["NATURAL", "Schedule", "batched_matmul", "bfloat16_matmul", "has_bfloat16", "matmul"]
 
 Array = npt.NDArray[Any]
 _CHUNK = 100_000  # multiplications at least that a thread takes at once
@@ -31,6 +31,23 @@ _IN_PLACE = 1 << 21  # bytes of the second factor up to which it is read where i
 _FEW_ROWS = 24  # of the first factor: packing the second one, transposed, is not worth it up to here
 _STRETCH = 256  # the inner dimension is packed in stretches of about this many
 _ROOM = 4 << 20  # bytes of each factor that are packed at a time
+
+
+class Schedule(NamedTuple):
+    """How a product is computed; every schedule gives the same result but for rounding.
+
+    `way`: ``packed``, ``plain`` or ``transposed``, the second factor being read where it lies by rows or by columns;
+    empty for a choice by size.  `stretch` and `tile` cut a packed product: the inner dimension, about, and panels of
+    rows in a tile.  `share`: parts for each thread, 0 to compute in the calling thread.
+    """
+
+    way: str = ""
+    stretch: int = _STRETCH
+    tile: int = 12
+    share: int = 4
+
+
+NATURAL = Schedule()
 
 _KERNEL = """
 define void @kernel(ptr %arrays, ptr %scalars, i64 %lo, i64 %hi) {{
@@ -133,21 +150,24 @@ def _up(a: int, unit: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _plan(name: str, m: int, n: int, k: int, threads: int) -> tuple[int, tuple[int, ...]]:
+def _plan(
+    name: str, m: int, n: int, k: int, threads: int, schedule: Schedule = NATURAL
+) -> tuple[int, tuple[int, ...]]:
     """How a product is cut: elements of the room that it needs, and the scalars ``kc`` to ``pb``."""
     height, width, lanes = packed_gemm.panel_sizes(name)
-    deep = -(-k // -(-k // _STRETCH))
+    deep = -(-k // -(-k // schedule.stretch))
     most = _ROOM // (deep * np.dtype(name).itemsize)
     rows, columns = min(_up(m, height), _up(most, height)), min(_up(n, width), _up(most, width))
     down, across = rows // height, columns // width  # panels
+    share = schedule.share * threads
     # Tiles of up to 12 panels of rows; of columns so few that each thread gets four tiles.
-    tile = -(-down // -(-down // 12))
-    wide = -(-across // min(across, max(1, -(-4 * threads * tile // down))))
+    tile = -(-down // -(-down // schedule.tile)) if share else down
+    wide = -(-across // min(across, max(1, -(-share * tile // down))))
     room = columns * deep + down * (height * deep + lanes) + 64
-    share = 4 * threads
+    pieces = max(share, 1)
     return room, (
         *(deep, rows, columns, tile * height, wide * width),
-        *(max(1, down // share), max(1, across // share)),
+        *(max(1, down // pieces), max(1, across // pieces)),
     )
 
 
@@ -158,6 +178,7 @@ def batched_matmul(
     *,
     bias: Array | None = None,
     accumulate: bool = False,
+    schedule: Schedule = NATURAL,
 ) -> Array:
     """``np.matmul(a, b)`` for float32 or float64 arrays of three dimensions.
 
@@ -169,6 +190,7 @@ def batched_matmul(
         out: C-contiguous array for the result, which shares no memory with the others.
         bias: contiguous vector of n numbers to add to every row of the result.
         accumulate: add the products to what `out` holds; not together with `bias`.
+        schedule: how it is computed; one that these arrays do not allow is not followed.
 
     Raises: ValueError for shapes that do not belong together and an unusable `out`; TypeError for dtypes.
 
@@ -202,8 +224,9 @@ def batched_matmul(
             f"bias must be a {a.dtype} vector of {n} numbers, without accumulate; got {bias.dtype} {bias.shape}"
         )
     work = batch * m * n * k
-    if work >= _TINY and a.flags.aligned and b.flags.aligned and out.flags.aligned:
-        _multiply(name, a, b, out, bias, accumulate)
+    worth = work >= _TINY or (schedule.way and work)
+    if worth and a.flags.aligned and b.flags.aligned and out.flags.aligned:
+        _multiply(name, a, b, out, bias, accumulate, schedule)
     elif accumulate:
         out += np.matmul(a, b)
     else:
@@ -214,7 +237,14 @@ def batched_matmul(
 
 
 def _multiply(
-    name: str, a: Array, b: Array, out: Array, bias: Array | None, accumulate: bool, pairs: bool = False
+    name: str,
+    a: Array,
+    b: Array,
+    out: Array,
+    bias: Array | None,
+    accumulate: bool,
+    schedule: Schedule = NATURAL,
+    pairs: bool = False,
 ) -> None:
     batch, m, n = out.shape
     k, item = a.shape[2], out.itemsize
@@ -222,16 +252,20 @@ def _multiply(
     (x, arow, acol), (y, brow, bcol) = _matrix(a), _matrix(b)
     steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
     way = "pairs" if pairs else "packed"
-    if not pairs and not accumulate and k * n * item <= _IN_PLACE:
-        if bcol == item:
+    if not pairs and not accumulate and (schedule.way or k * n * item <= _IN_PLACE):
+        if bcol == item and schedule.way in ("", "plain"):
             way = "plain"
-        elif acol == item and m <= _FEW_ROWS:
+        elif (
+            bcol != item
+            and acol == item
+            and (m <= _FEW_ROWS if not schedule.way else schedule.way == "transposed")
+        ):
             way = "transposed"
     if way in ("packed", "pairs"):
-        room, cuts = _plan(name, m, n, k, threads)
+        room, cuts = _plan(name, m, n, k, threads, schedule)
         # A batch is shared out, unless its products are so few or so large that each is better cut up.
         grain = batch if batch < 2 * threads or size > 1 << 26 else -(-batch // (4 * threads))
-        grain = min(batch, max(grain, -(-_CHUNK // size)))
+        grain = min(batch, max(grain, -(-_CHUNK // size))) if schedule.share else batch
         space = empty((room * -(-batch // grain),), out.dtype)
         if bias is not None and not (bias.flags.c_contiguous and bias.flags.aligned):
             bias = np.array(bias)
@@ -243,12 +277,13 @@ def _multiply(
         return
     # Enough parts for all threads: of the batch, and where that is small of the rows too.
     rows, parts = m, 1
-    if batch < 4 * threads and size > _CHUNK:
-        rows = max(8, -(-m * batch // (4 * threads)), _CHUNK // (k * n))
+    share = schedule.share * threads
+    if batch < share and size > _CHUNK:
+        rows = max(8, -(-m * batch // share), _CHUNK // (k * n))
         rows = min(m, _up(rows, 8))
         parts = -(-m // rows)
     units = batch * parts
-    grain = min(units, max(1, _CHUNK // (rows * n * k), units // (threads * 8)))
+    grain = min(units, max(1, _CHUNK // (rows * n * k), units // (2 * share))) if share else units
     _product(name, way)(
         *(out, x, y, units, rows * n * k, grain, *steps, m * n * item, m, n, k),
         *(arow, acol, brow if way == "plain" else bcol, n * item, parts, rows),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,11 @@ _MAX_PLANS = 4096
 
 
 def pointwise_kernel(
-    body: Body, in_dtypes: Sequence[Any], out_dtypes: Sequence[Any], n_scalars: int | Sequence[Any] = 0
+    body: Body,
+    in_dtypes: Sequence[Any],
+    out_dtypes: Sequence[Any],
+    n_scalars: int | Sequence[Any] = 0,
+    unroll: int = 0,
 ) -> PointwiseKernel:
     """Compile the function `body` of elements into a kernel over arrays.
 
@@ -29,7 +35,8 @@ def pointwise_kernel(
     tuple of them, one per output. Dtypes are anything `numpy.dtype` accepts: float32, float64, float16 and
     bfloat16 (computed in float32), int8, int16, int32, int64, uint8, bool. `n_scalars` is the number of
     Python numbers passed at each call, of the first input's type, or their types one by one. What the body
-    computes is fixed; sizes, shapes and scalars are not.
+    computes is fixed; sizes, shapes and scalars are not. `unroll`: vectors in a step of the loop, 0 for a number
+    that suits the body.
 
     Raises: UnsupportedError (a TypeError) for dtypes without kernels; TypeError and ValueError for a body
     that mixes types or returns the wrong number of values; ImportError without llvmlite.
@@ -42,7 +49,7 @@ def pointwise_kernel(
     >>> out
     array([ 0., 11., 22.], dtype=float32)
     """
-    return PointwiseKernel(body, in_dtypes, out_dtypes, n_scalars)
+    return PointwiseKernel(body, in_dtypes, out_dtypes, n_scalars, unroll)
 
 
 def _scalar_types(
@@ -72,8 +79,9 @@ class PointwiseKernel:
         in_dtypes: Sequence[Any],
         out_dtypes: Sequence[Any],
         n_scalars: int | Sequence[Any] = 0,
+        unroll: int = 0,
     ) -> None:
-        self._body, self._in, self._out = body, list(in_dtypes), list(out_dtypes)
+        self._body, self._in, self._out, self._unroll = body, list(in_dtypes), list(out_dtypes), unroll
         self._scalars = _scalar_types(n_scalars, in_dtypes, out_dtypes)
         self._storages = [storage(d) for d in [*self._out, *self._in]]
         if len(self._storages) > launch.MAX_ARRAYS or len(self._scalars) > launch.MAX_SCALARS:
@@ -82,10 +90,14 @@ class PointwiseKernel:
                 f"{len(self._storages)} and {len(self._scalars)}"
             )
         self.n_outputs, self.n_inputs, self.n_scalars = len(self._out), len(self._in), len(self._scalars)
-        source = write_kernel(body, self._in, self._out, self._scalars)
+        source = write_kernel(body, self._in, self._out, self._scalars, unroll=unroll)
         self._descriptor = self._describe(source)
-        self._plans: dict[Any, Plan] = {}
         self._variants: dict[tuple[bool, ...], int] = {(False,) * self.n_inputs: self._descriptor.kernel}
+        self._make_entries()
+
+    def _make_entries(self) -> None:
+        """The functions that launch the machine code, with the descriptor's cuts."""
+        self._plans: dict[Any, Plan] = {}
         self._words = np.array(self._descriptor.words(), np.int64)
         entry = launch.launcher()
         self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
@@ -103,6 +115,16 @@ class PointwiseKernel:
         self._strided: Callable[..., None] = self._make(
             "pointwise_strided", entry.strided, self._strided_slowly
         )
+
+    def as_if(self, factor: float) -> PointwiseKernel:
+        """The same machine code, shared out to threads as if an element took `factor` times as long.
+
+        More means more threads and smaller chunks, less fewer and larger ones.
+        """
+        other = copy.copy(self)  # with the same variants: what one compiles the other has
+        other._descriptor = replace(self._descriptor, cost=self._descriptor.cost * factor)
+        other._make_entries()
+        return other
 
     def _describe(self, source: Source) -> launch.Descriptor:
         return launch.Descriptor(
@@ -161,7 +183,9 @@ class PointwiseKernel:
         plan = make_plan(key, self._descriptor, self._descriptor.cost)
         if plan.words is not None:
             if plan.uniform not in self._variants:
-                source = write_kernel(self._body, self._in, self._out, self._scalars, plan.uniform)
+                source = write_kernel(
+                    self._body, self._in, self._out, self._scalars, plan.uniform, unroll=self._unroll
+                )
                 self._variants[plan.uniform] = self._load(source)
             plan.words[launch.P_KERNEL] = self._variants[plan.uniform]
         if len(self._plans) >= _MAX_PLANS:

@@ -253,11 +253,15 @@ class RowKernel:
         if entry.rows:
             self.fn = native.make_function("rows", entry.rows, (words, self._slowly))
 
-    def shape(self, rows: int, columns: int) -> tuple[int, int, int]:
-        """The leading scalars: rows, columns, and how many rows make a chunk."""
-        if rows * columns * self.cost <= 12_000:
+    def shape(self, rows: int, columns: int, factor: float = 1.0) -> tuple[int, int, int]:
+        """The leading scalars: rows, columns, and how many rows make a chunk.
+
+        They are shared out to threads as if an element took `factor` times as long as it is expected to.
+        """
+        cost = self.cost * factor
+        if rows * columns * cost <= 12_000:
             return rows, columns, max(rows, 1)
-        grain = max(int(5_000 / self.cost) // columns, -(-rows // (get_num_threads() * 8)), 1)
+        grain = max(int(5_000 / cost) // columns, -(-rows // (get_num_threads() * 8)), 1)
         return rows, columns, grain
 
     def _slowly(self, *arguments: Any) -> None:

@@ -129,10 +129,12 @@ def write_kernel(
     scalar_types: Sequence[Compute],
     uniform: Sequence[bool] | None = None,
     host: Host | None = None,
+    unroll: int = 0,
 ) -> Source:
     """Generate the kernel of `body` for arrays of the given dtypes.
 
-    `uniform` marks inputs of which one element serves all indices.
+    `uniform` marks inputs of which one element serves all indices; `unroll` is how many vectors a step of the loop
+    computes, 0 for a number that suits the body's weight.
 
     Raises: UnsupportedError for dtypes without kernels; TypeError or ValueError for a body that mixes types
     or returns the wrong number of values.
@@ -158,7 +160,7 @@ def write_kernel(
         fixed.append(k.decode(raw.ref, kind))
 
     # The body is written once into a scratch copy to learn its weight, which decides how far to unroll.
-    unroll = _choose_unroll(body, k, inputs, outputs, scalars)
+    unroll = unroll or _choose_unroll(body, k, inputs, outputs, scalars)
     step = lanes * unroll
     cost = 0.0
     with k.loop("%lo", "%hi", step) as index:

@@ -39,7 +39,7 @@ def kernels(work: int) -> Any:
     return _State.module
 
 
-def _batches(a: Any, b: Any) -> tuple[Any, Any] | None:
+def batches(a: Any, b: Any) -> tuple[Any, Any] | None:
     """The factors as batches of matrices; None where one of them would have to be repeated."""
     m, k = a.shape[-2:]
     n = b.shape[-1]
@@ -116,7 +116,7 @@ def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
         work = max(a.size * n, b.size * m)
         if work >= WORTH and n >= FEW and (m >= FEW or (b.ndim == 2 and a.size >= FEW * a.shape[-1])):
             found = kernels(work)
-            pair = _batches(a, b) if found is not None and a.shape[-1] == b.shape[-2] else None
+            pair = batches(a, b) if found is not None and a.shape[-1] == b.shape[-2] else None
             if pair is not None:
                 if out is None:
                     y = found.batched_matmul(*pair, bias=bias)

@@ -19,7 +19,8 @@ from ...compiler.types import UnsupportedError
 from ...core.acceleration import load
 from ...runtime import pool
 from ..graph import Graph, Instr, Scalar, Value
-from . import kernels
+from ..tune import USUAL, Choice, Tuner
+from . import choices, kernels
 from .expand import expand
 from .groups import Group, inlined, make_groups
 from .kernels import Interface, points_kernel, rows_kernel
@@ -32,6 +33,7 @@ BIG = 1 << 20  # bytes from which memory comes from the pool
 ALONE = 1 << 14  # elements from which a single operation is worth a kernel of its own
 FORGET = 1 << 14  # bytes from which an array is forgotten before the function ends
 MOST_ROWS = 4096  # that are summed one after another: keeps rounding errors small
+LITTLE = "a single small operation"  # why there is no kernel
 VARIABLE = re.compile(r"\bv\d+\b")
 LOG = frozenset(os.environ.get("FLAMBEAU_LOG", "").split(","))
 
@@ -58,8 +60,9 @@ def group_of(names: list[str]) -> str:
 class Emitter:
     """Writes the function."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, tuner: Tuner | None = None, choice: Choice = USUAL) -> None:
         self.graph = graph
+        self.tuner, self.choice = tuner, choice
         self.lines: list[str] = []
         self.scope: dict[str, Any] = {
             "empty": np.empty,
@@ -106,7 +109,8 @@ class Emitter:
         args += [f"{k}={self.constant('p', v)}" for k, v in instr.params.items()]
         outs = ", ".join(self.name(v) for v in instr.outs)
         comma = "," if len(instr.outs) == 1 and instr.op.n_out != 1 else ""
-        self.lines.append(f"{outs}{comma} = {self.constant('f', instr.op.impl)}({', '.join(args)})")
+        impl = instr.op.impl if self.choice == USUAL else choices.implementation(instr, self.choice)
+        self.lines.append(f"{outs}{comma} = {self.constant('f', impl)}({', '.join(args)})")
         for v in instr.outs:
             if not v.shape:  # a scalar of NumPy's, perhaps
                 self.lines.append(
@@ -137,7 +141,9 @@ class Emitter:
 
     def points(self, face: Interface) -> None:
         group = face.group
-        kernel = points_kernel(face)
+        kernel = points_kernel(face, self.choice.unroll)
+        if self.choice.factor != 1.0:
+            kernel = kernel.as_if(self.choice.factor)
         inputs = [self.name(v) for v in face.inputs]
         outs = self.outputs(face)
         numbers = [self.name(s) for s in face.scalars]
@@ -151,7 +157,7 @@ class Emitter:
 
     def rows(self, face: Interface, kinds: list[str]) -> None:
         group = face.group
-        kernel, scratch = rows_kernel(face, kinds)
+        kernel, scratch = rows_kernel(face, kinds, self.choice.unroll)
         inputs = []
         for v in face.inputs:
             if v.contiguous:
@@ -159,7 +165,7 @@ class Emitter:
             else:
                 dense = self.constant("x", np.ascontiguousarray)
                 inputs.append(f"{dense}({self.name(v)})")
-        rows, columns, grain = kernel.shape(group.rows, group.columns)
+        rows, columns, grain = kernel.shape(group.rows, group.columns, self.choice.factor)
         across = group.across
         if across:
             grain = min(grain, MOST_ROWS)
@@ -179,10 +185,10 @@ class Emitter:
 
     def everything(self, face: Interface, kinds: list[str]) -> None:
         """Reductions over all elements: in chunks, then over the chunks' results."""
-        kernel, _ = rows_kernel(face, kinds)
-        columns = 1 << 13
+        kernel, _ = rows_kernel(face, kinds, self.choice.unroll)
+        columns = self.choice.columns
         size = face.group.columns
-        run = Chunks(kernel, face, kinds, size, columns)
+        run = Chunks(kernel, face, kinds, size, columns, self.choice.factor)
         outs = self.outputs(face)
         inputs = [self.name(v) for v in face.inputs]
         numbers = [self.name(s) for s in face.scalars]
@@ -220,7 +226,23 @@ class Emitter:
 
     # ---- the whole ----
 
+    def trial(self, group: Group, wanted: set[Value], choice: Choice) -> Callable[..., Any]:
+        """A function of what a group reads that runs it alone, in the chosen way, and gives what is wanted of it."""
+        part = Graph()
+        part.inputs, part.scalars, part.outputs = choices.surface(group, wanted)
+        emitter = Emitter(part, None, choice)
+        emitter.group(group, wanted)
+        emitter.finish()
+        run: Callable[..., Any] = emitter.scope["run"]
+        return run
+
     def group(self, group: Group, wanted: set[Value]) -> None:
+        """One group, in the way that is found to be best if there is somebody to find it."""
+        if self.tuner is not None:
+            self.choice = choices.choose(self.tuner, group, wanted, lambda c: self.trial(group, wanted, c))
+        self.emit(group, wanted)
+
+    def emit(self, group: Group, wanted: set[Value]) -> None:
         """One group: a kernel where there is one, else its operations one by one."""
         if group.kind == "call":
             (instr,) = group.instrs
@@ -229,6 +251,10 @@ class Emitter:
             return
         face = Interface(group, wanted)
         reason = self.refuse(group, face)
+        if self.choice.way == "calls":
+            reason = reason or "its operations are faster one by one"
+        elif self.choice.way == "kernel" and reason == LITTLE:
+            reason = ""
         mark = len(self.lines), set(self.made)
         if not reason:
             try:
@@ -270,7 +296,7 @@ class Emitter:
         if math.prod(group.shape) == 0:
             return "it is empty"
         if len(group.instrs) == 1 and math.prod(group.shape) < ALONE:
-            return "a single small operation"
+            return LITTLE
         if group.kind == "all" and any(not v.contiguous for v in face.inputs):
             return "its inputs are not contiguous"
         return ""
@@ -292,6 +318,18 @@ class Emitter:
                 wanted.update(v for v in i.values() if home.get(v) is not g)
         for g in groups:
             self.group(g, wanted)
+        if self.tuner is not None:
+            self.notes += self.tuner.notes
+        source = self.finish()
+        lowered = Lowered(self.graph, source, self.scope["run"], self.notes)
+        if "fusion" in LOG:
+            print("\n".join(self.notes))
+        if "code" in LOG:
+            print(source)
+        return lowered
+
+    def finish(self) -> str:
+        """Make the function ``run`` of what was written; its source."""
         for v in self.graph.outputs:
             self.need(v)
         head = ["def run(arrays, numbers):"]
@@ -306,12 +344,7 @@ class Emitter:
         returned = f"    return [{', '.join(self.name(v) for v in self.graph.outputs)}]"
         source = "\n".join([*head, *body, returned]) + "\n"
         exec(compile(source, "<compiled program>", "exec"), self.scope)
-        lowered = Lowered(self.graph, source, self.scope["run"], self.notes)
-        if "fusion" in LOG:
-            print("\n".join(self.notes))
-        if "code" in LOG:
-            print(source)
-        return lowered
+        return source
 
 
 def together(parts: Any, shape: tuple[int, ...]) -> Any:
@@ -322,7 +355,9 @@ def together(parts: Any, shape: tuple[int, ...]) -> Any:
 class Chunks:
     """Runs the kernel of an ``all`` group over chunks of arrays in C order."""
 
-    def __init__(self, kernel: Any, face: Interface, kinds: list[str], size: int, columns: int) -> None:
+    def __init__(
+        self, kernel: Any, face: Interface, kinds: list[str], size: int, columns: int, factor: float
+    ) -> None:
         self.fn = kernel.fn
         self.totals = [v.shape != face.group.shape for v in face.outputs]
         self.combine = {
@@ -335,7 +370,7 @@ class Chunks:
         self.flat = [kind == "matrix" for kind in kinds]
         self.size, self.columns = size, columns
         self.rows, self.rest = divmod(size, columns)
-        self.main = kernel.shape(self.rows, columns)
+        self.main = kernel.shape(self.rows, columns, factor)
         self.tail = kernel.shape(1, self.rest)
 
     def __call__(self, outs: Sequence[Any], ins: Sequence[Any], numbers: Sequence[Any]) -> None:
@@ -357,9 +392,9 @@ class Chunks:
                 self.combine[v].reduce(p, out=o)
 
 
-def compile_graph(graph: Graph) -> Lowered:
-    """The program of a graph; see `Graph.run` for what it must compute."""
+def compile_graph(graph: Graph, tuner: Tuner | None = None) -> Lowered:
+    """The program of a graph; see `Graph.run` for what it must compute.  A `tuner` searches for faster ways."""
     load()
     if "graph" in LOG:
         print(graph)
-    return Emitter(simplify(expand(simplify(graph.copy())))).program()
+    return Emitter(simplify(expand(simplify(graph.copy()))), tuner).program()

@@ -133,9 +133,9 @@ def constant(k: Dialect, v: Value) -> Any:
     return element(k, v.producer, [])
 
 
-def points_kernel(face: Interface) -> PointwiseKernel:
-    """The kernel of elementwise operations."""
-    name = face.name([""] * len(face.inputs))
+def points_kernel(face: Interface, unroll: int = 0) -> PointwiseKernel:
+    """The kernel of elementwise operations; `unroll`: vectors in a step of the loop, 0 for what suits its weight."""
+    name = face.name([""] * len(face.inputs)) + (f"|{unroll}" if unroll else "")
     found = _points.get(name)
     if found is not None:
         COUNTS["found"] += 1
@@ -151,7 +151,7 @@ def points_kernel(face: Interface) -> PointwiseKernel:
 
     COUNTS["kernels"] += 1
     kernel = pointwise_kernel(
-        body, [v.dtype for v in inputs], [v.dtype for v in outputs], [t for t in face.types]
+        body, [v.dtype for v in inputs], [v.dtype for v in outputs], [t for t in face.types], unroll
     )
     _points[name] = kernel
     return kernel
@@ -179,8 +179,8 @@ class Sweep:
 class Rows:
     """Writes the passes over a row."""
 
-    def __init__(self, face: Interface, kinds: list[str]) -> None:
-        self.face, self.kinds = face, kinds
+    def __init__(self, face: Interface, kinds: list[str], unroll: int = 0) -> None:
+        self.face, self.kinds, self.unroll = face, kinds, unroll
         self.group = face.group
         self.stage: dict[Value, int] = {}
         self.inside = {i.out: i for i in self.group.instrs}
@@ -299,23 +299,25 @@ class Rows:
             body,
             [*[places[v] for v in (*sweep.stores, *kept)], *chunks],
             [TOTALS[i.op.name] for i in sweep.reductions],
-            4 if weight <= 4 else 2 if weight <= 12 else 1,
+            self.unroll or (4 if weight <= 4 else 2 if weight <= 12 else 1),
         )
         for instr, result in zip(sweep.reductions, results):
             env[instr.out] = result > 0.5 if instr.op.name in ("any", "all") else result
 
 
-def rows_kernel(face: Interface, kinds: list[str]) -> tuple[RowKernel, list[Any]]:
+def rows_kernel(face: Interface, kinds: list[str], unroll: int = 0) -> tuple[RowKernel, list[Any]]:
     """The kernel of a group of rows, or of the chunks of an ``all`` group; `kinds` are those of the inputs.
+
+    `unroll`: vectors in a step of each pass, 0 for what suits its weight.
 
     With it the dtypes of the rows that each chunk needs for itself; these arrays follow the outputs.
     """
-    name = face.name(kinds)
+    name = face.name(kinds) + (f"|{unroll}" if unroll else "")
     found = _rows.get(name)
     if found is not None:
         COUNTS["found"] += 1
         return found
-    rows = Rows(face, kinds)
+    rows = Rows(face, kinds, unroll)
     memory = {"matrix": "matrix", "shared": "shared", "row": "scalar", "one": "fixed"}
     levels = [
         "matrix" if v in rows.matrix else "chunk" if v in rows.across else "scalar" for v in face.outputs
