@@ -362,7 +362,9 @@ def test_a_long_search_says_so_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_explain_says_what_was_found() -> None:
-    assert "searched: " in tuned(chain).explain(torch.randn(5000))
+    x = torch.randn(5000)
+    assert "searched: " in tuned(chain).explain(x)
+    assert "kept from an earlier search: " in tuned(chain).explain(x)
 
 
 def test_a_second_process_searches_nothing(tmp_path: Path) -> None:
@@ -389,6 +391,11 @@ def test_a_second_process_searches_nothing(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------- sizes and code
 
 
+def batch(n: int) -> Any:
+    """Numbers whose drawing makes no machine code."""
+    return torch.from_numpy(np.random.default_rng(n).standard_normal((n, 64)).astype(np.float32))
+
+
 @pytest.mark.parametrize("mode", [None, "reduce-overhead"])
 @pytest.mark.parametrize("dynamic", [None, True, False])
 def test_a_new_size_makes_no_machine_code(
@@ -407,7 +414,7 @@ def test_a_new_size_makes_no_machine_code(
     compiled = torch.compile(fn, mode=mode, dynamic=dynamic)
 
     def check(n: int) -> None:
-        x = torch.randn(n, 64)
+        x = batch(n)
         for _ in range(4):
             for g, v in zip(compiled(x), fn(x), strict=True):
                 torch.testing.assert_close(g, v, rtol=1e-4, atol=1e-4)
@@ -433,11 +440,11 @@ def test_gradients_for_a_new_size_make_no_machine_code(monkeypatch: pytest.Monke
 
     compiled = torch.compile(fn, dynamic=True)
     for n in (40, 300, 1000, 1200):
-        twice(compiled, torch.randn(n, 64))
+        twice(compiled, batch(n))
     assert built
     before = len(built)
     for n in (50, 7, 301, 2, 999, 1500):
-        x = torch.randn(n, 64)
+        x = batch(n)
         for g, v in zip(twice(compiled, x), fn(x), strict=True):
             torch.testing.assert_close(g, v, rtol=1e-3, atol=1e-5)
     assert built[before:] == []

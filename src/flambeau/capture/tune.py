@@ -245,6 +245,7 @@ class Tuner:
         found = _recall(key)
         if found is not None:
             COUNTS["found"] += 1
+            self.notes.append(f"kept from an earlier search: {found}: {subject[:100]}")
             return found
         if self.spent > PROGRAM or sum(v.nbytes for v in chain(reads, makes)) > LARGEST:
             COUNTS["skipped"] += 1
