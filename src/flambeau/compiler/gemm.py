@@ -343,7 +343,7 @@ def bfloat16_matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
         _interleave().broadcast([joined], [y[:, 0::2], y[:, 1::2]])
         right = joined.view(np.float32)
     out = empty((batch, a.shape[1], b.shape[2]), np.dtype(np.float32))
-    _multiply("float32", left, right, out, bias, False, True)
+    _multiply("float32", left, right, out, bias, False, pairs=True)
     return out
 
 

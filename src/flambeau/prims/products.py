@@ -80,7 +80,7 @@ def _in_pairs(a: Any, b: Any, bias: Any) -> Any:
     if work < WORTH or n < FEW or a.shape[-1] != b.shape[-2]:
         return None
     found = kernels(work)
-    pair = _batches(a, b) if found is not None and found.has_bfloat16() else None
+    pair = batches(a, b) if found is not None and found.has_bfloat16() else None
     if pair is None:
         return None
     wide = None if bias is None else np.ascontiguousarray(bias, np.float32)
