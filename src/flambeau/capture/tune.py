@@ -82,8 +82,6 @@ Stages = Callable[[dict[Choice, float]], Iterator[list[Choice]]]
 @lru_cache(maxsize=1)
 def _machine() -> str:
     """The processor and the versions that a measurement holds for."""
-    from .. import __version__
-
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace")[: 1 << 14].splitlines()
         model = next((line for line in lines if line.startswith("model name")), "")
@@ -92,7 +90,8 @@ def _machine() -> str:
     blas = [
         os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     ]
-    return repr((VERSION, __version__, np.__version__, engine.fingerprint(), model, os.cpu_count(), blas))
+    version = sys.modules[__name__.partition(".")[0]].__version__
+    return repr((VERSION, version, np.__version__, engine.fingerprint(), model, os.cpu_count(), blas))
 
 
 def _key(subject: str) -> str:
