@@ -27,7 +27,7 @@ from ..core.tape import AccumulateGrad
 from ..core.tensor import Tensor, constructors, new_object, storage, wrap
 from ..prims import base
 from ..prims.base import from_value
-from ..prims.memory_kernels import SLOW, counted
+from ..prims.memory_kernels import SLOW, counted, fill
 from ..runtime import dlpack, dtypes, pool, types
 from ..runtime.dtypes import dtype
 from ..runtime.types import check_device
@@ -636,7 +636,7 @@ def _like(name: str, value: Any) -> Any:
             else empty_array(tuple(input._a.shape), d.numpy)
         )
         if value is not None:
-            a[...] = value
+            fill(a, value)
         t = _made(a)
         if memory_format is types.channels_last:
             t = t.contiguous(memory_format=memory_format)
@@ -669,7 +669,7 @@ def full_like(
     if tls.stack:
         return finish(base.full(tuple(input._a.shape), value, d.numpy), requires_grad, device)
     a = memory_like(input, d)
-    a[...] = value
+    fill(a, value)
     return finish(_made(a), requires_grad, device)
 
 

@@ -586,8 +586,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     none = base.full((0,), 0, real)
     nothing = x.reshape(-1)[:0]  # without residuals: empty, but part of the graph
     nothing = FUNCTIONS["real"](nothing) if real != A._a.dtype else nothing
-    s = dec.svdvals_op(A.detach()) if driver != "gels" else none
-    rank = none
+    s = rank = none
+    if driver in ("gelsd", "gelss"):
+        s = dec.svdvals_op(A.detach())
     if driver != "gels":
         rank = matrix_rank(A.detach(), rtol=rcond)
     residuals = nothing

@@ -78,9 +78,9 @@ def _full(*, shape: Any, value: Any, dtype: Any) -> Any:
     size = dtype.itemsize
     for n in shape:
         size *= n
-    if type(value) is int and not value and size < fam.BIG:
+    if size < fam.HEAVY and type(value) is int and not value:
         return np.zeros(shape, dtype)
-    if size >= fam.BIG:
+    if size >= fam.HEAVY:
         return filled(shape, value, dtype)
     a = np.empty(shape, dtype)
     a[...] = value

@@ -374,6 +374,19 @@ def _regular_inverse(a: Any) -> Any:
 regular_inverse_op = opaque_op(_regular_inverse, (_inv_vjp,), name="regular_inverse", jvp=_inv_jvp)
 
 
+def _regular_cofactor(wide: Any) -> Any:
+    """det(A) A^-T in double precision, or None if a matrix is so close to a singular one that digits could be lost."""
+    try:
+        inverse = np.linalg.inv(wide)
+    except np.linalg.LinAlgError:
+        return None
+    condition = np.abs(wide).sum(-1).max(-1) * np.abs(inverse).sum(-1).max(-1)
+    if not (condition < 1e4).all():
+        return None
+    det = np.linalg.det(wide)
+    return det[..., None, None] * np.swapaxes(inverse, -1, -2)
+
+
 def _cofactor(a: Any) -> Any:
     """d det / dA = det(A) A^-T.  Where A is singular, through its singular value decomposition, which needs no inverse:
     the cofactors of A = U S V^H are det(U V^H) conj(U) cof(S) V^T."""
@@ -381,6 +394,9 @@ def _cofactor(a: Any) -> Any:
         return np.zeros_like(a)
     wide = a.astype(np.complex128 if a.dtype.kind == "c" else np.float64)
     with np.errstate(all="ignore"):
+        regular = _regular_cofactor(wide)
+        if regular is not None:
+            return regular.astype(a.dtype)
         u, s, vh = np.linalg.svd(wide)
         n = s.shape[-1]
         others = np.where(

@@ -120,14 +120,24 @@ _STEPS = np.arange(_ROW)
 
 
 def filled(shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
-    """A large constant array; None for dtypes without kernels."""
+    """A large constant array."""
     out = pool.empty(shape, dtype)
-    if dtype.itemsize not in UNSIGNED or not acceleration.ready(out.nbytes, False):
+    fill(out, value)
+    return out
+
+
+def fill(out: Any, value: Any) -> None:
+    """``out[...] = value``."""
+    dtype = out.dtype
+    if (
+        out.nbytes < SLOW
+        or not out.flags.c_contiguous
+        or dtype.itemsize not in UNSIGNED
+        or not acceleration.ready(out.nbytes, False)
+    ):
         out[...] = value
-        return out
+        return
     name = UNSIGNED[dtype.itemsize]
     one = np.empty(1, dtype)
     one[0] = value
-    kernel = _kernel(("fill", name), lambda k, v: v, [], [name], [name])
-    kernel.fn(_bits(out), int(_bits(one)[0]))
-    return out
+    _kernel(("fill", name), lambda k, v: v, [], [name], [name]).fn(_bits(out), int(_bits(one)[0]))
