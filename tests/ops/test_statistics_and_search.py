@@ -140,3 +140,12 @@ def test_membership_and_positions():
         torch.unravel_index(torch.tensor([1.0]), (3,))
     static = torch.nonzero_static(torch.tensor([[0, 1], [2, 0]]), size=3, fill_value=-7)
     assert static.tolist() == [[0, 1], [1, 0], [-7, -7]]
+
+
+@pytest.mark.parametrize("name", ["amax", "amin", "sort", "median", "cummax"])
+def test_complex_numbers_have_no_order(name: str) -> None:
+    x = torch.ones(2, 3, dtype=torch.complex64)
+    with pytest.raises(NotImplementedError, match="complex"):
+        getattr(torch, name)(x, 0)
+    with pytest.raises(NotImplementedError, match="complex"):
+        torch.aminmax(x, dim=0)

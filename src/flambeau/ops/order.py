@@ -30,7 +30,7 @@ _Cummin = named("cummin", "values", "indices")
 
 def _real(x: Tensor, name: str) -> None:
     if x._a.dtype.kind == "c":
-        raise RuntimeError(
+        raise NotImplementedError(
             f'"{name}" not implemented for complex dtypes: they have no order (got {dtype_of(x)})'
         )
 

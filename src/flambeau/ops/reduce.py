@@ -129,6 +129,13 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     return keep(red.prod_op(x, dims=dims), x, dims, keepdim)
 
 
+def _ordered(x: Tensor, name: str) -> None:
+    if x._a.dtype.kind == "c":
+        raise NotImplementedError(
+            f'"{name}" not implemented for complex dtypes: they have no order (got {dtype_of(x)})'
+        )
+
+
 def _need_elements(x: Tensor, dims: tuple[int, ...], dim: Any, name: str) -> None:
     if numel(x) == 0 and dim in ((), []):
         raise RuntimeError(
@@ -148,6 +155,7 @@ builtin_all = all
 @public(out=True, grad_name="AmaxBackward0")
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over the dims; equal elements share the gradient."""
+    _ordered(input, "amax")
     dims = wrap_dims(dim, len(input._a.shape))
     _need_elements(input, dims, dim, "amax")
     return keep(red.amax_op(input, dims=dims), input, dims, keepdim)
@@ -156,6 +164,7 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 @public(out=True, grad_name="AminBackward0")
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over the dims; equal elements share the gradient."""
+    _ordered(input, "amin")
     dims = wrap_dims(dim, len(input._a.shape))
     _need_elements(input, dims, dim, "amin")
     return keep(red.amin_op(input, dims=dims), input, dims, keepdim)
@@ -243,6 +252,7 @@ min = _extreme(False)
 @public(out=True, grad_name="AminmaxBackward0")
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """Both extremes over all elements or one dim."""
+    _ordered(input, "aminmax")
     if dim is None:
         if numel(input) == 0:
             raise RuntimeError(

@@ -79,4 +79,6 @@ def added(out: Any, index: Any, rows: Any) -> bool:
 
 def _positive(index: Any, n: int) -> Any:
     """Indices counted from the front."""
-    return np.where(index < 0, index + n, index) if index.size and index.min() < 0 else index
+    if not index.size or np.minimum.reduce(index) >= 0:
+        return index
+    return np.where(index < 0, index + n, index)
