@@ -51,8 +51,8 @@ REASONS: dict[str, str] = {
     "linalg.norm.subgradients_at_zero": "PyTorch's second derivatives at zero are NaN",
     "nn.functional.linear_cross_entropy": "PyTorch's chunked form has zeros for second derivatives",
     "nn.functional.normalize": "second derivatives that cancel, in PyTorch, too; 16-bit steps",
-    "pca_lowrank": "ill-conditioned second derivatives",
-    "svd_lowrank": "ill-conditioned second derivatives",
+    "pca_lowrank": "noise in PyTorch's second derivatives",
+    "svd_lowrank": "noise in PyTorch's second derivatives",
     "cholesky_inverse": "PyTorch's forward mode is wrong",
 }
 ROUNDING = "16-bit floats: rounded at other places"

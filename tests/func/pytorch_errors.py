@@ -240,6 +240,40 @@ ERRORS.append(
     )
 )  # fmt: skip
 
+
+def _uniform(seed: int, *shape: int) -> Any:
+    r = np.random.default_rng(seed)
+    return r.uniform(-9, 9, shape) + 1j * r.uniform(-9, 9, shape)
+
+
+THIN, OFFSET, COTANGENT = _uniform(0, 4, 2), _uniform(1, 4, 4), _uniform(2, 4, 4) / 9
+
+
+def _low_rank(m: Any, thin: Any) -> Any:
+    """Second derivatives of what svd_lowrank finds of a matrix of rank two, less a matrix."""
+    m.manual_seed(0)
+    x = m.tensor(thin, requires_grad=True)
+    u, values, v = m.svd_lowrank(x @ x.mH, q=2, M=m.tensor(OFFSET))
+    approximation = (u * values) @ v.mH
+    (first,) = m.autograd.grad((approximation * m.tensor(COTANGENT)).sum().real, x, create_graph=True)
+    return m.autograd.grad((first * m.tensor(COTANGENT[:, :2])).sum().real, x)[0].detach()
+
+
+def _moved(m: Any) -> Any:
+    """How far they move when the input moves by one unit in the last place."""
+    base = _low_rank(m, THIN)
+    signs = [np.random.default_rng(k).choice([-1, 0, 1], THIN.shape) for k in range(4)]
+    return max((_low_rank(m, THIN + np.spacing(np.abs(THIN)) * sign) - base).abs().max() for sign in signs)
+
+
+ERRORS.append(
+    Error(
+        "svd_lowrank, pca_lowrank", "gradgrad",
+        "noise: a unit in the last place of the input moves it in the sixth digit",
+        "the same for such a neighbour", _moved, lambda: np.zeros(()), 1e-7, 1e-9,
+    )
+)  # fmt: skip
+
 # ----------------------------------------------------------------------------------------- values, in double precision
 
 POSITIVE = np.linspace(0.5, 12, 47)
