@@ -36,7 +36,7 @@ from .graph import Value
 __all__ = ["COUNTS", "USUAL", "Choice", "Stages", "Tuner"]
 
 DECISION = 0.05  # seconds to find one choice, unless a call takes long: then CALLS of them, LONGEST at most
-CALLS, LONGEST = 20, 0.5
+CALLS, LONGEST = 20, 1.0
 PROGRAM = 2.0  # seconds for all choices of a program
 PATIENCE = 1.0  # seconds after which the search says that it goes on
 GAIN, GAIN_OF_BLAS = (
@@ -186,7 +186,11 @@ def timed(run: Callable[[], Any], loops: int = 1) -> float:
 def race(runs: dict[Choice, Callable[[], Any]], seconds: float) -> dict[Choice, float]:
     """The shortest time of each, taken in turns; who is far behind drops out."""
     end = time.perf_counter() + seconds
-    best = {c: timed(run) for c, run in runs.items()}
+    best: dict[Choice, float] = {}
+    for c, run in runs.items():
+        best[c] = timed(run)
+        if time.perf_counter() > end:
+            return best
     loops = {c: max(1, min(200, int(3e-5 / max(t, 1e-7)))) for c, t in best.items()}
     for _ in range(12):
         limit = 1.5 * min(best.values())
@@ -279,15 +283,20 @@ class Tuner:
         """The best choice, and the times of the usual one and of it."""
         runs = {USUAL: make(USUAL)}
         want = runs[USUAL]()
-        times = {USUAL: timed(runs[USUAL])}
+        first = timed(runs[USUAL])
+        times = {USUAL: first if first > LONGEST / CALLS else min(first, timed(runs[USUAL], 2))}
         left = min(max(DECISION, CALLS * times[USUAL]), LONGEST)  # of measuring; code is made beside that
         best = USUAL
         for candidates in stages(times):
             for c in candidates:
-                if c not in runs and time.perf_counter() - self.start < PROGRAM:
-                    run = make(c)
-                    if alike(run(), want):
-                        runs[c] = run
+                if c in runs or left <= 0 or time.perf_counter() - self.start > PROGRAM:
+                    continue
+                run = make(c)
+                start = time.perf_counter()
+                got = run()
+                left -= min(time.perf_counter() - start, 3 * times[USUAL])  # the first may make code, too
+                if alike(got, want):
+                    runs[c] = run
             field = {c: runs[c] for c in dict.fromkeys((USUAL, best, *candidates)) if c in runs}
             if left > 0 and len(field) > 1:
                 start = time.perf_counter()
@@ -298,7 +307,7 @@ class Tuner:
         if best == USUAL:
             return best, times[best], times[best]
         gain = GAIN_OF_BLAS if best.way == "numpy" else GAIN
-        usual, took = duel(runs[USUAL], runs[best], max(left, DECISION / 2))
+        usual, took = duel(runs[USUAL], runs[best], min(max(left, DECISION / 2), LONGEST / 4))
         faster = all(t <= gain * u for t, u in zip(took, usual))
         return best if faster else USUAL, usual[0], took[0] if faster else usual[0]
 
