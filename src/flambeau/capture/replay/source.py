@@ -72,6 +72,8 @@ def tree_of(code: types.CodeType) -> Function | str:
         and _arguments(n) == list(code.co_varnames[:count])
     ]
     if len(found) > 1:
+        if not hasattr(code, "co_positions"):  # before Python 3.11
+            return "another function begins on its line"
         found = [n for n in found if _covers(n, code)]
         found = sorted(found, key=_extent)[:1]
     return found[0] if found else "its source was not found"
