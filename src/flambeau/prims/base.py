@@ -117,14 +117,19 @@ def _reshape(x: Any, *, shape: Shape) -> Any:
     return x.reshape(shape)
 
 
+NO_COPY = tuple(map(int, np.__version__.split(".")[:2])) >= (2, 1)  # whether reshape can be asked not to copy
+
+
 def view_possible(x: Any, shape: tuple[int, ...]) -> bool:
     """Whether `x` can be seen in this shape without a copy."""
     if x.flags.c_contiguous:
         return True
     try:
-        y = x.view()
-        y.shape = shape
-    except AttributeError:
+        if NO_COPY:
+            x.reshape(shape, copy=False)
+        else:
+            x.view().shape = shape
+    except (AttributeError, ValueError):
         return False
     return True
 
