@@ -388,6 +388,26 @@ def test_a_second_process_searches_nothing(tmp_path: Path) -> None:
     assert first > 0 and second == 0 and found == first
 
 
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead", "max-autotune"])
+def test_a_process_without_a_cache_folder_warns_once(mode: str, tmp_path: Path) -> None:
+    program = textwrap.dedent(f"""
+        import flambeau as torch
+        f = torch.compile(lambda x, y: (x @ y).softmax(-1) * x.tanh() + x.sum(), mode={mode!r})
+        for n in (5, 70, 200):
+            x, y = torch.rand(n, n), torch.rand(n, n)
+            want = (x @ y).softmax(-1) * x.tanh() + x.sum()
+            for _ in range(4):
+                torch.testing.assert_close(f(x, y), want, rtol=1e-4, atol=1e-4)
+    """)
+    (tmp_path / "file").write_text("")
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "file"), "PYTHONPATH": ":".join(sys.path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stderr.count("RuntimeWarning: compiled kernels are kept in memory only") == 1
+    assert ran.stderr.count("Warning") == 1
+
+
 # ---------------------------------------------------------------------------------------------------- sizes and code
 
 

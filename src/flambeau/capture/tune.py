@@ -212,7 +212,7 @@ def duel(
     for turn in range(25):
         for n in (0, 1) if turn % 2 else (1, 0):
             taken[n].append(timed((first, second)[n], loops))
-        if turn >= 2 and time.perf_counter() > end:
+        if turn >= 4 and time.perf_counter() > end:
             break
     one, other = [(min(t), sorted(t)[len(t) // 2]) for t in taken]
     return one, other
