@@ -399,11 +399,13 @@ def test_a_process_without_a_cache_folder_warns_once(mode: str, tmp_path: Path) 
             for _ in range(4):
                 torch.testing.assert_close(f(x, y), want, rtol=1e-4, atol=1e-4)
     """)
-    (tmp_path / "file").write_text("")
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "file"), "PYTHONPATH": ":".join(sys.path)}
+    file = tmp_path / "program.py"  # a folder cannot be made below it; replays are proved from source
+    file.write_text(program)
+    environment = {"XDG_CACHE_HOME": str(file), "PYTHONPATH": ":".join(sys.path)}
     ran = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, str(file)], env=environment, capture_output=True, text=True, check=True
     )
+    assert "program.py:" in ran.stderr.splitlines()[0]
     assert ran.stderr.count("RuntimeWarning: compiled kernels are kept in memory only") == 1
     assert ran.stderr.count("Warning") == 1
 

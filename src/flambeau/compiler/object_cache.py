@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -26,6 +27,16 @@ def default_directory() -> Path:
     # The XDG base directory specification says that relative paths are to be ignored.
     root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
     return root / "flambeau"
+
+
+def _first_outside() -> int:
+    """The `stacklevel`, for the caller, of the code that uses the package: the package's own RuntimeWarnings, NumPy's
+    about overflow and the like, are hidden."""
+    package, level = __name__.partition(".")[0], 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class ObjectCache:
@@ -68,7 +79,7 @@ class ObjectCache:
             f"compiled kernels are kept in memory only, the cache folder cannot be used: {error}. "
             "Set XDG_CACHE_HOME to a private, writable folder to keep them between runs",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=_first_outside(),
         )
 
     @staticmethod
