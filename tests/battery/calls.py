@@ -505,6 +505,7 @@ _indexed(
     ("repeated", real(3, 4), (_I,), (True,)),
     ("distinct", real(3, 4), (ints(2, 0),), (True,)),
     ("second", real(3, 4), (ints(3, 1),), (False, True)),
+    ("middle", real(2, 3, 4), (ints(2, 0),), (False, True, False)),
     ("both", real(3, 4), (_I, _J), (True, True)),
     ("apart", real(3, 2, 4), (ints(0, 2), ints(3, 1)), (True, False, True)),
     ("matrix", real(4), (ints([0, 1], [3, 2]),), (True,)),

@@ -52,7 +52,7 @@ def _index_get(x: Any, *indices: Any, spec: Any) -> Any:
         if (
             len(indices) == 1 and not spec[0] and indices[0].dtype.kind != "b"
         ):  # contiguous, which a subscript is not
-            return x.take(indices[0], len(spec) - 1)
+            return x.take(indices[0], spec.index(True))
         return x[_key(indices, spec)]
     except IndexError:
         _check_range(x, indices, spec)
