@@ -1,7 +1,7 @@
 """Taking part in ``__torch_function__``: `flambeau.overrides`.
 
 A class with a ``__torch_function__`` sees the calls that get one of its instances; a `TorchFunctionMode` sees the
-calls on tensors in its ``with`` block (what makes tensors from nothing, such as `zeros`, does not ask).
+calls in its ``with`` block, of functions that make tensors too.
 """
 
 from __future__ import annotations

@@ -110,3 +110,24 @@ def test_disabled() -> None:
     scaler.step(optimizer)
     scaler.update()
     assert w.item() == 0
+
+
+def test_an_optimizer_that_unscales_itself() -> None:
+    class Own(flambeau.optim.SGD):
+        _step_supports_amp_scaling = True
+        told: list = []
+
+        def step(self, closure=None):
+            self.told.append(
+                (None if self.grad_scale is None else float(self.grad_scale), float(self.found_inf))
+            )
+
+    p = flambeau.nn.Parameter(flambeau.ones(2))
+    optimizer, scaler = Own([p], lr=0.1), flambeau.amp.GradScaler("cpu", init_scale=8.0)
+    for factor in (1.0, float("inf")):
+        optimizer.zero_grad()
+        scaler.scale((p * factor).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    assert Own.told == [(8.0, 0.0), (8.0, 1.0)]
+    assert scaler.get_scale() == 4.0 and not hasattr(optimizer, "grad_scale")

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 import warnings
 from collections import OrderedDict
 
@@ -786,3 +787,13 @@ def test_parameter():
         )
 
     both(scenario)
+
+
+def test_classes_say_that_they_are_where_pytorch_has_them() -> None:
+    torch = pytest.importorskip("torch")
+    other = {"LinearCrossEntropyOptions"}  # a dataclass beside its function
+    for name in torch.nn.modules.__all__:
+        if name not in other:
+            ours = getattr(flambeau.nn, name)
+            assert ours.__module__.replace("flambeau", "torch") == getattr(torch.nn, name).__module__, name
+            assert getattr(sys.modules[ours.__module__], name) is ours

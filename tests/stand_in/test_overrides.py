@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from parity import attempt, scenario
@@ -170,3 +171,30 @@ def test_ducks_in_functions(torch: Any) -> Any:
     yield torch.softmax(duck, dim=0)
     yield torch.sum(duck, dim=0)
     yield torch.matmul(duck, torch.ones(2))
+
+
+@scenario
+def test_modes_see_what_makes_tensors(lib: Any) -> Iterator[Any]:
+    seen: list[str] = []
+
+    class Watch(lib.overrides.TorchFunctionMode):  # type: ignore[misc]
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        x = lib.zeros(2)
+        (
+            lib.ones(size=(2,)),
+            lib.rand(2),
+            lib.randn(2),
+            lib.tensor([1.0]),
+            lib.as_tensor([1.0]),
+            lib.asarray([1.0]),
+        )
+        lib.empty(2), lib.full((2,), 1.0), lib.arange(3), lib.eye(2), lib.randperm(3), lib.randint(3, (2,))
+        with Watch():
+            lib.zeros(1)
+    yield x, seen
+    lib.zeros(2)
+    yield seen

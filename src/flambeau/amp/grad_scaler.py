@@ -149,6 +149,8 @@ class GradScaler:
         seen = self._seen[id(optimizer)]
         if seen.stage is OptState.STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            return self._step_of_its_own(optimizer, seen, args, kwargs)
         if seen.stage is OptState.READY:
             self.unscale_(optimizer)
         if seen.found_inf is None:
@@ -156,6 +158,23 @@ class GradScaler:
         result = None if seen.found_inf else optimizer.step(*args, **kwargs)
         seen.stage = OptState.STEPPED
         return result
+
+    def _step_of_its_own(self, optimizer: Any, seen: _Seen, args: Any, kwargs: Any) -> Any:
+        """The step of an optimizer that unscales, and skips, itself: it reads its `grad_scale` and `found_inf`."""
+        scale = None
+        if seen.stage is OptState.READY:
+            scale = ops.tensor(self._scale, dtype=float32)
+            grads = [
+                p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+            ]
+            seen.found_inf = not all(bool(g.isfinite().all()) for g in grads)
+        optimizer.grad_scale = scale
+        optimizer.found_inf = ops.tensor(float(bool(seen.found_inf)), dtype=float32)
+        try:
+            return optimizer.step(*args, **kwargs)
+        finally:
+            seen.stage = OptState.STEPPED
+            del optimizer.grad_scale, optimizer.found_inf
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
         """Adapt the scale to what was found since the last call, or set it to `new_scale`."""

@@ -313,6 +313,18 @@ def overridable(fn: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
+def seen_by_modes(fn: F) -> F:
+    """For a function that makes tensors from data or nothing: modes may take it over, classes of arguments may not."""
+
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if OVERRIDES and tls.__dict__.get("function_modes") and tls.__dict__.get("torch_function", True):
+            return hand_over(wrapper, (), args, kwargs)
+        return fn(*args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
+
+
 def _stands_for_a_tensor(cls: type) -> bool:
     """Whether a class that is no Tensor takes part in the protocol."""
     return hasattr(cls, "__torch_function__") and not issubclass(cls, Tensor)

@@ -21,6 +21,7 @@ from ..core.public import (
     public,
     result_type,
     scalar_category,
+    seen_by_modes,
 )
 from ..core.state import defaults, everyone, tls
 from ..core.tape import AccumulateGrad
@@ -94,8 +95,8 @@ def _factory(name: str, value: Any) -> Any:
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"A tensor of shape ``size`` filled with {value}; dtype defaults to the default dtype."
-    FUNCTIONS[name] = make
-    return make
+    FUNCTIONS[name] = seen = seen_by_modes(make)
+    return seen
 
 
 def _store(out: Tensor, t: Tensor, name: str) -> Tensor:
@@ -185,6 +186,7 @@ def full(
 # -------------------------------------------------------------------------------------------------------- from data
 
 
+@seen_by_modes
 def tensor(
     data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
 ) -> Tensor:
@@ -276,6 +278,7 @@ def from_numpy(ndarray: Any) -> Tensor:
     return finish(from_value(a))
 
 
+@seen_by_modes
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory with tensors and NumPy arrays when dtype and device allow.
 
@@ -293,6 +296,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype=dtype)
 
 
+@seen_by_modes
 def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:

@@ -15,7 +15,7 @@ from ..core.eager import raw
 from ..core.grad_names import rename
 from ..core.op import bind
 from ..core.pending import Pending
-from ..core.public import FUNCTIONS, METHODS, convert, public
+from ..core.public import FUNCTIONS, METHODS, convert, public, seen_by_modes
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
 from ..prims.pointwise import overwrite_op
@@ -187,8 +187,8 @@ def _random_factory(name: str, kind: str) -> Any:
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"A tensor of shape ``size`` with {kind} draws ([0, 1) or mean 0 and variance 1)."
-    FUNCTIONS[name] = make
-    return make
+    FUNCTIONS[name] = seen = seen_by_modes(make)
+    return seen
 
 
 rand = _random_factory("rand", "uniform")

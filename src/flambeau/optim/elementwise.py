@@ -190,9 +190,12 @@ class ElementwiseOptimizer(Optimizer):
                     "`fused=True` requires all the params to be floating point Tensors of supported devices: "
                     f"['cpu'] but {p.dtype} and {p.device.type}"
                 )
-            state = states[p]
+            state = states.get(p)
             if not state:
+                state = {} if state is None else state
                 self._init_state(p, grad, group, state)
+                if state:  # SGD without momentum keeps nothing, and has no entry
+                    states[p] = state
             tensors = [p, grad, *[state[s] for s in slots]]
             arrays = [t._a if type(t._a) is not Pending else resolve(t) for t in tensors]
             shape, dtype = arrays[0].shape, arrays[0].dtype

@@ -172,6 +172,7 @@ class _Memory:
         self.diagonal: Any = state.get("H_diag")
         self.prev_grad: Any = state.get("prev_flat_grad")
         self.prev_loss: Any = state.get("prev_loss")
+        self.weights: list[Any] | None = state.get("al")
 
     def direction(self, grad: Tensor, restart: bool) -> Tensor:
         """Where to go: minus the inverse Hessian times the gradient (the two-loop recursion)."""
@@ -187,6 +188,7 @@ class _Memory:
             weights.append(weight)
             q.add_(y, alpha=-weight)
         self.d = r = q.mul(self.diagonal)
+        self.weights = [*reversed(weights), *[None] * (self.size - len(weights))]
         for y, s, ro, weight in zip(self.y, self.s, self.ro, reversed(weights), strict=True):
             r.add_(s, alpha=weight - float(y.dot(r)) * float(ro))
         return r  # type: ignore[no-any-return]
@@ -204,6 +206,8 @@ class _Memory:
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep everything for the next step, under PyTorch's names."""
+        if self.weights is not None:
+            state["al"] = self.weights
         state["d"] = self.d
         state["t"] = self.t
         state["old_dirs"] = self.y

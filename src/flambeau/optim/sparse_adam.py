@@ -23,7 +23,7 @@ class SparseAdam(Optimizer):
     holds. The formula is that of D. P. Kingma and J. Ba, *Adam: A Method for Stochastic Optimization*, 2015,
     the efficient form at the end of section 2.
 
-    Raises: ValueError for hyperparameters out of range.
+    Raises: ValueError for hyperparameters out of range and complex parameters.
 
     >>> import flambeau as torch
     >>> embedding = torch.nn.Embedding.from_pretrained(torch.ones(3, 2), freeze=False, sparse=True)
@@ -51,6 +51,16 @@ class SparseAdam(Optimizer):
             raise ValueError(f"Invalid epsilon value: {eps}")
         check_betas(betas)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
+        found = [
+            [i, j]
+            for i, group in enumerate(self.param_groups)
+            for j, p in enumerate(group["params"])
+            if p.is_complex()
+        ]
+        if found:
+            raise ValueError(
+                f"Complex params at indices {found}: SparseAdam does not support complex parameters"
+            )
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; returns what `closure` returned.

@@ -418,3 +418,7 @@ class LogSoftmax(_AlongDim):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim)
+
+
+# Defined in a file of its own; classes, and pickles of them, say where PyTorch has it.
+MultiheadAttention.__module__ = __name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -313,3 +314,11 @@ class LazyInstanceNorm3d(_LazyNorm, InstanceNorm3d):
     """An InstanceNorm3d whose num_features is taken from the first input."""
 
     cls_to_become = InstanceNorm3d
+
+
+# As in PyTorch, each says that it is in the module of what it becomes, and is found there.
+for _lazy in [kind for kind in globals().values() if isinstance(kind, type) and kind.__module__ == __name__]:
+    _becomes = getattr(_lazy, "cls_to_become", None)
+    if _lazy.__name__.startswith("Lazy") and _becomes is not None:
+        _lazy.__module__ = _becomes.__module__
+        setattr(sys.modules[_becomes.__module__], _lazy.__name__, _lazy)
