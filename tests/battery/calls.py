@@ -385,6 +385,8 @@ def _standard_slope(g: Any, x: Any) -> Any:
 
 row("standardize", real(2, 4), dims=(1,), eps=0.01, observe=lambda y, mean, var: y,
     reference=lambda x: (_standard(x), x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
+row("layer_norm", real(4), real(2, 4), real(4, seed=2), eps=0.01, observe=lambda y, mean, var: y,
+    reference=lambda b, x, w: (_standard(x) * w + b, x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
 row("standardize_grad", real(2, 4), real(2, 4, seed=3), dims=(1,), eps=0.01, tol=1e-7, reference=_standard_slope,
     prepare=lambda g, x: (g, x, x.detach().mean(1, True), x.detach().var(1, correction=0, keepdim=True)))  # fmt: skip
 

@@ -11,6 +11,7 @@ import scipy.special
 import flambeau as torch
 import flambeau.nn.functional as F
 from flambeau.autograd import grad, gradcheck, gradgradcheck
+from flambeau.core import acceleration
 from flambeau.prims import row_kernels
 from flambeau.prims.norm import standardize_op
 from flambeau.prims.softmax import cross_entropy_op, log_softmax_op, softmax_op
@@ -147,3 +148,30 @@ def test_batch_norm_updates_running_statistics() -> None:
     np.testing.assert_allclose(var.numpy(), 0.75 + 0.25 * a.var(1, ddof=1), rtol=1e-14)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         F.batch_norm(torch.zeros(1, 3), None, None, training=True)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (300, 64), (4, 50, 8, 16)])
+def test_layer_norm_with_weight_and_bias(shape: tuple[int, ...]) -> None:
+    """One operation, against the formula in float64, forward and backward; by kernel where the array is large."""
+    acceleration.load()
+    r = np.random.default_rng(0)
+    last = shape[2:] if len(shape) > 2 else shape[1:]
+    x, w, b, g = (r.normal(size=s).astype(np.float32) for s in (shape, last, last, shape))
+    tensors = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
+    y = torch.nn.functional.layer_norm(tensors[0], last, *tensors[1:])
+    y.backward(torch.tensor(g))
+    axes = tuple(range(len(shape) - len(last), len(shape)))
+    lead = tuple(range(len(shape) - len(last)))
+    x, w, b, g = (a.astype(np.float64) for a in (x, w, b, g))
+    scale = 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
+    z = (x - x.mean(axes, keepdims=True)) * scale
+    s = g * w
+    slope = scale * (s - s.mean(axes, keepdims=True) - z * (s * z).mean(axes, keepdims=True))
+    np.testing.assert_allclose(y.detach().numpy(), z * w + b, atol=2e-5)
+    for t, want in zip(tensors, (slope, (g * z).sum(lead), g.sum(lead))):
+        np.testing.assert_allclose(t.grad.numpy(), want, atol=3e-4)
+    twice = [t.detach().double().requires_grad_() for t in tensors]
+    if x.size < 50:
+        assert torch.autograd.gradgradcheck(
+            lambda *a: torch.nn.functional.layer_norm(a[0], last, *a[1:]), twice
+        )

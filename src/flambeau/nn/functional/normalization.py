@@ -18,6 +18,7 @@ from ...ops.contraction import vector_norm
 from ...ops.layouts import in_own_order, is_images, like_images
 from ...ops.shape import expand_to
 from ...prims import base
+from ...prims.layer_norm import layer_norm_op
 from ...prims.norm import affine_op, standardize_op
 from ...prims.pointwise import rsqrt
 from ...runtime import dtypes
@@ -194,7 +195,11 @@ def layer_norm(
     _check_floating(input, "LayerNormKernelImpl")
     _check_one_dtype(input, weight, bias)
     dims = tuple(range(len(s) - len(shape), len(s)))
-    y = standardize_op(_wide(input), dims=dims, eps=float(eps))[0]
+    x = _wide(input)
+    if weight is not None and bias is not None and tls.capture is None:
+        w, b = (convert(t, dtype_of(x)) for t in (weight, bias))
+        return convert(layer_norm_op(b, x, w, eps=float(eps))[0], dtype_of(input))
+    y = standardize_op(x, dims=dims, eps=float(eps))[0]
     return _affine(y, weight, bias, lambda t: t, dtype_of(input))
 
 
