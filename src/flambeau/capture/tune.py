@@ -294,8 +294,10 @@ class Tuner:
                 run = make(c)
                 start = time.perf_counter()
                 got = run()
-                left -= min(time.perf_counter() - start, 3 * times[USUAL])  # the first may make code, too
-                if alike(got, want):
+                took = time.perf_counter() - start
+                left -= min(took, 3 * times[USUAL])  # the first call of generated code may make it, too
+                hopeless = c.way in ("numpy", "calls") and took > max(10 * times[USUAL], DECISION / 10)
+                if not hopeless and alike(got, want):
                     runs[c] = run
             field = {c: runs[c] for c in dict.fromkeys((USUAL, best, *candidates)) if c in runs}
             if left > 0 and len(field) > 1:
@@ -307,9 +309,9 @@ class Tuner:
         if best == USUAL:
             return best, times[best], times[best]
         gain = GAIN_OF_BLAS if best.way == "numpy" else GAIN
-        usual, took = duel(runs[USUAL], runs[best], min(max(left, DECISION / 2), LONGEST / 4))
-        faster = all(t <= gain * u for t, u in zip(took, usual))
-        return best if faster else USUAL, usual[0], took[0] if faster else usual[0]
+        usual, new = duel(runs[USUAL], runs[best], min(max(left, DECISION / 2), LONGEST / 4))
+        faster = all(t <= gain * u for t, u in zip(new, usual))
+        return best if faster else USUAL, usual[0], new[0] if faster else usual[0]
 
     def show(self, subject: str) -> None:
         """One line on a terminal, if it takes long."""
