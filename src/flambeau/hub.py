@@ -14,9 +14,11 @@ import urllib.parse
 from typing import Any
 
 from .runtime.absent import names_of as _names_of
+from .runtime.progress import Progress
 
 __all__ = ["download_url_to_file", "get_dir", "load_state_dict_from_url", "set_dir"]
 
+_BLOCK = 128 * 1024  # bytes
 _chosen: str | None = None
 _HASH = re.compile(r"-([a-f0-9]{8,})\.")  # of the file's SHA-256, at the end of a file's name
 
@@ -37,12 +39,11 @@ def set_dir(d: str | os.PathLike[str]) -> None:
 
 
 def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, progress: bool = True) -> None:
-    """Download `url` to the file `dst`, which appears only when it is complete.
+    """Download `url` to the file `dst`, which appears only when it is complete; `progress` shows a line on a terminal.
 
     Raises: RuntimeError when the SHA-256 of the content does not begin with `hash_prefix`; OSError for failures of the
     network or the disk.
     """
-    import shutil
     import urllib.request
 
     dst = os.path.expanduser(dst)
@@ -52,7 +53,11 @@ def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, pro
             with urllib.request.urlopen(
                 urllib.request.Request(url, headers={"User-Agent": "flambeau"})
             ) as source:
-                shutil.copyfileobj(source, part)
+                length = source.headers.get("Content-Length")
+                with Progress(os.path.basename(dst), int(length) if length else None, progress) as bar:
+                    while block := source.read(_BLOCK):
+                        part.write(block)
+                        bar.advance(len(block))
             part.close()
             if hash_prefix:
                 with open(part.name, "rb") as f:
