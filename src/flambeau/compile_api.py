@@ -10,8 +10,9 @@ Every mode gives this, with one trade: ``mode="reduce-overhead"`` skips the Pyth
 the same in each call (`capture.replay`).  The proof reads the function's source and that of everything of the program's
 own that it calls; each value that it reads from outside (globals, closures, attributes, elements) and every argument's
 layout is checked before each replay.  A function that cannot be proved, because it prints, draws random numbers, reads
-a value, writes to memory or objects from outside, or hands back a tensor with a history, raises a RuntimeError with the
-reason and the line.  (Where flambeau stands in for torch, whose mode never refuses, it warns once and uses the default.)
+a value, or writes to memory or objects from outside, raises a RuntimeError with the reason and the line.  (Where
+flambeau stands in for torch, whose mode never refuses, it warns once and uses the default.)  One that hands back a
+tensor with a history has its Python run, so that the graph is recorded, with a warning; it is replayed under no_grad.
 ``mode="max-autotune"`` times several ways to run each part of a program on arrays of its shapes when the program is
 made (NumPy's products or generated ones and their tiles, unrolled loops, how work is cut for the threads) and takes the
 fastest that gives the same result but for rounding.  That takes 2 seconds for a program at most; the winners are kept in

@@ -120,6 +120,7 @@ class Replayed:
         self.before: dict[Any, Candidate] = {}
         self.variants = 0
         self.given_up = False
+        self.tracked = False  # gradients reach out of it: it is replayed under no_grad only
         self.replays = 0
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -140,15 +141,24 @@ class Replayed:
         if due is not None:
             due.canary = False
         special = tls.mode not in (RECORD, NO_GRAD) or tls.autocast is not None
-        if special or self.given_up or tls.__dict__.get("function_modes"):
+        if special or self.given_up or self.tracked and tls.grad or tls.__dict__.get("function_modes"):
             return self.otherwise(args, kwargs)  # a transform, hooks: the Python runs
         try:
             proof = prove(self.fn, args, kwargs)
         except Refused as e:
             raise refusal(str(e)) from None
-        for t in [*proof.guards.tensors.values(), *tensors_in((args, kwargs))]:
-            check_history(t)
-        result, candidate = self.whole(args, kwargs, proof.guards)
+        try:
+            for t in [*proof.guards.tensors.values(), *tensors_in((args, kwargs))]:
+                check_history(t)
+            result, candidate = self.whole(args, kwargs, proof.guards)
+        except Tracked as e:
+            self.tracked = True
+            warnings.warn(
+                f"compile(mode='reduce-overhead'): {e}, so the graph has to be recorded and the function's Python runs; "
+                "it is replayed where gradients are computed inside of it, and under no_grad",
+                stacklevel=4,
+            )
+            return self.otherwise(args, kwargs)
         key = signature(args, kwargs)
         earlier = self.before.get(key)
         changed = proof.guards.changed()
@@ -246,9 +256,7 @@ def output(t: Tensor, segment: Any, slots: list[int]) -> int:
     if type(t) is not Tensor:
         raise refusal(f"a result is a {type(t).__name__}")
     if t._node is not None:
-        raise refusal(
-            "a result has a history: compute gradients inside the function, or call it under no_grad"
-        )
+        raise Tracked("a result has a history")
     if p.slot not in slots:
         slots.append(p.slot)
     return slots.index(p.slot)
@@ -270,15 +278,19 @@ def template(x: Any, segment: Any, slots: list[int], known: list[tuple[Tensor, A
     raise refusal(f"the result has a {type(x).__name__} in it")
 
 
+class Tracked(Exception):
+    """Gradients reach out of the function: its graph must be recorded, so its Python runs."""
+
+
 def check_history(t: Tensor) -> None:
-    """Raises: RuntimeError for a tensor whose part in gradients reaches outside the function."""
+    """Raises: Tracked for a tensor whose part in gradients reaches outside the function."""
     node = t._node
     if node is None or tls.mode == NO_GRAD:
         return
     if type(node) is not AccumulateGrad:
-        raise refusal("an argument, or a tensor from outside, has a history")
+        raise Tracked("an argument, or a tensor from outside, has a history")
     if node.extra is not None:
-        raise refusal("an argument, or a tensor from outside, has hooks")
+        raise Tracked("an argument, or a tensor from outside, has hooks")
 
 
 class Made:
