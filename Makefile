@@ -4,6 +4,7 @@
 #   make test          tests, doctests, lint
 #   make bench         timings side by side with PyTorch
 #   make bench-compile compiled functions against PyTorch and, where it is installed, JAX
+#   make bench-conv    convolutions and pools against PyTorch [OPS="--threads 4"]
 #   make bench-ops     every operation against PyTorch, forward and backward [OPS="--ops softmax --sizes small --all"]
 #   make lint          ruff, mypy --strict, layers
 #   make conformance HARNESS=path/to/opinfo.py [OPS="--ops @tier1.txt"]
@@ -23,10 +24,10 @@ EXAMPLES ?= digits vae gpt lstm reinforce neural_ode maml laplace finetune
 # The products here are small: threads of BLAS gain nothing, and wait for each other where the machine is busy.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo examples test bench bench-ops bench-compile lint conformance clean
+.PHONY: help demo examples test bench bench-ops bench-conv bench-compile lint conformance clean
 
 help:
-	@sed -n '2,10s/^#   //p' Makefile
+	@sed -n '2,11s/^#   //p' Makefile
 
 # Where Python was packaged without ensurepip, the pip outside fills the environment.
 .venv/.made:
@@ -66,6 +67,14 @@ bench-ops: .venv/.made
 	@test -e .venv/.has-reference || $(MAKE) --no-print-directory .venv/.has-reference \
 	    || $(MAKE) --no-print-directory .venv/.has-test
 	$(BIN)/python benchmarks/ops.py $(OPS)
+
+# The settings above are the conformance harness's.
+bench-ops bench-conv bench-compile: OPS =
+
+bench-conv: .venv/.made
+	@test -e .venv/.has-reference || $(MAKE) --no-print-directory .venv/.has-reference \
+	    || $(MAKE) --no-print-directory .venv/.has-test
+	$(BIN)/python benchmarks/conv.py $(OPS)
 
 bench-compile: .venv/.made
 	@test -e .venv/.has-reference || $(MAKE) --no-print-directory .venv/.has-reference \

@@ -6,6 +6,9 @@ neural networks for document processing", 2006, section 3), laid out in one of t
 * one image after the other, so that an image's patches stay in the cache: large images, and groups;
 * all images at once with channels last, so that a patch is copied in few long pieces: small images;
 * no patches at all where each channel has its own kernel (depthwise): one multiply-add for each tap.
+
+Where the stride is 1, generated code does without patches (`compiler.shifted_conv`), also for the adjoint in the input,
+which is then a convolution with the kernel turned round.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import products
 from .products import matmul
 
 Sizes = tuple[int, ...]
+FEW_OUTPUTS = 64  # of an image, below which generated code would compute too much that is not asked for
 SMALL_IMAGE = 200  # outputs of an image below which all images are done at once
 SMALL_ADJOINT = 15_000  # the same for the adjoint in the input, times channels: it goes through every tap
 
@@ -84,6 +89,38 @@ def _windows(x: Any, at: int, q: Geometry, kernel_first: bool) -> Any:
 def _is_matmul(q: Geometry) -> bool:
     """A kernel of one tap that moves nothing."""
     return math.prod(q.kernel) == 1 and set(q.stride) == {1} and not any(q.padding)
+
+
+# ------------------------------------------------------------------------------------------------------ stride 1
+
+
+def _shifted(x: Any, w: Any, q: Geometry, groups: int) -> Any:
+    """By generated code; None where that has no case or does not pay."""
+    if set(q.stride) != {1} or _is_matmul(q) or x.dtype not in products.FLOATS or x.dtype != w.dtype:
+        return None
+    outputs, computed = math.prod(q.out), q.out[0] * math.prod(q.padded[1:])
+    if min(q.out) < 1 or outputs < FEW_OUTPUTS or 4 * outputs < 3 * computed:
+        return None
+    work = x.shape[0] * w.size * outputs
+    if work < products.WORTH or products.kernels(work) is None:
+        return None
+    from ..compiler.shifted_conv import shifted_sums
+
+    return shifted_sums(x, w, groups, q.padding, q.dilation)
+
+
+def _shifted_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
+    """The same for the adjoint in the input."""
+    padding = tuple([d * (k - 1) - p for d, k, p in zip(q.dilation, q.kernel, q.padding)])
+    if min(padding) < 0 or set(q.stride) != {1}:
+        return None
+    turned = Geometry(q.out, q.kernel, q.size, q.stride, padding, q.dilation)
+    if output_size(q.out, q.kernel, q.stride, padding, q.dilation) != tuple(q.size):
+        return None
+    o, c = w.shape[:2]
+    swapped = w.reshape(groups, o // groups, c, *q.kernel).swapaxes(1, 2)
+    swapped = swapped.reshape(groups * c, o // groups, *q.kernel)
+    return _shifted(g, np.flip(swapped, tuple(range(2, swapped.ndim))), turned, groups)
 
 
 # -------------------------------------------------------------------------------------- channels last, all at once
@@ -262,6 +299,9 @@ def convolve(x: Any, w: Any, q: Geometry, groups: int) -> Any:
     """x (N, C, *size), w (O, C / groups, *kernel): y (N, O, *out)."""
     if not (x.size and w.size):
         return np.zeros((x.shape[0], w.shape[0], *q.out), x.dtype)
+    y = _shifted(x, w, q, groups)
+    if y is not None:
+        return y
     if _is_depthwise(x.shape[1], w.shape[0], groups):
         return _depthwise(x, w, q)
     return _small(x, w, q) if _is_small(q, groups) else _images(x, w, q, groups)
@@ -271,6 +311,9 @@ def convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
     """The adjoint in x: g (N, O, *out), w (O, C / groups, *kernel) to (N, C, *size)."""
     if not (g.size and w.size):
         return np.zeros((g.shape[0], w.shape[1] * groups, *q.size), g.dtype)
+    x = _shifted_input(g, w, q, groups)
+    if x is not None:
+        return x
     if _is_depthwise(w.shape[1] * groups, w.shape[0], groups):
         return _depthwise_input(g, w, q)
     reach = [d * (k - 1) - p for d, k, p in zip(q.dilation, q.kernel, q.padding)]
