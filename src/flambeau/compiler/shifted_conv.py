@@ -127,7 +127,8 @@ def shifted_sums(
     blocks = each // tile
     # The last tiles read past the end of a plane; what they find there does not count, but must be readable.
     slack = wide + plane
-    memory: Array = np.zeros(n * groups * channels * plane + slack, x.dtype)
+    memory: Array = empty((n * groups * channels * plane + slack,), x.dtype)  # recycled: new pages cost more
+    memory[...] = 0
     inner: Any = (..., *[slice(b, b + a) for a, b in zip(x.shape[2:], padding)])
     memory[: memory.size - slack].reshape(n, groups * channels, *padded)[inner] = x
     places = [np.arange(a) * d * s for a, d, s in zip(kernel, dilation, strides)]
@@ -144,4 +145,6 @@ def shifted_sums(
     )
     crop: Any = (..., *[slice(0, a) for a in out])
     kept = result[..., :rows].reshape(n, w.shape[0], out[0], *padded[1:])
-    return np.ascontiguousarray(kept[crop])
+    y: Array = empty((n, w.shape[0], *out), x.dtype)
+    y[...] = kept[crop]
+    return y
