@@ -51,6 +51,10 @@ class Difference:
         return f"{self.where}: {self.what}"
 
 
+# Modules that PyTorch imports when something needs them: whether they are seen depends on what ran before.
+LOADED_LATER = ("cpp_extension", "file_baton")
+
+
 def public_names(module: types.ModuleType) -> list[str]:
     """What a module defines or exports for its users: not the typing helpers that it imports for itself."""
     exported = set(getattr(module, "__all__", ()))
@@ -61,7 +65,7 @@ def public_names(module: types.ModuleType) -> list[str]:
         value = getattr(module, name, None)
         home = getattr(value, "__module__", None)
         if isinstance(value, types.ModuleType):
-            if value.__name__ != f"{module.__name__}.{name}":
+            if value.__name__ != f"{module.__name__}.{name}" or name in LOADED_LATER:
                 continue
         elif isinstance(value, TypeVar) or value is importlib.import_module("torch").Tensor:
             continue

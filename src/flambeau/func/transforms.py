@@ -421,7 +421,7 @@ def jacrev(
         per_out = []
         start = 0
         for o, n in zip(outs, sizes):
-            blocks = [r[start : start + n].reshape(*o._a.shape, *x._a.shape) for r, x in zip(rows, ins)]
+            blocks = [r[start : start + n].reshape((*o._a.shape, *x._a.shape)) for r, x in zip(rows, ins)]
             tree = tree_unflatten(blocks, in_spec)
             per_out.append(tree[0] if isinstance(argnums, int) else tree)
             start += n
@@ -477,7 +477,7 @@ def jacfwd(
             start = 0
             for x, n in zip(ins, sizes):
                 part = c[start : start + n]
-                part = part.permute(*range(1, len(shape) + 1), 0).reshape(*shape, *x._a.shape)
+                part = part.permute(*range(1, len(shape) + 1), 0).reshape((*shape, *x._a.shape))
                 blocks.append(part)
                 start += n
             tree = tree_unflatten(blocks, in_spec)

@@ -63,13 +63,16 @@ def int_tuple(values: Any, name: str) -> tuple[int, ...]:
         ) from None
 
 
+DIMS = ("permute", "flip", "tile")  # functions whose *size are dims
+
+
 def sizes(args: Sequence[Any], name: str) -> tuple[int, ...]:
     """The ``*size`` arguments of a function: f(2, 3) or f((2, 3)).
 
     Raises: TypeError where there are none.
     """
     if not args:
-        what = "repeats" if name == "repeat" else "size"
+        what = {"repeat": "repeats", "reshape": "shape"}.get(name, "dims" if name in DIMS else "size")
         raise TypeError(f'{name}() missing 1 required positional arguments: "{what}"')
     for v in args:
         if type(v) is not int:

@@ -107,7 +107,7 @@ class profile:
     >>> with torch.profiler.profile(record_shapes=True) as p:
     ...     x = torch.relu(torch.ones(3))
     >>> [(e.key, e.count, e.input_shapes) for e in p.key_averages(group_by_input_shape=True)]
-    [('aten::relu', 1, [[3]])]
+    [('aten::ones', 1, [[]]), ('aten::relu', 1, [[3]])]
     """
 
     def __init__(

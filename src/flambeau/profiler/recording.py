@@ -73,7 +73,7 @@ class record_function(contextlib.ContextDecorator):
     >>> with torch.profiler.profile() as p, torch.profiler.record_function("mine"):
     ...     x = torch.relu(torch.ones(3))
     >>> sorted(e.key for e in p.key_averages())
-    ['aten::relu', 'mine']
+    ['aten::ones', 'aten::relu', 'mine']
     """
 
     def __init__(self, name: str, args: str | None = None) -> None:
