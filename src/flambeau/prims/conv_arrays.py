@@ -123,6 +123,27 @@ def _shifted_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
     return _shifted(g, np.flip(swapped, tuple(range(2, swapped.ndim))), turned, groups)
 
 
+def _shifted_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
+    """The adjoint in w by generated code; None where that has no case or does not pay."""
+    if set(q.stride) != {1} or _is_matmul(q) or x.dtype not in products.FLOATS or x.dtype != g.dtype:
+        return None
+    outputs, computed = math.prod(q.out), q.out[0] * math.prod(q.padded[1:])
+    if min(q.out) < 1 or outputs < FEW_OUTPUTS or 4 * outputs < 3 * computed:
+        return None
+    work = x.shape[0] * x.shape[1] // groups * g.shape[1] * math.prod(q.kernel) * outputs
+    if work < products.WORTH or products.kernels(work) is None:
+        return None
+    from ..compiler.shifted_weights import shifted_products
+    from ..compiler.types import UnsupportedError
+
+    try:
+        w = shifted_products(x, g, groups, tuple(q.kernel), q.padding, q.dilation)
+    except UnsupportedError:
+        return None
+    # a NaN or an infinity times the zeros between rows: only the other way knows which taps saw it
+    return w if np.isfinite(w).all() else None
+
+
 # -------------------------------------------------------------------------------------- channels last, all at once
 
 
@@ -333,6 +354,9 @@ def convolve_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
     """The adjoint in w: x (N, C, *size), g (N, O, *out) to (O, C / groups, *kernel)."""
     if not (x.size and g.size):
         return np.zeros((g.shape[1], x.shape[1] // groups, *q.kernel), x.dtype)
+    w = _shifted_weight(x, g, q, groups)
+    if w is not None:
+        return w
     if _is_depthwise(x.shape[1], g.shape[1], groups):
         return _depthwise_weight(x, g, q)
     return _small_weight(x, g, q) if _is_small(q, groups) else _images_weight(x, g, q, groups)
