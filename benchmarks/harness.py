@@ -13,6 +13,7 @@ import importlib.util
 import os
 import platform
 import statistics
+import textwrap
 import time
 import timeit
 from collections.abc import Callable, Iterable, Sequence
@@ -84,10 +85,27 @@ def conditions(count: int) -> str:
     )
 
 
+class Prepared(timeit.Timer):
+    """A timer whose setup runs once, when it is made: `timeit.Timer` runs it before each round.
+
+    A round would then begin with a new model and a new optimizer, and time their first steps.
+    """
+
+    def __init__(self, row: Row, names: dict[str, object]) -> None:
+        super().__init__(row.statement, timer=time.perf_counter)
+        setup, statement = (textwrap.indent(text, " " * 8) for text in (row.setup, row.statement))
+        source = (
+            f"def prepare():\n{setup}\n        def inner(rounds, clock):\n            start = clock()\n"
+            f"            for _ in rounds:\n{textwrap.indent(statement, ' ' * 8)}\n            return clock() - start\n"
+            "        return inner\n"
+        )
+        exec(compile(source, f"<{row.name}>", "exec"), names)
+        self.inner = names["prepare"]()  # type: ignore[operator]
+
+
 def timer(row: Row, module: str) -> timeit.Timer:
     """The row with `module` under PyTorch's name."""
-    names = {"torch": importlib.import_module(module)}
-    return timeit.Timer(row.statement, row.setup, timer=time.perf_counter, globals=names)
+    return Prepared(row, {"torch": importlib.import_module(module)})
 
 
 def calls_per_round(run: timeit.Timer, seconds: float) -> int:
