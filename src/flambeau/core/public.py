@@ -773,6 +773,7 @@ def _binary_fast(
         both, left, right = (pair_op.plan(k) for k in ((True, True), (True, False), (False, True)))
     call = ufunc if ufunc is not None else op.info["plain"]
     integers = kind != FLOAT and "i" not in reject
+    takes = numbers != "none"
     others: tuple[Any, ...] = (
         (I64,) if integers else ()
     )  # dtypes besides float32 and float64 that need no care
@@ -834,7 +835,9 @@ def _binary_fast(
                             t._base = None
                             t._node = None
                             return t
-            elif (d is F32 or d is F64 or (d is I64 and integers and cls is int)) and a.nbytes < BIG:
+            elif (
+                takes and (d is F32 or d is F64 or (d is I64 and integers and cls is int)) and a.nbytes < BIG
+            ):
                 mode = RECORD if everyone.plain else tls.mode
                 if mode:
                     b = scalars[d].get(other)

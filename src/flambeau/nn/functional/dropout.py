@@ -67,8 +67,11 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     """Whole channels of (N, C, D, H, W) or (C, D, H, W) dropped."""
     if len(input._a.shape) != 4:
         return _feature_dropout(input, p, training, inplace)
-    y = _feature_dropout(input.unsqueeze(0), p, training, inplace).squeeze(0)
-    return rename(y, "SqueezeBackward4") if inplace else y  # type: ignore[no-any-return]
+    before = input._node
+    y = _feature_dropout(input.unsqueeze(0), p, training, inplace)
+    if not inplace:
+        return y.squeeze(0)  # type: ignore[no-any-return]
+    return input if input._node is before else rename(input, "SqueezeBackward4")
 
 
 ALPHA = 1.7580993408473766  # -scale * alpha of SELU: the value dropped units take
