@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ..core.public import convert
+from ..core.promotion import convert
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..runtime import dtypes

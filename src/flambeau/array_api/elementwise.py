@@ -6,7 +6,8 @@ import math as _math
 from collections.abc import Callable
 from typing import Any
 
-from ..core.public import FUNCTIONS, convert
+from ..core.promotion import convert
+from ..core.public import FUNCTIONS
 from ..core.tensor import Tensor
 from ..runtime.dtypes import COMPLEX, FLOATING, INTEGRAL, bool_
 from .arrays import Array, own, standard

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..core.public import FUNCTIONS, convert
+from ..core.promotion import convert
+from ..core.public import FUNCTIONS
 from ..core.tensor import Tensor
 from ..runtime.dtypes import FLOATING, dtype
 from . import linear_algebra as _main

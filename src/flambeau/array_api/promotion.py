@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..core.public import FUNCTIONS, convert
+from ..core.promotion import convert
+from ..core.public import FUNCTIONS
 from ..core.state import defaults
 from ..core.tensor import Tensor
 from ..runtime import dtypes

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..core.public import FUNCTIONS, convert
+from ..core.promotion import convert
+from ..core.public import FUNCTIONS
 from ..core.tensor import Tensor
 from ..runtime import dtypes
 from ..runtime.dtypes import FLOATING, INTEGRAL, dtype

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.public import SAME, convert, public, unary
+from ..core.promotion import SAME, convert
+from ..core.public import public, unary
 from ..core.tensor import Tensor
 from ..prims.pointwise import where_op
 from ..prims.softmax import log_softmax_op, softmax_op

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core.grad_names import rename
-from ..core.public import convert, public
+from ..core.promotion import convert
+from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import reductions as red

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.grad_names import rename
-from ..core.public import FUNCTIONS, METHODS, convert, public
+from ..core.promotion import convert
+from ..core.public import FUNCTIONS, METHODS, public
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw
 from ..runtime import dtypes, types

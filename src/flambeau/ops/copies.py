@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.grad_names import rename
-from ..core.public import FUNCTIONS, METHODS, convert, public
+from ..core.promotion import convert
+from ..core.public import FUNCTIONS, METHODS, public
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base

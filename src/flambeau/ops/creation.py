@@ -10,19 +10,8 @@ import numpy as np
 
 from ..core.op import bind
 from ..core.pending import Pending, known
-from ..core.public import (
-    FUNCTIONS,
-    METHODS,
-    OVERRIDES,
-    adapt,
-    convert,
-    default_for,
-    overridden,
-    public,
-    result_type,
-    scalar_category,
-    seen_by_modes,
-)
+from ..core.promotion import adapt, convert, default_for, result_type, scalar_category
+from ..core.public import FUNCTIONS, METHODS, OVERRIDES, overridden, public, seen_by_modes
 from ..core.state import defaults, everyone, tls
 from ..core.tape import AccumulateGrad
 from ..core.tensor import Tensor, constructors, new_object, storage, wrap

@@ -11,17 +11,8 @@ from ..core.families import BIG
 from ..core.fusion import fused
 from ..core.grad_names import by_dim, by_tensor
 from ..core.pending import known
-from ..core.public import (
-    FLOAT,
-    FUNCTIONS,
-    adapt,
-    check_broadcast,
-    check_tensor,
-    convert,
-    promote,
-    public,
-    result_type,
-)
+from ..core.promotion import FLOAT, adapt, convert, promote, result_type
+from ..core.public import FUNCTIONS, check_broadcast, check_tensor, public
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..core.grad_names import GradName
-from ..core.public import convert, public
+from ..core.promotion import convert
+from ..core.public import public
 from ..core.state import defaults
 from ..core.tensor import Tensor
 from ..prims.base import from_value, full, index_view_op

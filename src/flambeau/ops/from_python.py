@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.public import default_for, scalar_category
+from ..core.promotion import default_for, scalar_category
 from ..core.tensor import Tensor
 from ..prims import base
 from ..runtime import dlpack, dtypes

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..core.grad_names import by_tensor
 from ..core.pending import known, seen
-from ..core.public import check_tensor, convert, public
+from ..core.promotion import convert
+from ..core.public import check_tensor, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import indexing as ix

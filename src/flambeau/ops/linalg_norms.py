@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from ..core.grad_names import rename
-from ..core.public import convert, public
+from ..core.promotion import convert
+from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import linalg as prim

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..core.grad_names import rename
-from ..core.public import FUNCTIONS, convert, public
+from ..core.promotion import convert
+from ..core.public import FUNCTIONS, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import linalg as prim

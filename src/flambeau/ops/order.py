@@ -11,7 +11,8 @@ from ..core.families import Axis, opaque_op
 from ..core.grad_names import by_dim
 from ..core.interpreters import Batched
 from ..core.pending import seen
-from ..core.public import convert, public
+from ..core.promotion import convert
+from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base, scans
 from ..prims.indexing import gather_op

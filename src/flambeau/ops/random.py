@@ -15,7 +15,8 @@ from ..core.eager import raw
 from ..core.grad_names import rename
 from ..core.op import bind
 from ..core.pending import Pending
-from ..core.public import FUNCTIONS, METHODS, convert, public, seen_by_modes
+from ..core.promotion import convert
+from ..core.public import FUNCTIONS, METHODS, public, seen_by_modes
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
 from ..prims.pointwise import overwrite_op

@@ -10,7 +10,8 @@ from ..core.families import contiguous
 from ..core.grad_names import rename
 from ..core.interpreters import Value
 from ..core.pending import known
-from ..core.public import FUNCTIONS, convert, public, result_type
+from ..core.promotion import convert, result_type
+from ..core.public import FUNCTIONS, public
 from ..core.tensor import Tensor
 from ..prims import base, indexing
 from ..prims import rearrange as moves

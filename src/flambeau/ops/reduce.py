@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.grad_names import by_dim
-from ..core.public import convert, public
+from ..core.promotion import convert
+from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import reductions as red

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..core.eager import raw
-from ..core.public import convert, public
+from ..core.promotion import convert
+from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims.base import from_value, reshape

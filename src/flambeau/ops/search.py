@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..core.pending import known
-from ..core.public import convert, public, result_type
+from ..core.promotion import convert, result_type
+from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims.search import isin_op, nonzero_static_op, searchsorted_op

@@ -11,7 +11,8 @@ import numpy as np
 from ..core import families
 from ..core.grad_names import rename
 from ..core.op import bind
-from ..core.public import convert, public, result_type
+from ..core.promotion import convert, result_type
+from ..core.public import public
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base, indexing

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.public import FLOAT, FUNCTIONS, binary, check_tensor, convert, inplace_form, public
+from ..core.promotion import FLOAT, convert
+from ..core.public import FUNCTIONS, binary, check_tensor, inplace_form, public
 from ..core.state import defaults
 from ..core.tensor import Tensor
 from ..prims import special_functions as sf

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..core.pending import known, seen
-from ..core.public import FUNCTIONS, convert, public, result_type
+from ..core.promotion import convert, result_type
+from ..core.public import FUNCTIONS, public
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims.base import reshape

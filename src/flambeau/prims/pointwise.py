@@ -11,7 +11,8 @@ import numpy as np
 from ..core import inplace
 from ..core.families import pointwise_op
 from ..core.op import REGISTRY
-from ..core.public import COMPARE, FLOAT, OPERANDS, SAME, binary, unary
+from ..core.promotion import COMPARE, FLOAT, SAME
+from ..core.public import OPERANDS, binary, unary
 from ..core.state import tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, snapshot

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.public import FLOAT, SAME, binary, unary
+from ..core.promotion import FLOAT, SAME
+from ..core.public import binary, unary
 from ..core.tensor import Tensor
 from .pointwise import cos, exp, log, log1p, masked, sin, where_op
 

@@ -10,7 +10,8 @@ from ..core import inplace
 from ..core.eager import raw
 from ..core.op import bind
 from ..core.pending import known, settle
-from ..core.public import OVERRIDES, convert, overridden, public
+from ..core.promotion import convert
+from ..core.public import OVERRIDES, overridden, public
 from ..core.state import everyone, tls
 from ..core.tape import Node
 from ..core.tensor import Tensor, make_view, snapshot, storage, wrap

@@ -14,7 +14,8 @@ from ..core.eager import raw
 from ..core.interpreters import Value
 from ..core.node_faces import face
 from ..core.pending import Pending, known, settle
-from ..core.public import METHODS, OVERRIDES, convert, overridden
+from ..core.promotion import convert
+from ..core.public import METHODS, OVERRIDES, overridden
 from ..core.state import tls
 from ..core.tape import AccumulateGrad, BaseNode, OutNode, RemovableHandle
 from ..core.tensor import Tensor, new_object, node_of, snapshot, storage, subclass_hooks, wrap

@@ -12,7 +12,8 @@ from ..core import inplace
 from ..core.eager import raw
 from ..core.families import unbroadcast
 from ..core.grad_names import rename
-from ..core.public import FUNCTIONS, METHODS, convert
+from ..core.promotion import convert
+from ..core.public import FUNCTIONS, METHODS
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..ops.args import dtype_of, int_tuple, numel, sizes

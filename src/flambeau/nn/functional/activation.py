@@ -9,7 +9,8 @@ from ... import ops
 from ...core.families import random_op
 from ...core.fusion import fused
 from ...core.grad_names import rename, shows
-from ...core.public import SAME, half_in_single, inplace_form, public, store_out, unary
+from ...core.promotion import SAME
+from ...core.public import half_in_single, inplace_form, public, store_out, unary
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...core.where import warn

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import shows
-from ...core.public import FUNCTIONS, convert, half_in_single, overridable
+from ...core.promotion import convert
+from ...core.public import FUNCTIONS, half_in_single, overridable
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base

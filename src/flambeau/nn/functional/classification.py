@@ -9,7 +9,8 @@ import numpy as np
 from ...core.fusion import fused
 from ...core.grad_names import rename, shows
 from ...core.pending import seen
-from ...core.public import FUNCTIONS, convert, half_in_single, overridable
+from ...core.promotion import convert
+from ...core.public import FUNCTIONS, half_in_single, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import rename
-from ...core.public import convert, overridable
+from ...core.promotion import convert
+from ...core.public import overridable
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims.base import from_value, innermost

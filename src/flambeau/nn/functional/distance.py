@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...core.grad_names import shows
-from ...core.public import FUNCTIONS, convert, public, result_type
+from ...core.promotion import convert, result_type
+from ...core.public import FUNCTIONS, public
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, wrap_dims
 from ...ops.contraction import vector_norm

@@ -8,7 +8,8 @@ from ...core import inplace
 from ...core.grad_names import shows
 from ...core.interpreters import Batched
 from ...core.pending import seen
-from ...core.public import FUNCTIONS, convert
+from ...core.promotion import convert
+from ...core.public import FUNCTIONS
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import rename
-from ...core.public import convert
+from ...core.promotion import convert
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...core.where import warn

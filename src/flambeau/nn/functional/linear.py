@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from ...core.grad_names import rename
-from ...core.public import FUNCTIONS, OVERRIDES, convert, overridable, overridden, store_out
+from ...core.promotion import convert
+from ...core.public import FUNCTIONS, OVERRIDES, overridable, overridden, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of

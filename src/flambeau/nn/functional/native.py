@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, convert, public
+from ...core.promotion import convert
+from ...core.public import FUNCTIONS, public
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...ops.random import draw_like

@@ -10,7 +10,8 @@ import numpy as np
 from ...core import inplace
 from ...core.grad_names import shows
 from ...core.interpreters import VMap
-from ...core.public import FUNCTIONS, convert, store_out
+from ...core.promotion import convert
+from ...core.public import FUNCTIONS, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel, wrap_dims

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.public import FUNCTIONS, convert, overridable, public
+from ...core.promotion import convert
+from ...core.public import FUNCTIONS, overridable, public
 from ...core.tensor import Tensor
 from ...core.where import warn
 from ...ops.args import dtype_of
