@@ -104,7 +104,7 @@ def is_tensor(obj: object) -> bool:
 
 
 _docstrings.add_notes(ops.__path__[0], _public.FUNCTIONS, _public.METHODS)
-_docstrings.add_examples(ops.__path__[0], _public.FUNCTIONS, globals())
+_docstrings.add_examples(ops.__path__[0], _public.FUNCTIONS, _public.METHODS, globals())
 for _name, _fn in _public.FUNCTIONS.items():
     if not _name.startswith("__"):
         globals()[_name].__doc__ = _fn.__doc__  # of the outer form, too

@@ -16,7 +16,7 @@ from ..runtime import dtypes
 from ..runtime.dtypes import BOOL, FLOATING, INTEGRAL, dtype
 from . import families, inplace
 from .acceleration import SLOW_IN_NUMPY
-from .docstrings import elementwise, in_place
+from .docstrings import elementwise, in_place, operator
 from .families import BIG
 from .grad_names import GradName, rename, show
 from .op import Op, bind, parameter_names
@@ -53,10 +53,24 @@ asarray = np.asarray
 EXACT_OUT = frozenset(
     """
     addmm all amax amin any argmax argmin baddbmm bmm complex diag gather histc index_add index_copy index_select isin
-    isneginf isposinf masked_select matmul mm nanquantile nonzero norm quantile scatter scatter_add searchsorted take
+    isneginf isposinf masked_select matmul mm multinomial nanquantile nonzero norm quantile scatter scatter_add searchsorted take
     tril triu
     """.split()
 )
+
+
+# Functions that make a tensor from numbers: of the dtype of the one that they are to fill.
+DTYPE_OF_OUT = frozenset("arange linspace logspace eye".split())
+
+
+def dtype_of_out(out: Any, asked: Any, name: str) -> Any:
+    """Raises: RuntimeError when a dtype is asked for that `out` has not."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    have = dtypes.OF_NUMPY[out._a.dtype]
+    if asked is not None and asked is not have:
+        raise RuntimeError(f"{name}(): dtype {asked} does not match dtype of out parameter ({have})")
+    return have
 
 
 def check_out(out: Any, result: Any, name: str) -> None:
@@ -95,6 +109,7 @@ def store_out(out: Any, result: Any, name: str) -> Any:
             f"result type {src.name} can't be cast to the desired output type {dst.name} ({name})"
         )
     if tuple(out._a.shape) != tuple(result._a.shape):
+        inplace.check_writable(out, name)
         helpers["resize_out"](out, tuple(result._a.shape))
     inplace.write(out, convert(result, dst), name)
     return out
@@ -310,6 +325,8 @@ def public(
                     return found[0]
             if kwargs:
                 target = kwargs.pop("out", None) if out else None
+                if target is not None and "dtype" in makes:
+                    kwargs["dtype"] = dtype_of_out(target, kwargs.get("dtype"), fname)
                 if "input" not in positional and kwargs and "input" in kwargs:
                     kwargs[positional[0]] = kwargs.pop("input")
                 if "axis" in kwargs and "dim" in positional:
@@ -351,6 +368,7 @@ def public(
             raise e
 
         positional = parameter_names(fn)
+        makes = positional if fname in DTYPE_OF_OUT else ()
         wrapper.__name__ = fname
         register(
             wrapper,
@@ -598,7 +616,7 @@ def binary(
     op = families.pointwise_op(name, body, d, vjp=vjp, impl=impl, grad_name=grad_name)
     ufunc = op.info["ufunc"]
     names = (tensor_name, reflected_name)
-    method_fn, reflected, slow = _binary_fast(op, name, ufunc, kind, reject, numbers, names)
+    method_fn, _, slow = _binary_fast(op, name, ufunc, kind, reject, numbers, names)
 
     def fn(input: Any, other: Any, *, out: Any = None) -> Any:
         if OVERRIDES:
@@ -625,9 +643,12 @@ def binary(
     register(fn, name, method=method, inplace=inplace, aliases=aliases, function=function)
     if dunder:
         bare = dunder.strip("_")
-        setattr(Tensor, dunder, _operator(method_fn, dunder))
+        bound, bound_reflected, _ = _binary_fast(op, name, ufunc, kind, reject, numbers, names, bound=True)
+        setattr(Tensor, dunder, _operator(bound, dunder))
+        bound.__doc__ = operator(dunder, name, kind, reject)
         if bare not in ("lt", "le", "gt", "ge", "eq", "ne"):
-            setattr(Tensor, f"__r{bare}__", _operator(method_fn if commutes else reflected, f"__r{bare}__"))
+            bound_reflected.__doc__ = operator(f"__r{bare}__", name, kind, reject)
+            setattr(Tensor, f"__r{bare}__", _operator(bound if commutes else bound_reflected, f"__r{bare}__"))
             setattr(Tensor, f"__i{bare}__", _operator(getattr(Tensor, name + "_"), f"__i{bare}__"))
     return fn
 
@@ -656,7 +677,12 @@ def _binary_fast(
     reject: str,
     numbers: str,
     names: tuple[str | None, tuple[str, str] | None],
+    bound: bool = False,
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """(The operation, the same with its operands exchanged, what both leave to care).
+
+    `bound`: the first is an operator's method, whose first operand is a tensor.
+    """
     tensor_name, reflected_name = names
     pair_op = op if tensor_name is None else op.shown_as(tensor_name)
     number: Any
@@ -756,6 +782,8 @@ def _binary_fast(
                     return t
         except (AttributeError, ValueError, TypeError, OverflowError, RuntimeWarning):
             pass  # whatever it was, the careful path says it better
+        if bound and not isinstance(self, Tensor):
+            raise TypeError(f"{name} as a method needs a Tensor before its dot, not {type(self).__name__}")
         return slow(self, other)
 
     def slow(self: Any, other: Any) -> Any:
@@ -805,6 +833,8 @@ def _binary_fast(
     def reflected(self: Any, other: Any) -> Any:
         if not isinstance(other, OPERANDS):
             return NotImplemented
+        if not isinstance(self, Tensor):
+            raise TypeError(f"{name} as a method needs a Tensor before its dot, not {type(self).__name__}")
         result = slow(other, self)
         if reflected_name is None or tls.stack:
             return result

@@ -11,7 +11,16 @@ import numpy as np
 from ..core.op import bind
 from ..core.pending import Pending, known
 from ..core.promotion import adapt, convert, default_for, result_type, scalar_category
-from ..core.public import FUNCTIONS, METHODS, OVERRIDES, overridden, public, seen_by_modes
+from ..core.public import (
+    FUNCTIONS,
+    METHODS,
+    OVERRIDES,
+    dtype_of_out,
+    overridden,
+    public,
+    seen_by_modes,
+    store_out,
+)
 from ..core.state import defaults, everyone, tls
 from ..core.tape import AccumulateGrad
 from ..core.tensor import Tensor, constructors, new_object, storage, wrap
@@ -73,13 +82,13 @@ def _factory(name: str, value: Any) -> Any:
         if kw:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kw))}'")
         shape = sizes(size, name)
-        d = as_dtype(dtype, out.dtype if out is not None else None)
+        d = as_dtype(dtype) if out is None else dtype_of_out(out, dtype, name)
         check_sizes(shape, name, d.itemsize)
         if device is not None:
             check_device(device)
         t = _fill(shape, value, d)
         if out is not None:
-            return FUNCTIONS["__store_out"](out, t, name)  # type: ignore[no-any-return]
+            return store_out(out, t, name)  # type: ignore[no-any-return]
         return finish(t, requires_grad)
 
     make.__name__ = make.__qualname__ = name
@@ -88,13 +97,6 @@ def _factory(name: str, value: Any) -> Any:
     return seen
 
 
-def _store(out: Tensor, t: Tensor, name: str) -> Tensor:
-    from ..core.public import store_out
-
-    return store_out(out, t, name)  # type: ignore[no-any-return]
-
-
-FUNCTIONS["__store_out"] = _store
 zeros = _factory("zeros", 0)
 ones = _factory("ones", 1)
 
@@ -128,12 +130,12 @@ def empty(
     if kw:
         raise TypeError(f"empty() got an unexpected keyword argument '{next(iter(kw))}'")
     shape = sizes(size, "empty")
-    d = as_dtype(dtype)
+    d = as_dtype(dtype) if out is None else dtype_of_out(out, dtype, "empty")
     check_sizes(shape, "empty", d.itemsize)
     if device is not None:
         check_device(device)
     if out is not None:
-        return _store(out, from_value(empty_array(shape, d.numpy)), "empty")
+        return store_out(out, from_value(empty_array(shape, d.numpy)), "empty")  # type: ignore[no-any-return]
     t = from_value(empty_array(shape, d.numpy))
     if memory_format is types.channels_last and len(shape) == 4:
         t = t.contiguous(memory_format=memory_format)
@@ -160,6 +162,8 @@ def full(
     tensor([3, 3])
     """
     shape = sizes((size,), "full")
+    if out is not None:
+        dtype = dtype_of_out(out, dtype, "full")
     if isinstance(fill_value, Tensor):
         d = as_dtype(dtype, dtype_of(fill_value))
         fill_value = fill_value.item()
@@ -169,7 +173,7 @@ def full(
     if device is not None:
         check_device(device)
     t = _fill(shape, checked_scalar(fill_value, d), d)
-    return _store(out, t, "full") if out is not None else finish(t, requires_grad)
+    return store_out(out, t, "full") if out is not None else finish(t, requires_grad)
 
 
 # -------------------------------------------------------------------------------------------------------- from data
@@ -453,6 +457,8 @@ def arange(
 
 def _integers(start: int, step: int, n: int) -> Any:
     """n int64 at a distance; numbers that are too large wrap around."""
+    if step == 0:  # one between -1 and 1, cut off
+        return np.full(n, start)
     if max(abs(start), abs(step), abs(start + n * step)) >= 1 << 62:
         return start + step * np.arange(n, dtype=np.int64)
     if n < SLOW // 8:

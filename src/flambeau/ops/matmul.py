@@ -92,11 +92,25 @@ def _operator(self: Tensor, other: Any) -> Any:
 
 _operator.__name__ = "__matmul__"
 setattr(Tensor, "__matmul__", _operator)
-setattr(
-    Tensor,
-    "__rmatmul__",
-    lambda self, other: matmul(other, self) if isinstance(other, Tensor) else NotImplemented,
-)
+
+
+def _reflected(self: Tensor, other: Any) -> Any:
+    """``other @ self``: ``matmul(other, self)``.
+
+    Shapes: (*, n, m) and (*, m, p), whose leading dims broadcast: (*, n, p); of a vector, the dim of its size disappears.
+    Dtypes: integer, floating and complex; operands have one dtype, which the result has.
+    Raises: TypeError for what is no tensor, RuntimeError for 0-d inputs, different dtypes, or sizes that do not fit.
+
+    >>> import flambeau as torch
+    >>> torch.eye(2).__rmatmul__(torch.ones(2, 2))
+    tensor([[1., 1.],
+            [1., 1.]])
+    """
+    return matmul(other, self) if isinstance(other, Tensor) else NotImplemented
+
+
+_reflected.__name__ = "__rmatmul__"
+setattr(Tensor, "__rmatmul__", _reflected)
 setattr(Tensor, "__imatmul__", lambda self, other: self.copy_(matmul(self, other)))
 
 

@@ -16,7 +16,7 @@ from ..core.grad_names import rename
 from ..core.op import bind
 from ..core.pending import Pending
 from ..core.promotion import convert
-from ..core.public import FUNCTIONS, METHODS, public, seen_by_modes
+from ..core.public import FUNCTIONS, METHODS, public, seen_by_modes, store_out
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
 from ..prims.pointwise import overwrite_op
@@ -183,7 +183,7 @@ def _random_factory(name: str, kind: str) -> Any:
             types.check_device(device)
         t = draw(kind, shape, d.numpy, generator=generator)
         if out is not None:
-            return FUNCTIONS["__store_out"](out, t, name)  # type: ignore[no-any-return]
+            return store_out(out, t, name)  # type: ignore[no-any-return]
         return finish(t, requires_grad)
 
     make.__name__ = make.__qualname__ = name
@@ -197,7 +197,6 @@ randn = _random_factory("randn", "normal")
 
 
 def _like(name: str, kind: str) -> None:
-    @public(method=False, name=name)
     def make(
         input: Tensor, *, generator: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
         pin_memory: bool = False, memory_format: Any = None,
@@ -205,6 +204,9 @@ def _like(name: str, kind: str) -> None:
         d = as_dtype(dtype, dtype_of(input))
         t = draw_like(kind, input, d, generator=generator, memory_format=memory_format)
         return finish(t, requires_grad, device)
+
+    make.__doc__ = f"Draws as those of ``{name[:-5]}``, in the shape, dtype and memory order of ``input``."
+    public(method=False, name=name)(make)
 
 
 _like("rand_like", "uniform")

@@ -239,14 +239,30 @@ def _exchanged(x: Tensor, a: int, b: int) -> Tensor:
 
 
 def _T(self: Tensor) -> Tensor:
-    """The dims in reverse order."""
+    """The dims in reverse order, as a view.
+
+    Shapes: the sizes in reverse order.
+    Dtypes: every dtype; the result has the tensor's.
+    Raises: nothing.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2, 3, 4).T.shape
+    torch.Size([4, 3, 2])
+    """
     return permute_op(self, dims=tuple(range(len(self._a.shape)))[::-1])  # type: ignore[no-any-return]
 
 
 def _mT(self: Tensor) -> Tensor:
-    """The last two dims exchanged.
+    """The last two dims exchanged, as a view.
 
+    Shapes: (*, n, m) to (*, m, n).
+    Dtypes: every dtype; the result has the tensor's.
     Raises: RuntimeError below two dims.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1, 2], [3, 4]]).mT
+    tensor([[1, 3],
+            [2, 4]])
     """
     n = len(self._a.shape)
     if n < 2:
@@ -259,7 +275,13 @@ def _mT(self: Tensor) -> Tensor:
 def _H(self: Tensor) -> Tensor:
     """The conjugate transpose of a matrix.
 
+    Shapes: (n, m) to (m, n); a scalar stays one.
+    Dtypes: every dtype; the result has the tensor's.
     Raises: RuntimeError for other than two (or zero) dims.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1j, 2.0]]).H.shape
+    torch.Size([2, 1])
     """
     n = len(self._a.shape)
     if n not in (0, 2):
@@ -268,7 +290,16 @@ def _H(self: Tensor) -> Tensor:
 
 
 def _mH(self: Tensor) -> Tensor:
-    """The conjugate transpose of the last two dims."""
+    """The conjugate transpose of the last two dims.
+
+    Shapes: (*, n, m) to (*, m, n).
+    Dtypes: every dtype; the result has the tensor's.
+    Raises: RuntimeError below two dims.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(5, 2, 3).mH.shape
+    torch.Size([5, 3, 2])
+    """
     n = len(self._a.shape)
     if n < 2:
         raise RuntimeError(

@@ -77,8 +77,17 @@ reciprocal = unary("reciprocal", lambda k, x: 1 / x, (lambda t, y: -t * (y * y),
 
 
 def _divided_into(self: Tensor, other: Any) -> Any:
-    """``other / self``: a multiple of the reciprocal, rounded twice as in PyTorch."""
-    return mul(reciprocal(self), other) if isinstance(other, OPERANDS) else NotImplemented
+    """``other / self``: a multiple of the reciprocal, rounded twice as in PyTorch.
+
+    Shapes: tensors, or one and a number, which broadcast; the result has the common shape.
+    Dtypes: every dtype; operands are promoted to one, integers and bool becoming the default dtype.
+    Raises: TypeError for what is neither tensor nor number, RuntimeError for shapes that do not broadcast.
+
+    >>> import flambeau as torch
+    >>> 1 / torch.tensor([2, 4])
+    tensor([0.5000, 0.2500])
+    """
+    return mul(self.reciprocal(), other) if isinstance(other, OPERANDS) else NotImplemented
 
 
 setattr(Tensor, "__rtruediv__", _divided_into)

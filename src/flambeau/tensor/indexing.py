@@ -214,7 +214,18 @@ def _long(t: Tensor) -> Tensor:
 
 
 def getitem(self: Tensor, key: Any) -> Tensor:
-    """``self[key]``: a view for integers, slices, None and ``...``; a copy where tensors or lists index."""
+    """``self[key]``: a view for integers, slices, None and ``...``; a copy where tensors or lists index.
+
+    Shapes: an integer takes its dim away, a slice shortens it, None adds one of size 1, ``...`` stands for all dims that
+        are left; index tensors broadcast, and put their shape in the place of their dims (in front, if these are apart).
+    Dtypes: every dtype; the result has the tensor's. Index tensors are integers, or bool for a mask.
+    Raises: IndexError for positions out of range, too many indices, and other objects.
+
+    >>> import flambeau as torch
+    >>> x = torch.arange(6).reshape(2, 3)
+    >>> x[1, ::2], x[x > 3]
+    (tensor([3, 5]), tensor([4, 5]))
+    """
     kind = type(key)
     if kind is int and not tls.stack and not OVERRIDES and not everyone.captures:
         a = self._a

@@ -117,6 +117,10 @@ from .ranking import (
 )
 from .vision import affine_grid, grid_sample
 
+_docstrings.add_notes(__path__[0], globals(), _public.FUNCTIONS)
+_docstrings.borrow_parts(_public.FUNCTIONS, globals())
+for _name, _fn in [(k, v) for k, v in globals().items() if k.endswith("_") and k[:-1] in globals()]:
+    _fn.__doc__ = _docstrings.in_place(_name)
 _docstrings.add_examples(
     __path__[0], {f"nn.functional.{k}": v for k, v in globals().items()}, _public.FUNCTIONS
 )

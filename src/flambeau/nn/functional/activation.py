@@ -162,7 +162,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.050700987355480493
 
 @public(inplace=True, grad_name="EluBackward0", inplace_name="EluBackward1")
 def _selu(input: Tensor) -> Tensor:
-    """Scaled ELU (Klambauer et al., "Self-normalizing neural networks", 2017)."""
+    """``nn.functional.selu``, without `inplace`."""
     _floating(input, "selu")
     return _elu(input, SELU_ALPHA, SELU_SCALE, 1.0)
 
@@ -179,7 +179,7 @@ def selu_(input: Tensor) -> Tensor:
 
 @public(inplace=True, grad_name="CeluBackward0", inplace_name="CeluBackward1")
 def _celu(input: Tensor, alpha: float = 1.0) -> Tensor:
-    """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``."""
+    """``nn.functional.celu``, without `inplace`."""
     _floating(input, "celu")
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")

@@ -380,6 +380,11 @@ def multilabel_margin_loss(
     reduction = reduction_of(size_average, reduce, reduction)
     check_reduction(reduction)
     single = len(input._a.shape) <= 1
+    if len(input._a.shape) > 2 or 0 in input._a.shape[-1:]:
+        raise RuntimeError(
+            "multilabel_margin_loss expects a non-empty vector or a matrix (the batch may be empty), but the input is "
+            f"{list(input._a.shape)}"
+        )
     x = base.reshape(input, (1, numel(input))) if single else input
     if tuple(target._a.shape) != tuple(input._a.shape):
         raise RuntimeError(
