@@ -9,7 +9,6 @@ channels and taps, whatever the number of threads.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable
 from functools import cache
@@ -19,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..runtime.pool import empty
-from ..runtime.threads import get_num_threads
-from . import engine, launch, native
+from . import engine
 from .dialect import Dialect
 from .types import Storage, UnsupportedError, storage
-from .vector_loop import attributes
+from .unit_kernel import finish, make_unit_kernel, share
 
 __all__ = ["shifted_sums"]
 
@@ -73,30 +71,14 @@ def _write(kind: Storage, tile: int) -> str:
                 first = k.at(target, k.word("add", k.word("mul", s["wide"], m), p), item)
                 for v in range(_VECTORS):
                     k.store(vector, sums[m][v].get(), first, v * k.lanes, item)
-    k.line("ret void")
-    function = k.function("kernel", "ptr %arrays, ptr %scalars, i64 %lo, i64 %hi")
-    return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)
+    return finish(k)
 
 
 @cache
 def _kernel(name: str, tile: int) -> Callable[..., None]:
-    kind, entry = storage(name), launch.launcher()
-    address = engine.build(_write(kind, tile), ["kernel"])["kernel"]
-    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
-
-    def through_ctypes(*arguments: Any) -> None:
-        pointers = np.array([a.ctypes.data for a in arguments[:4]], np.uint64)
-        words = np.array(arguments[4:], np.int64)
-        run(address, pointers.ctypes.data, words.ctypes.data, arguments[4], arguments[6])
-
-    if not entry.units:
-        return through_ctypes
-    dtypes = (kind.numpy, kind.numpy, kind.numpy, _INT64)
-    sizes, whole = tuple(d.itemsize for d in dtypes), (True,) * len(_SCALARS)
-    descriptor = launch.Descriptor(address, 1, tuple(map(id, dtypes)), sizes, whole, cost=1.0)
-    words = np.array(descriptor.words(), np.int64)
-    made: Callable[..., None] = native.make_function("shifted", entry.units, (words, through_ctypes))
-    return made
+    kind = storage(name)
+    text = _write(kind, tile)
+    return make_unit_kernel("shifted", text, 1, [kind, kind, kind, _INT64], len(_SCALARS))
 
 
 def shifted_sums(
@@ -139,7 +121,7 @@ def shifted_sums(
     factors = np.ascontiguousarray(w.reshape(groups, blocks, tile, channels, taps).transpose(0, 1, 3, 4, 2))
     result = empty((n, w.shape[0], wide), x.dtype)
     units, work = n * groups * blocks, channels * taps * wide * tile // 16
-    grain = max(1, min(units, -(-10_000 // max(work, 1)), units // (4 * get_num_threads()) or 1))
+    grain = share(units, work)
     _kernel(x.dtype.name, tile)(
         result, memory, factors, shifts, units, work, grain, blocks, groups, channels, taps, plane, wide
     )

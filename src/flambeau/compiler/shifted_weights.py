@@ -7,7 +7,6 @@ plane. The sums of a few output channels and all taps stay in registers over all
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable
 from functools import cache
@@ -17,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..runtime.pool import empty
-from ..runtime.threads import get_num_threads
-from . import engine, launch, native
+from . import engine
 from .dialect import Dialect
 from .types import Storage, UnsupportedError, storage
-from .vector_loop import attributes
+from .unit_kernel import finish, make_unit_kernel, share
 
 __all__ = ["shifted_products"]
 
@@ -69,30 +67,14 @@ def _write(kind: Storage, tile: int, taps: int) -> str:
         for m in range(tile):
             for t in range(taps):
                 k.store(vector, sums[m][t].get(), target, m * taps + t, item * k.lanes)
-    k.line("ret void")
-    function = k.function("kernel", "ptr %arrays, ptr %scalars, i64 %lo, i64 %hi")
-    return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)
+    return finish(k)
 
 
 @cache
 def _kernel(name: str, tile: int, taps: int) -> Callable[..., None]:
-    kind, entry = storage(name), launch.launcher()
-    address = engine.build(_write(kind, tile, taps), ["kernel"])["kernel"]
-    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
-
-    def through_ctypes(*arguments: Any) -> None:
-        pointers = np.array([a.ctypes.data for a in arguments[:4]], np.uint64)
-        words = np.array(arguments[4:], np.int64)
-        run(address, pointers.ctypes.data, words.ctypes.data, arguments[4], arguments[6])
-
-    if not entry.units:
-        return through_ctypes
-    dtypes = (kind.numpy, kind.numpy, kind.numpy, _INT64)
-    sizes, whole = tuple(d.itemsize for d in dtypes), (True,) * len(_SCALARS)
-    descriptor = launch.Descriptor(address, 1, tuple(map(id, dtypes)), sizes, whole, cost=1.0)
-    words = np.array(descriptor.words(), np.int64)
-    made: Callable[..., None] = native.make_function("products", entry.units, (words, through_ctypes))
-    return made
+    kind = storage(name)
+    text = _write(kind, tile, taps)
+    return make_unit_kernel("products", text, 1, [kind, kind, kind, _INT64], len(_SCALARS))
 
 
 def _laid_out(a: Array, size: tuple[int, ...], start: tuple[int, ...], pitch: int) -> Array:
@@ -149,7 +131,7 @@ def shifted_products(
     units = groups * blocks * channels
     sums: Array = empty((units, tile, taps, lanes), x.dtype)
     work = n * wide * tile * taps // 16
-    grain = max(1, min(units, -(-10_000 // max(work, 1)), units // (4 * get_num_threads()) or 1))
+    grain = share(units, work)
     _kernel(x.dtype.name, tile, taps)(
         sums, planes, given, np.ascontiguousarray(shifts.reshape(-1)), units, work, grain, n, groups, blocks,
         channels, planes.shape[1], wide,

@@ -11,9 +11,13 @@ from .dialect import Dialect, Value
 from .engine import Host
 from .types import COMPUTE, Compute, Storage, storage
 
-__all__ = ["Body", "Memory", "Source", "attributes", "load_scalar", "write_kernel"]
+__all__ = ["MASKS", "Body", "Memory", "Source", "attributes", "load_scalar", "write_kernel"]
 
 Body = Callable[..., Any]
+MASKS = (
+    "avx512bw",
+    "avx512vl",
+)  # features with which parts of vectors of all element sizes are read and written
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Memory:
     def __init__(self, k: Dialect) -> None:
         self.k = k
         # Masked instructions for all element sizes; elsewhere LLVM would write a branch for every lane.
-        self.masked = k.host.has("avx512bw", "avx512vl")
+        self.masked = k.host.has(*MASKS)
         self.buffers: dict[str, str] = {}
 
     def mask(self, count: str) -> str:

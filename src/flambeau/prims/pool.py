@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import families as fam
-from ..core.acceleration import FLOATS, make_kernel, ready
+from ..core.acceleration import FLOATS, ready
 from ..core.acceleration import HEAVY as WORTH
 from ..core.tensor import Tensor
-from ..runtime import pool
 from .index_kernels import LARGE as INDEXED
 from .index_kernels import scattered
 
@@ -73,57 +72,33 @@ def _lowest(dtype: Any) -> Any:
 
 
 def _max_pool(x: Any, *, w: Any) -> Any:
+    y = _generated("max_values", w, x)
+    if y is not None:
+        return y
     for dim in range(len(w.kernel)):
         x = _along(x, w, dim, np.maximum, _lowest(x.dtype))
     return x
 
 
-FEW = 16  # taps up to which a kernel reads, or writes, one place of each window beside the other
-_kernels: dict[Any, Any] = {}
-
-
-def _kernel(name: str, count: int, w: Windows, x: Any) -> Any:
-    """The kernel for windows of `count` taps that all lie inside the input, or None where it does not pay."""
-    inside = all(len(range(d)[at]) == d for _, to, _ in _taps(w) for at, d in zip(to[1:], w.out))
-    if not inside or count > FEW or x.dtype not in FLOATS or x.nbytes < WORTH or not ready(x.nbytes):
+def _generated(name: str, w: Windows, *arrays: Any) -> Any:
+    """The result of a function of `compiler.pooling`, or None where there is no kernel or it does not pay."""
+    x = max(arrays, key=lambda a: a.nbytes)
+    if arrays[0].dtype not in FLOATS or x.nbytes < WORTH or not ready(x.nbytes):
         return None
-    key = (name, count, x.dtype)
-    if key not in _kernels:
-        make = make_kernel()
-        assert make is not None
-        kind = x.dtype.name
-        if name == "taps":
-            _kernels[key] = make(_find_tap, [kind] * (count + 1), ["uint8"], 0)
-        else:
-            _kernels[key] = make(_spreader(count, kind), [kind, "uint8"], [kind] * count, 0)
-    return _kernels[key]
+    from ..compiler import pooling
+    from ..compiler.types import UnsupportedError
 
-
-def _find_tap(k: Any, y: Any, *parts: Any) -> Any:
-    """`_max_pool_taps` for one window."""
-    tap = y - y  # zero, or NaN where the window has one, which the last loop replaces
-    for number, x in reversed(list(enumerate(parts))):
-        tap = k.select(x == y, float(number), tap)
-    for number, x in enumerate(parts):
-        tap = k.select(k.isnan(x), float(number), tap)
-    return k.cast(tap, "uint8")
-
-
-def _spreader(count: int, kind: str) -> Any:
-    def body(k: Any, g: Any, tap: Any) -> Any:
-        number = k.cast(tap, kind)
-        return tuple([k.select(number == float(n), g, 0.0) for n in range(count)])
-
-    return body
+    try:
+        return getattr(pooling, name)(*arrays, w)
+    except UnsupportedError:
+        return None
 
 
 def _max_pool_taps(x: Any, y: Any, *, w: Any) -> Any:
     """The tap of each window that equals its maximum, the first of several; the last NaN where there is one."""
     count = int(np.prod(w.kernel))
-    kernel = _kernel("taps", count, w, y)
-    if kernel is not None:
-        found = np.empty(y.shape, np.uint8)
-        kernel.broadcast([found], [y, *[x[at] for _, _, at in _taps(w)]])
+    found = _generated("max_taps", w, x)
+    if found is not None:
         return found
     taps = np.zeros(y.shape, np.uint8 if count <= 256 else np.int64)
     for number, to, at in reversed(list(_taps(w))):
@@ -148,15 +123,11 @@ def _flat(x: Any, taps: Any, g: Any, w: Any) -> Any:
 
 
 def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
+    x = _generated("spread_taps", w, g, taps)
+    if x is not None:
+        return x
     wide = g.astype(np.float32) if fam.is_half(g) else g
     shape = (*g.shape[: g.ndim - len(w.size)], *w.size)
-    apart = all(s >= (n - 1) * d + 1 for n, s, d in zip(w.kernel, w.stride, w.dilation))
-    kernel = _kernel("spread", int(np.prod(w.kernel)), w, g) if apart and taps.dtype == np.uint8 else None
-    if kernel is not None:
-        covered = w.kernel == w.stride and all(n * s == size for n, s, size in zip(w.out, w.stride, w.size))
-        x = pool.empty(shape, g.dtype) if covered else np.zeros(shape, g.dtype)
-        kernel.broadcast([x[at] for _, _, at in _taps(w)], [g, taps])
-        return x
     x = np.zeros(shape, wide.dtype)
     if g.nbytes >= INDEXED:
         images, places, values = (a.reshape(-1, n) for a, n in _flat(x, taps, wide, w))
