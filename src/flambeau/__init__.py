@@ -22,6 +22,7 @@ from .compile_api import compile  # noqa: E402
 from .core import acceleration as _acceleration  # noqa: E402
 from .core import docstrings as _docstrings  # noqa: E402
 from .core import public as _public  # noqa: E402
+from .core import remembered as _remembered  # noqa: E402
 from .core.public import can_cast  # noqa: E402
 from .core.state import defaults as _defaults  # noqa: E402
 from .core.tensor import Tensor  # noqa: E402
@@ -96,6 +97,7 @@ def set_default_dtype(d: dtype) -> None:
     if not isinstance(d, dtype) or not d.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, not {d}")
     _defaults.dtype = d
+    _remembered.forget()
 
 
 def is_tensor(obj: object) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .core import remembered
 from .core.state import defaults
 from .core.tensor import Tensor
 from .runtime.threads import get_num_threads, set_num_threads
@@ -164,6 +165,7 @@ def set_default_tensor_type(t: Any) -> None:
     if d is None or not d.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, not {t}")
     defaults.dtype = d
+    remembered.forget()
 
 
 def is_storage(obj: object) -> bool:

@@ -66,6 +66,8 @@ def eager_view(op: Op, x: Any, params: dict[str, Any]) -> Any:
     out._a = a
     out._node = None
     make_view(out, x, op, params)
+    if everyone.listener is not None:
+        everyone.listener(op, (x,), params, out)
     return out
 
 
@@ -103,4 +105,6 @@ def eager(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         for t in (out,) if op.n_out == 1 else out:
             if not op.is_view:
                 storage(t).inference = True
+    if everyone.listener is not None:
+        everyone.listener(op, args, params, out)
     return out

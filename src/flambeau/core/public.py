@@ -29,6 +29,7 @@ from .promotion import (
     promote,
     result_type,
 )
+from .remembered import ONE_WAY, remembering
 from .state import NO_GRAD, RECORD, defaults, everyone, tls
 from .tape import Node, PlainNode, helpers, next_seq
 from .tensor import Storage, Tensor, new_object, snapshot
@@ -370,6 +371,8 @@ def public(
         positional = parameter_names(fn)
         makes = positional if fname in DTYPE_OF_OUT else ()
         wrapper.__name__ = fname
+        if fname in ONE_WAY and inplace_name is None:
+            wrapper = remembering(wrapper, OVERRIDES)  # type: ignore[assignment]
         register(
             wrapper,
             fname,

@@ -14,12 +14,13 @@ SPECIAL, RECORD, NO_GRAD = 0, 1, 2
 class _Everyone:
     """`plain`: no thread is in anything but RECORD mode, so the fast paths need not ask which thread they are."""
 
-    __slots__ = ("plain", "special", "captures", "lock")
+    __slots__ = ("plain", "special", "captures", "listener", "lock")
 
     def __init__(self) -> None:
         self.plain = True
         self.special = 0
         self.captures = 0  # threads inside a compiled function
+        self.listener: Any = None  # is told of every operation that runs eagerly (core/remembered.py)
         self.lock = threading.Lock()
 
     def count(self, change: int) -> None:

@@ -37,7 +37,7 @@ def _real(x: Tensor, name: str) -> None:
 
 
 def _pick(x: Tensor, index: Tensor, d: int) -> Tensor:
-    return gather_op(x, index, dim=d)  # type: ignore[no-any-return]
+    return gather_op(x, index, dim=d, sure=True)  # type: ignore[no-any-return]
 
 
 @public(out=True)

@@ -226,7 +226,7 @@ def _extreme(largest: bool) -> Any:
         if not nd:
             return result(x.clone(), arg(x, 0))
         index = arg(x, d, True)
-        values = gather_op(x, index, dim=d)
+        values = gather_op(x, index, dim=d, sure=True)
         if not keepdim:
             shape = tuple([n for k, n in enumerate(x._a.shape) if k != d])
             values, index = base.reshape_new(values, shape), base.reshape_new(index, shape)

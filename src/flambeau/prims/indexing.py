@@ -285,7 +285,10 @@ def along(index: Any, dim: int) -> tuple[Any, ...]:
     return tuple([index if d == dim else positions(index.shape, d) for d in range(index.ndim)])
 
 
-def _gather(x: Any, index: Any, *, dim: Axis) -> Any:
+def _gather(x: Any, index: Any, *, dim: Axis, sure: bool = False) -> Any:
+    """``take_along_axis``; `sure`: the indices are those of elements."""
+    if sure and index.size and index.nbytes < INDEXED:
+        return in_order(x[along(index, dim)])
     if index.nbytes >= INDEXED and x.ndim:
         y = gathered(_narrowed(x, index, dim), index, dim)
         if y is not None:

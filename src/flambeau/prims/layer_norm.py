@@ -38,7 +38,7 @@ def _layer_norm(bias: Any, x: Any, weight: Any, *, eps: float) -> Any:
     dims = _last_dims(x, weight)
     x = in_order(x)
     rows = _rows(x, dims) if x.size else None
-    k = kernels(rows) if rows is not None else None
+    k = kernels(rows, 9) if rows is not None else None
     if k is None or rows is None:
         y, mean, var = _standardize(x, dims=dims, eps=eps)
         y *= weight
@@ -60,7 +60,7 @@ def _at_once(g: Tensor, x: Tensor, w: Tensor, mean: Tensor, var: Tensor, eps: fl
     rows = _rows(xa, dims) if ga.flags.c_contiguous and ga.dtype == xa.dtype else None
     if rows is None:
         return None
-    k = kernels(rows)
+    k = kernels(rows, 15)
     if k is None:
         lead = tuple(range(dims[0]))
         z = xa - ma

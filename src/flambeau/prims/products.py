@@ -16,6 +16,7 @@ from ..runtime import pool
 from .memory_kernels import converted
 
 WORTH = 1 << 18  # multiplications from which generated code pays
+SMALL = 1 << 15  # multiplications up to which the call is most of the work
 FEW = 4  # rows or columns of a product that only reads a matrix once: BLAS does as well
 SECONDS_PER_MULTIPLICATION = 5e-12  # what generated code saves, a cautious figure
 SINGLE = np.dtype(np.float32)
@@ -94,6 +95,12 @@ def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
     `out` is C-contiguous, of the result's shape and dtype.
     """
     dtype = a.dtype
+    if out is None and dtype in FLOATS and a.ndim == b.ndim == 2 and b.dtype == dtype:
+        if 1 < a.shape[1] == b.shape[0] and a.size * b.shape[1] < SMALL:
+            y = a.dot(b)  # the same product with half of the call
+            if bias is not None:
+                y += bias
+            return y
     if dtype.itemsize == 2 and dtype.kind in "fV":
         y = _in_pairs(a, b, bias)
         if y is None:

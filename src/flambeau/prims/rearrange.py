@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ def _add_each(x: Any, *, dim: Axis, times: int) -> Any:
     return total
 
 
+CACHED = 4096  # elements of a matrix whose triangles are remembered
 MANY = 16  # repetitions from which NumPy's own loop is better
 repeat_each_op: Any = fam.linear_op(
     _repeat_each, lambda g, dim, times: add_each_op(g, dim=dim, times=times), name="repeat_each"
@@ -57,8 +59,22 @@ add_each_op: Any = fam.linear_op(
 )
 
 
+@functools.lru_cache(maxsize=64)
+def _outside(n: int, m: int, diagonal: int, upper: bool) -> Any:
+    """Where a small matrix becomes zero."""
+    i, j = np.arange(n)[:, None], np.arange(m)
+    first, last = (i + diagonal, j) if upper else (j, i + diagonal)
+    mask = first > last
+    mask.flags.writeable = False
+    return mask
+
+
 def _triangle(x: Any, *, diagonal: int, upper: bool) -> Any:
     n, m = x.shape[-2:]
+    if n * m <= CACHED:
+        y = x.copy()
+        np.copyto(y, np.zeros((), x.dtype), where=_outside(n, m, diagonal, upper))
+        return y
     i, j = positions((n, 1), 0), positions((m,), 0)
     first, last = (i + diagonal, j) if upper else (j, i + diagonal)  # kept where first <= last
     if (

@@ -13,6 +13,7 @@ from ..core.acceleration import LOADING, loaded
 from ..runtime import pool
 
 WORTH = 1 << 15  # bytes from which a kernel beats NumPy's passes
+SECONDS_PER_CALL = 5e-7  # and against the calls of them
 SECONDS_PER_BYTE = 4e-10  # what one saves against them, a cautious figure
 FEW, LONG = 8, 1 << 19  # rows, and bytes of one, that are added in one pass without partial results
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -31,12 +32,15 @@ class _State:
     pointwise_kernel: Any = None
 
 
-def kernels(x: Any) -> Any:
-    """`compiler.rowwise` when it should do this array's work, else None."""
-    if x.nbytes < WORTH or x.dtype not in FLOATS or not x.flags.c_contiguous:
+def kernels(x: Any, calls: int = 0) -> Any:
+    """`compiler.rowwise` when it should do this array's work, else None.
+
+    `calls` says how many calls of NumPy a kernel replaces: where there are some, it is quicker for small arrays, too.
+    """
+    if x.nbytes < WORTH and not calls or x.dtype not in FLOATS or not x.flags.c_contiguous:
         return None
     if _State.module is None:
-        _State.saved += x.nbytes * SECONDS_PER_BYTE
+        _State.saved += x.nbytes * SECONDS_PER_BYTE + calls * SECONDS_PER_CALL
         if _State.saved < LOADING and not loaded():
             return None
         from ..compiler import rowwise
