@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from ..runtime.pool import empty
 from . import engine
-from .dialect import Dialect, Value
+from .dialect import Value
+from .image_rows import ImageRows
 from .types import COMPUTE, Storage, UnsupportedError, storage
 from .unit_kernel import finish, make_unit_kernel, share
-from .vector_loop import MASKS, Memory
+from .vector_loop import MASKS
 
 __all__ = ["max_taps", "max_values", "spread_taps"]
 
@@ -37,16 +38,11 @@ _MOVES = tuple(f"{name}{d}" for name in ("kernel", "stride", "padding", "dilatio
 _SCALARS = ("units", "work", "grain", "slot", *_DIMS, *_MOVES, "padding", "pitch")
 
 
-class _Rows(Dialect):
+class _Rows(ImageRows):
     """What both kernels share: sizes, and reading and writing rows with places beside them."""
 
     def __init__(self, kind: Storage) -> None:
-        host = engine.host()
-        super().__init__(host, host.vector_bits // kind.compute.bits)
-        self.kind, self.item = kind, kind.itemsize
-        self.memory = Memory(self)
-        self.masked = self.memory.masked
-        self.number = COMPUTE["int32" if kind.itemsize == 4 else "int64"]
+        super().__init__(kind)
         self.s = {name: self.load("i64", "%scalars", i) for i, name in enumerate(_SCALARS)}
         base = self.load("ptr", "%arrays", 1)
         self.room = self.at(base, self.word("mul", self.word("udiv", "%lo", self.s["grain"]), self.s["slot"]))
@@ -54,8 +50,6 @@ class _Rows(Dialect):
         self.first = self.slot(
             f"[{_MOST_TAPS} x i64]"
         )  # the number of the first tap in each row that is read
-        steps = ", ".join(f"{self.number.llvm} {i}" for i in range(self.lanes))
-        self.iota = Value(self, f"<{steps}>", self.number)
 
     # ---- places ----
 
@@ -84,11 +78,6 @@ class _Rows(Dialect):
         rows = self.word("add", self.word("mul", planes, s[f"{name}y"]), row)
         return self.at(base, self.word("mul", rows, s[f"{name}x"]), kind.itemsize)
 
-    def splat_word(self, word: str) -> Value:
-        if self.number.bits < 64:
-            word = self.emit(f"trunc i64 {word} to {self.number.llvm}")
-        return self.splat(word, self.number)
-
     # ---- rows ----
 
     def copy(self, kind: Storage, source: str, target: str, width: str) -> None:
@@ -101,68 +90,6 @@ class _Rows(Dialect):
         with self.when(self.compare("ne", rest, 0)):
             ref = self.memory.load_part(kind, self.at(source, whole, kind.itemsize), rest, "")
             self.memory.store_part(kind, ref, self.at(target, whole, kind.itemsize), rest, "")
-
-    def inside(self, start: str, width: str) -> str:
-        """Which of the places from `start` on, which may be negative, are below `width`; "" without masks."""
-        if not self.masked:
-            return ""
-        places = self.splat_word(start) + self.iota
-        limit = self.splat_word(width)
-        return self.emit(f"icmp ult {self.vector(self.number)} {places.ref}, {limit.ref}")
-
-    def fetch(self, kind: Storage, row: str, start: str, mask: str, beside: str) -> Value:
-        """A vector of a row; `beside` where the mask does not hold."""
-        place = self.at(row, start, kind.itemsize)
-        if not self.masked:
-            return Value(self, self.memory.load(kind, place), kind.compute)
-        vector, masks = self.vector(kind.llvm), self.vector("i1")
-        name = f"llvm.masked.load.v{self.lanes}{_SUFFIX[kind.llvm]}.p0"
-        self.declare(name, f"declare {vector} @{name}(ptr, i32, {masks}, {vector})")
-        text = f"call {vector} @{name}(ptr {place}, i32 {kind.itemsize}, {masks} {mask}, {vector} {beside})"
-        return Value(self, self.emit(text), kind.compute)
-
-    def put(self, kind: Storage, ref: str, row: str, start: str, mask: str) -> None:
-        """Store a vector where the mask holds."""
-        place = self.at(row, start, kind.itemsize)
-        if not self.masked:
-            self.memory.store(kind, ref, place)
-            return
-        vector, masks = self.vector(kind.llvm), self.vector("i1")
-        name = f"llvm.masked.store.v{self.lanes}{_SUFFIX[kind.llvm]}.p0"
-        self.declare(name, f"declare void @{name}({vector}, ptr, i32, {masks})")
-        self.line(f"call void @{name}({vector} {ref}, ptr {place}, i32 {kind.itemsize}, {masks} {mask})")
-
-    def phase(self, parts: list[Value], first: int) -> Value:
-        """Each n-th element of n vectors one behind the other, from `first` on."""
-        n = len(parts)
-        return parts[0] if n == 1 else self._pick(parts, [first + i * n for i in range(self.lanes)])
-
-    def together(self, phases: list[Value]) -> list[Value]:
-        """The first elements of all, then the second ones ...; as many vectors."""
-        n = len(phases)
-        if n == 1:
-            return phases
-        order = [(i % n) * self.lanes + i // n for i in range(n * self.lanes)]
-        return [self._pick(phases, order[m * self.lanes : (m + 1) * self.lanes]) for m in range(n)]
-
-    def _pick(self, parts: list[Value], order: list[int]) -> Value:
-        """Elements of vectors one behind the other."""
-        llvm, size, whole = self.kind.llvm, self.lanes, parts[0].ref
-        for part in parts[1:]:  # widened, to be a second operand
-            wider = [i if i < self.lanes else None for i in range(size)]
-            other = self._shuffle(f"<{self.lanes} x {llvm}>", part.ref, "poison", wider)
-            whole = self._shuffle(f"<{size} x {llvm}>", whole, other, list(range(size + self.lanes)))
-            size += self.lanes
-        return Value(
-            self, self._shuffle(f"<{size} x {llvm}>", whole, "poison", list(order)), self.kind.compute
-        )
-
-    def _shuffle(self, vector: str, a: str, b: str, order: Any) -> str:
-        places = ", ".join("i32 poison" if i is None else f"i32 {i}" for i in order)
-        return self.emit(f"shufflevector {vector} {a}, {vector} {b}, <{len(order)} x i32> <{places}>")
-
-
-_SUFFIX = {"float": "f32", "double": "f64", "i8": "i8"}
 
 
 def _write_maxima(kind: Storage, taps: int, stride: int, dilation: int, places: bool) -> str:

@@ -1,132 +1,306 @@
-"""Convolution of stride 1 as sums of shifted planes, without patches.
+"""Convolution as sums of shifted planes, without patches.
 
-In a padded plane that lies in one piece, the place that tap (a, b) of a kernel reads for the output at flat place p
-is ``p + shift`` with one shift for each tap. So an output plane, as wide as the padded input, is a sum over input
-channels and taps of a number times a stretch of memory; the last columns of its rows are not part of the result.
-A tile of a few output channels times two vectors stays in registers during the whole sum, whose order is that of
-channels and taps, whatever the number of threads.
+In a plane that lies in one piece (`planes`) an output plane, as wide as the input with its padding, is a sum over input
+channels and taps of a number times a stretch of memory; the last columns of its rows are not part of the result. A
+tile of a few output channels times a few vectors stays in registers during the whole sum, whose order is that of
+channels and taps, whatever the number of threads. A band of rows is summed in a little memory of a thread's own, and
+written from there to where it belongs, with what follows: a bias, and the maximum with zero.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..runtime.pool import empty
 from . import engine
-from .dialect import Dialect
+from .dialect import Value
+from .image_rows import ImageRows
+from .planes import lay_out, planes
 from .types import Storage, UnsupportedError, storage
 from .unit_kernel import finish, make_unit_kernel, share
 
-__all__ = ["shifted_sums"]
+__all__ = ["shifted_input", "shifted_sums"]
 
 Array = npt.NDArray[Any]
-_INT64 = np.dtype(np.int64)
-_VECTORS = 2
-_SCALARS = ("units", "work", "grain", "blocks", "groups", "channels", "taps", "plane", "wide")
+Sizes = tuple[int, ...]
+_INT64, _BYTE = np.dtype(np.int64), np.dtype(np.uint8)
+_BAND = 16_384  # bytes of a band's sums: they stay in the first-level cache
+_SCALARS = (
+    *("units", "work", "grain", "slot", "blocks", "groups", "bands", "band", "rows", "channels", "taps"),
+    *("pitch", "high", "wide", "each", "outz", "outy", "outx"),
+)
 
 
-def _write(kind: Storage, tile: int) -> str:
-    """``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)``; a unit is a tile of output channels of one image.
+def _shape(each: int) -> tuple[int, int]:
+    """(output channels, vectors) of a tile."""
+    sizes = [(8, 2), (6, 3), (5, 3), (4, 4), (3, 4), (2, 6), (1, 8)]
+    if engine.host().vector_bits < 512:  # sixteen registers
+        sizes = [(6, 2), (5, 2), (4, 3), (3, 3), (2, 4), (1, 6)]
+    # what is computed beside the last channel, and that few channels share what is loaded
+    return min(sizes, key=lambda s: -(-each // s[0]) * s[0] * (1 + 1 / s[0] + 1 / s[1]))
 
-    Arrays: the result (images, groups, blocks, tile, wide), the padded input (images, groups, channels, plane) and
-    slack, weights (groups, blocks, channels, taps, tile), the taps' shifts.
+
+def _write(kind: Storage, tile: int, vectors: int, relu: bool) -> str:
+    """A unit is a tile of output channels of a band of rows of one image.
+
+    Arrays: the result (images, groups, each, outz, outy, outx), room, the planes (images, groups, channels, pitch)
+    and slack, weights (groups, blocks, channels, taps, tile), the taps' shifts, a bias for each output channel.
     """
-    host = engine.host()
-    k = Dialect(host, host.vector_bits // kind.compute.bits)
-    out, x, w, shifts = (k.load("ptr", "%arrays", i) for i in range(4))
-    s = {name: k.load("i64", "%scalars", i) for i, name in enumerate(_SCALARS)}
+    k = ImageRows(kind)
     item, llvm, vector = kind.itemsize, kind.llvm, k.vector(kind.compute)
-    fma = f"llvm.fma.v{k.lanes}{'f32' if item == 4 else 'f64'}"
-    k.declare(fma, f"declare {vector} @{fma}({vector}, {vector}, {vector})")
+    out, room, x, w, shifts, bias = (k.load("ptr", "%arrays", i) for i in range(6))
+    s = {name: k.load("i64", "%scalars", i) for i, name in enumerate(_SCALARS)}
+    room = k.at(room, k.word("mul", k.word("udiv", "%lo", s["grain"]), s["slot"]))
     terms = k.word("mul", s["channels"], s["taps"])
+    step = k.lanes * vectors
+    length = k.word("mul", s["band"], s["wide"])
+    steps = k.word("udiv", k.word("add", length, step - 1), step)
+    row_bytes = k.word("mul", steps, step * item)
     with k.loop("%lo", "%hi") as unit:
-        stack, block = k.word("udiv", unit, s["blocks"]), k.word("urem", unit, s["blocks"])
+        block, rest = k.word("urem", unit, s["blocks"]), k.word("udiv", unit, s["blocks"])
+        band, stack = k.word("urem", rest, s["bands"]), k.word("udiv", rest, s["bands"])
         group = k.word("urem", stack, s["groups"])
         weights = k.word("add", k.word("mul", group, s["blocks"]), block)
         factors = k.at(w, k.word("mul", weights, terms), item * tile)
-        planes = k.at(x, k.word("mul", stack, k.word("mul", s["channels"], s["plane"])), item)
-        target = k.at(out, k.word("mul", unit, s["wide"]), item * tile)
-        with k.loop(0, s["wide"], k.lanes * _VECTORS) as p:
-            sums = [[k.variable(vector, "zeroinitializer") for _ in range(_VECTORS)] for _ in range(tile)]
+        first = k.word("mul", band, s["band"])
+        last = k.smaller(k.word("add", first, s["band"]), s["rows"])
+        planes = k.at(x, k.word("mul", stack, k.word("mul", s["channels"], s["pitch"])), item)
+        planes = k.at(planes, k.word("mul", first, s["wide"]), item)
+        with k.loop(0, k.word("mul", k.word("sub", last, first), s["wide"]), step) as p:
+            sums = [[k.variable(vector, "zeroinitializer") for _ in range(vectors)] for _ in range(tile)]
             with k.loop(0, s["channels"]) as c:
-                start = k.at(planes, k.word("add", k.word("mul", c, s["plane"]), p), item)
+                start = k.at(planes, k.word("add", k.word("mul", c, s["pitch"]), p), item)
                 own = k.at(factors, k.word("mul", c, s["taps"]), item * tile)
                 with k.loop(0, s["taps"]) as t:
                     place = k.at(start, k.load("i64", shifts, t), item)
-                    parts = [k.load(vector, place, v * k.lanes, item) for v in range(_VECTORS)]
-                    row = k.at(own, t, item * tile)
+                    parts = [
+                        Value(k, k.load(vector, place, v * k.lanes, item), kind.compute)
+                        for v in range(vectors)
+                    ]
+                    line = k.at(own, t, item * tile)
                     for m in range(tile):
-                        factor = k.splat(k.load(llvm, row, m, item), kind.compute).ref
-                        for v in range(_VECTORS):
-                            old = sums[m][v].get()
-                            arguments = ", ".join(f"{vector} {a}" for a in (factor, parts[v], old))
-                            sums[m][v].set(k.emit(f"call {vector} @{fma}({arguments})"))
+                        factor = k.splat(k.load(llvm, line, m, item), kind.compute)
+                        for v in range(vectors):
+                            old = Value(k, sums[m][v].get(), kind.compute)
+                            sums[m][v].set(k.fma(factor, parts[v], old).ref)
             for m in range(tile):
-                first = k.at(target, k.word("add", k.word("mul", s["wide"], m), p), item)
-                for v in range(_VECTORS):
-                    k.store(vector, sums[m][v].get(), first, v * k.lanes, item)
+                target = k.at(k.at(room, k.word("mul", row_bytes, m)), p, item)
+                for v in range(vectors):
+                    k.store(vector, sums[m][v].get(), target, v * k.lanes, item)
+        channel = k.word("mul", block, tile)
+        whole = k.smaller(k.word("sub", s["each"], channel), tile)
+        output = k.word("add", k.word("mul", stack, s["each"]), channel)
+        biases = k.at(bias, k.word("add", k.word("mul", group, s["each"]), channel), item)
+        with k.loop(0, whole) as own:
+            source = k.at(room, k.word("mul", row_bytes, own))
+            level = k.splat(k.load(llvm, biases, own, item), kind.compute)
+            image = k.word("mul", k.word("add", output, own), s["outz"])
+            with k.loop(first, last) as r:
+                z, y = k.word("udiv", r, s["high"]), k.word("urem", r, s["high"])
+                with k.when(k.compare("ult", y, s["outy"])):
+                    row = k.word("add", k.word("mul", k.word("add", image, z), s["outy"]), y)
+                    target = k.at(out, k.word("mul", row, s["outx"]), item)
+                    begin = k.at(source, k.word("mul", k.word("sub", r, first), s["wide"]), item)
+                    with k.loop(0, s["outx"], k.lanes) as j:
+                        value = Value(k, k.load(vector, k.at(begin, j, item)), kind.compute) + level
+                        if relu:
+                            value = k.select(value < 0.0, 0.0, value)  # NaN stays
+                        _put(k, value, target, j, s["outx"])
     return finish(k)
 
 
+def _put(k: ImageRows, value: Value, row: str, start: str, width: str) -> None:
+    if k.masked:
+        k.put(k.kind, value.ref, row, start, k.inside(start, width))
+    else:
+        left = k.smaller(k.word("sub", width, start), k.lanes)
+        k.memory.store_part(k.kind, value.ref, k.at(row, start, k.item), left, "")
+
+
 @cache
-def _kernel(name: str, tile: int) -> Callable[..., None]:
+def _kernel(name: str, tile: int, vectors: int, relu: bool) -> Callable[..., None]:
     kind = storage(name)
-    text = _write(kind, tile)
-    return make_unit_kernel("shifted", text, 1, [kind, kind, kind, _INT64], len(_SCALARS))
+    text = _write(kind, tile, vectors, relu)
+    return make_unit_kernel("shifted", text, 2, [kind, _BYTE, kind, kind, _INT64, kind], len(_SCALARS))
+
+
+@cache
+def _bands(rows: int, wide: int, tile: int, step: int, item: int) -> tuple[int, int]:
+    """(number of bands, rows of each): as few places computed as can be, of bands that stay in the cache."""
+    best = (1, rows)
+    least = 0
+    for bands in range(1, rows + 1):
+        band = -(-rows // bands)
+        size = -(-band * wide // step) * step
+        if size * tile * item > _BAND and band > 1:
+            continue
+        computed = -(-rows // band) * size
+        if not least or computed < least:
+            best, least = (-(-rows // band), band), computed
+        if bands > 8 and least:
+            break
+    return best
 
 
 def shifted_sums(
-    x: Array, w: Array, groups: int, padding: tuple[int, ...], dilation: tuple[int, ...]
+    x: Array,
+    w: Array,
+    groups: int,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    bias: Array | None = None,
+    relu: bool = False,
 ) -> Array:
-    """The convolution of stride 1 of images (N, C, *size) with weights (O, C / groups, *kernel).
+    """The convolution of images (N, C, *size) with weights (O, C / groups, *kernel), and a bias (O,).
 
-    Raises: UnsupportedError for dtypes other than float32 and float64.
+    Raises: UnsupportedError for dtypes other than float32 and float64, more than three dims, strides above 4.
 
     >>> import numpy as np
     >>> from flambeau.compiler.shifted_conv import shifted_sums
-    >>> shifted_sums(np.arange(4.0).reshape(1, 1, 4), np.ones((1, 1, 2)), 1, (0,), (1,))
+    >>> shifted_sums(np.arange(4.0).reshape(1, 1, 4), np.ones((1, 1, 2)), 1, (1,), (0,), (1,))
     array([[[1., 3., 5.]]])
     """
+    _check(x, w)
+    out = tuple(
+        [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(x.shape[2:], w.shape[2:], stride, padding, dilation)
+        ]
+    )
+    grouped = w.reshape(groups, -1, *w.shape[1:])
+    return _sums(x, grouped, stride, padding, dilation, out, bias, relu)
+
+
+def shifted_input(
+    g: Array, w: Array, groups: int, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> Array:
+    """The gradient in the input, of spatial sizes `size`, from the output's gradient (N, O, *out).
+
+    Places of the input with one remainder by the stride are met by the same taps: their gradients are a convolution of
+    stride 1 with those taps, turned round.
+
+    Raises: as `shifted_sums`.
+
+    >>> import numpy as np
+    >>> from flambeau.compiler.shifted_conv import shifted_input
+    >>> shifted_input(np.array([[[1.0, 2.0]]]), np.ones((1, 1, 2)), 1, (4,), (2,), (0,), (1,))
+    array([[[1., 1., 2., 2.]]])
+    """
+    _check(g, w)
+    grouped = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
+    own = [_remainders(*v) for v in zip(size, w.shape[2:], stride, padding, dilation)]
+    result: Any = None
+    y: Any = None
+    for parts in itertools.product(*own):
+        taps, places = [p.taps for p in parts], tuple([p.places for p in parts])
+        count = tuple([p.many for p in parts])
+        if 0 in count:
+            continue
+        tapped: Any = (..., *taps)
+        placed: Any = (..., *places)
+        if any(len(range(*t.indices(n))) == 0 for t, n in zip(taps, w.shape[2:])):
+            y = 0
+        else:
+            turned = np.flip(grouped[tapped], tuple(range(3, grouped.ndim)))
+            inner = tuple([p.padding for p in parts]), tuple([p.dilation for p in parts])
+            y = _sums(g, turned, (1,) * len(size), *inner, count, None, False)
+            if count == tuple(size):
+                break
+        if result is None:
+            result = empty((g.shape[0], w.shape[1] * groups, *size), g.dtype)
+        result[placed] = y
+    found: Array = y if result is None else result
+    return found
+
+
+class _Part(NamedTuple):
+    """Places of one dim of the input with one remainder."""
+
+    taps: slice  # that meet them
+    places: slice
+    many: int
+    padding: int  # of the convolution that gives them
+    dilation: int
+
+
+def _remainders(size: int, kernel: int, stride: int, padding: int, dilation: int) -> list[_Part]:
+    """Place i is met by tap t of output o if ``i + padding = o * stride + t * dilation``."""
+    common = math.gcd(stride, dilation)
+    found = []
+    for remainder in range(stride):
+        low = max(
+            0, -((remainder - padding) // stride)
+        )  # i = low * stride + remainder - padding is the first
+        start = low * stride + remainder - padding
+        count = len(range(start, size, stride))
+        first = next((t for t in range(kernel) if t * dilation % stride == remainder), kernel)
+        taps = slice(first, None, stride // common)
+        last = len(range(first, kernel, stride // common)) - 1
+        inner = first * dilation // stride + last * (dilation // common) - low
+        found.append(_Part(taps, slice(start, None, stride), count, inner, dilation // common))
+    return found
+
+
+def _check(x: Array, w: Array) -> None:
     if x.dtype.name not in ("float32", "float64") or w.dtype != x.dtype:
         raise UnsupportedError(f"no convolution of {x.dtype} and {w.dtype} here")
-    n, channels, kernel = x.shape[0], w.shape[1], w.shape[2:]
-    padded = tuple([a + 2 * b for a, b in zip(x.shape[2:], padding)])
-    out = tuple([a - (b - 1) * d for a, b, d in zip(padded, kernel, dilation)])
-    strides = [math.prod(padded[i + 1 :]) for i in range(len(padded))]
-    plane, taps = math.prod(padded), math.prod(kernel)
-    step = _VECTORS * engine.host().vector_bits // (8 * x.itemsize)
-    used = sum((a - 1) * b for a, b in zip(out, strides)) + 1  # places up to the last output
-    rows = out[0] * strides[0]  # what a view of the outputs needs
-    wide = -(-max(used, rows) // step) * step
-    each = w.shape[0] // groups
-    tile = next(t for t in (8, 6, 4, 3, 2, 1) if each % t == 0)
-    blocks = each // tile
-    # The last tiles read past the end of a plane; what they find there does not count, but must be readable.
-    slack = wide + plane
-    memory: Array = empty((n * groups * channels * plane + slack,), x.dtype)  # recycled: new pages cost more
-    memory[...] = 0
-    inner: Any = (..., *[slice(b, b + a) for a, b in zip(x.shape[2:], padding)])
-    memory[: memory.size - slack].reshape(n, groups * channels, *padded)[inner] = x
-    places = [np.arange(a) * d * s for a, d, s in zip(kernel, dilation, strides)]
-    shifts: Array = np.zeros((), np.int64)
-    for place in places:
-        shifts = np.add.outer(shifts, place)
-    shifts = np.ascontiguousarray(shifts.reshape(-1))
-    factors = np.ascontiguousarray(w.reshape(groups, blocks, tile, channels, taps).transpose(0, 1, 3, 4, 2))
-    result = empty((n, w.shape[0], wide), x.dtype)
-    units, work = n * groups * blocks, channels * taps * wide * tile // 16
+
+
+def _sums(
+    x: Array,
+    w: Array,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    out: Sizes,
+    bias: Array | None,
+    relu: bool,
+) -> Array:
+    """The same for weights (groups, O / groups, C / groups, *kernel) and any padding and result's size."""
+    n, groups, each, channels = x.shape[0], *w.shape[:3]
+    lanes = engine.host().vector_bits // (8 * x.itemsize)
+    q = planes(x.shape[2:], w.shape[3:], stride, padding, dilation, out, lanes)
+    taps = math.prod(q.kernel)
+    tile, vectors = _shape(each)
+    step = lanes * vectors
+    memory = lay_out(x, q, 2 * step)
+    blocks = -(-each // tile)
+    rows = (q.out[0] - 1) * q.rows[1] + q.out[1]
+    bands, band = _bands(rows, q.rows[2], tile, step, x.itemsize)
+    size = -(-band * q.rows[2] // step) * step
+    slot = (tile * size + lanes) * x.itemsize
+    units = n * groups * bands * blocks
+    work = (channels * taps + 4) * size * tile // (8 * lanes)
     grain = share(units, work)
-    _kernel(x.dtype.name, tile)(
-        result, memory, factors, shifts, units, work, grain, blocks, groups, channels, taps, plane, wide
-    )
-    crop: Any = (..., *[slice(0, a) for a in out])
-    kept = result[..., :rows].reshape(n, w.shape[0], out[0], *padded[1:])
-    y: Array = empty((n, w.shape[0], *out), x.dtype)
-    y[...] = kept[crop]
-    return y
+    room = empty((-(-units // grain) * slot,), _BYTE)
+    result: Array = empty((n, groups * each, *out), x.dtype)
+    if bias is None:
+        bias = np.zeros(groups * each, x.dtype)
+    _kernel(x.dtype.name, tile, vectors, relu)(
+        result, room, memory, _tiles(w, blocks, tile), q.shifts, bias, units, work, grain, slot, blocks, groups,
+        bands, band, rows, channels, taps, q.pitch, q.rows[1], q.rows[2], each, *q.out,
+    )  # fmt: skip
+    return result
+
+
+def _tiles(w: Array, blocks: int, tile: int) -> Array:
+    """Weights (groups, each, channels, *kernel) as (groups, blocks, channels, *kernel, tile), zero beyond the last."""
+    groups, each, channels, *kernel = w.shape
+    result: Array = empty((groups, blocks, channels, *kernel, tile), w.dtype)
+    whole = each // tile
+    if whole:
+        parts = w[:, : whole * tile].reshape(groups, whole, tile, channels, *kernel)
+        result[:, :whole] = np.moveaxis(parts, 2, -1)
+    if whole < blocks:
+        rest = w[:, whole * tile :]
+        result[:, whole, ..., : rest.shape[1]] = np.moveaxis(rest, 1, -1)
+        result[:, whole, ..., rest.shape[1] :] = 0
+    return result

@@ -7,15 +7,15 @@ neural networks for document processing", 2006, section 3), laid out in one of t
 * all images at once with channels last, so that a patch is copied in few long pieces: small images;
 * no patches at all where each channel has its own kernel (depthwise): one multiply-add for each tap.
 
-Where the stride is 1, generated code does without patches (`compiler.shifted_conv`), also for the adjoint in the input,
-which is then a convolution with the kernel turned round.
+Generated code does without patches (`compiler.shifted_conv`, `compiler.shifted_weights`); these are for what it has no
+case for: other dtypes, images of a few places, long strides, more than three dims.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,57 +91,71 @@ def _is_matmul(q: Geometry) -> bool:
     return math.prod(q.kernel) == 1 and set(q.stride) == {1} and not any(q.padding)
 
 
-# ------------------------------------------------------------------------------------------------------ stride 1
+# ------------------------------------------------------------------------------------------------ generated code
 
 
-def _shifted(x: Any, w: Any, q: Geometry, groups: int) -> Any:
-    """By generated code; None where that has no case or does not pay."""
-    if set(q.stride) != {1} or _is_matmul(q) or x.dtype not in products.FLOATS or x.dtype != w.dtype:
+def _generated(run: Callable[[], Any], x: Any, w: Any, q: Geometry, work: int) -> Any:
+    """What a function of `compiler.shifted_conv` gives, or None where that has no case or does not pay."""
+    if _is_matmul(q) or x.dtype not in products.FLOATS or x.dtype != w.dtype or min(q.out) < 1:
         return None
-    outputs, computed = math.prod(q.out), q.out[0] * math.prod(q.padded[1:])
-    if min(q.out) < 1 or outputs < FEW_OUTPUTS or 4 * outputs < 3 * computed:
+    outputs = math.prod(q.out)
+    # rows of results are as long as those of the input with its padding, by the stride
+    rows = [o + d * (k - 1) // s for o, d, k, s in zip(q.out, q.dilation, q.kernel, q.stride)]
+    if outputs < FEW_OUTPUTS or 5 * outputs < 3 * q.out[0] * math.prod(rows[1:]):
         return None
-    work = x.shape[0] * w.size * outputs
     if work < products.WORTH or products.kernels(work) is None:
         return None
-    from ..compiler.shifted_conv import shifted_sums
-
-    return shifted_sums(x, w, groups, q.padding, q.dilation)
-
-
-def _shifted_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
-    """The same for the adjoint in the input."""
-    padding = tuple([d * (k - 1) - p for d, k, p in zip(q.dilation, q.kernel, q.padding)])
-    if min(padding) < 0 or set(q.stride) != {1}:
-        return None
-    turned = Geometry(q.out, q.kernel, q.size, q.stride, padding, q.dilation)
-    if output_size(q.out, q.kernel, q.stride, padding, q.dilation) != tuple(q.size):
-        return None
-    o, c = w.shape[:2]
-    swapped = w.reshape(groups, o // groups, c, *q.kernel).swapaxes(1, 2)
-    swapped = swapped.reshape(groups * c, o // groups, *q.kernel)
-    return _shifted(g, np.flip(swapped, tuple(range(2, swapped.ndim))), turned, groups)
-
-
-def _shifted_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
-    """The adjoint in w by generated code; None where that has no case or does not pay."""
-    if set(q.stride) != {1} or _is_matmul(q) or x.dtype not in products.FLOATS or x.dtype != g.dtype:
-        return None
-    outputs, computed = math.prod(q.out), q.out[0] * math.prod(q.padded[1:])
-    if min(q.out) < 1 or outputs < FEW_OUTPUTS or 4 * outputs < 3 * computed:
-        return None
-    work = x.shape[0] * x.shape[1] // groups * g.shape[1] * math.prod(q.kernel) * outputs
-    if work < products.WORTH or products.kernels(work) is None:
-        return None
-    from ..compiler.shifted_weights import shifted_products
     from ..compiler.types import UnsupportedError
 
     try:
-        w = shifted_products(x, g, groups, tuple(q.kernel), q.padding, q.dilation)
+        return run()
     except UnsupportedError:
         return None
+
+
+def _shifted(x: Any, w: Any, q: Geometry, groups: int) -> Any:
+    def run() -> Any:
+        from ..compiler.shifted_conv import shifted_sums
+
+        return shifted_sums(x, w, groups, q.stride, q.padding, q.dilation)
+
+    return _generated(run, x, w, q, x.shape[0] * w.size * math.prod(q.out))
+
+
+def _shifted_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
+    def run() -> Any:
+        from ..compiler.shifted_conv import shifted_input
+
+        return shifted_input(g, w, groups, q.size, q.stride, q.padding, q.dilation)
+
+    return _generated(run, g, w, q, g.shape[0] * w.size * math.prod(q.out))
+
+
+def _shifted_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
+    def run() -> Any:
+        from ..compiler.shifted_weights import shifted_products
+
+        return shifted_products(x, g, groups, q.kernel, q.stride, q.padding, q.dilation)
+
+    taps = x.shape[1] // groups * math.prod(q.kernel)
+    w = _generated(run, x, g, q, x.shape[0] * g.shape[1] * taps * math.prod(q.out))
     # a NaN or an infinity times the zeros between rows: only the other way knows which taps saw it
-    return w if np.isfinite(w).all() else None
+    return w if w is not None and np.isfinite(w).all() else None
+
+
+# ------------------------------------------------------------------------------------------------------- one tap
+
+
+def _is_thinned(q: Geometry) -> bool:
+    """A kernel of one tap that only leaves out places: what is left is a product of matrices."""
+    return math.prod(q.kernel) == 1 and set(q.stride) != {1} and not any(q.padding)
+
+
+def _thinned(x: Any, q: Geometry) -> tuple[Any, Geometry]:
+    """The places that are met, and their geometry."""
+    ones = (1,) * len(q.out)
+    met = x[(..., *[slice(0, (o - 1) * s + 1, s) for o, s in zip(q.out, q.stride)])]
+    return met, Geometry(q.out, q.kernel, q.out, ones, (0,) * len(ones), ones)
 
 
 # -------------------------------------------------------------------------------------- channels last, all at once
@@ -320,6 +334,9 @@ def convolve(x: Any, w: Any, q: Geometry, groups: int) -> Any:
     """x (N, C, *size), w (O, C / groups, *kernel): y (N, O, *out)."""
     if not (x.size and w.size):
         return np.zeros((x.shape[0], w.shape[0], *q.out), x.dtype)
+    if _is_thinned(q):
+        met, inner = _thinned(x, q)
+        return convolve(np.ascontiguousarray(met), w, inner, groups)
     y = _shifted(x, w, q, groups)
     if y is not None:
         return y
@@ -332,6 +349,11 @@ def convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
     """The adjoint in x: g (N, O, *out), w (O, C / groups, *kernel) to (N, C, *size)."""
     if not (g.size and w.size):
         return np.zeros((g.shape[0], w.shape[1] * groups, *q.size), g.dtype)
+    if _is_thinned(q):
+        x = np.zeros((g.shape[0], w.shape[1] * groups, *q.size), g.dtype)
+        met, inner = _thinned(x, q)
+        met[...] = convolve_input(g, w, inner, groups)
+        return x
     x = _shifted_input(g, w, q, groups)
     if x is not None:
         return x
@@ -354,6 +376,9 @@ def convolve_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
     """The adjoint in w: x (N, C, *size), g (N, O, *out) to (O, C / groups, *kernel)."""
     if not (x.size and g.size):
         return np.zeros((g.shape[1], x.shape[1] // groups, *q.kernel), x.dtype)
+    if _is_thinned(q):
+        met, inner = _thinned(x, q)
+        return convolve_weight(np.ascontiguousarray(met), g, inner, groups)
     w = _shifted_weight(x, g, q, groups)
     if w is not None:
         return w
