@@ -123,6 +123,8 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     >>> torch.can_cast(torch.float64, torch.int32), torch.can_cast(torch.int64, torch.float16)
     (False, True)
     """
+    if not isinstance(from_, dtype) or not isinstance(to, dtype):
+        raise TypeError(f"can_cast() takes two dtypes, not {type(from_).__name__} and {type(to).__name__}")
     if from_.is_complex and not to.is_complex:
         return False
     if from_.is_floating_point and to.category < FLOATING:
@@ -138,6 +140,8 @@ def inplace_form(fn: Callable[..., Any], name: str, grad_name: GradName | None =
     op: Op | None = getattr(fn, "op", None)
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if "out" in kwargs:
+            raise TypeError(f"{name}() got an unexpected keyword argument 'out': it writes into its tensor")
         if OVERRIDES:
             found = overridden(method, (self, *args), kwargs)
             if found is not None:
@@ -340,7 +344,7 @@ def public(
             else:
                 try:
                     result = fn(*args)
-                except (AttributeError, TypeError) as e:
+                except ARGUMENTS as e:
                     return rescue(e, args, kwargs)
             if (
                 grad_name is not None
@@ -353,16 +357,16 @@ def public(
         def call(args: Any, kwargs: Any) -> Any:
             try:
                 return fn(*args, **kwargs)
-            except (AttributeError, TypeError) as e:
+            except ARGUMENTS as e:
                 return rescue(e, args, kwargs)
 
-        def rescue(e: AttributeError | TypeError, args: Any, kwargs: Any) -> Any:
+        def rescue(e: Exception, args: Any, kwargs: Any) -> Any:
             """The answer of an argument that is no Tensor, but of a class with a __torch_function__; else the error."""
             found = overridden(wrapper, args, kwargs) if not OVERRIDES else None
             if found is not None:
                 return found[0]
-            if isinstance(e, AttributeError):
-                raise not_a_tensor(e, fname) from None
+            if not isinstance(e, TypeError):
+                raise in_words_of_arguments(e, fname) from None
             old = OLD_FORMS[fname](args) if fname in OLD_FORMS else None
             if old is not None:
                 return wrapper(*old[0], **old[1], **kwargs)
@@ -414,9 +418,22 @@ def half_in_single(fn: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
+# What a function raises inside for arguments that are not what it takes.
+ARGUMENTS = (AttributeError, TypeError, MemoryError, OverflowError)
+
+
+def in_words_of_arguments(e: Exception, name: str) -> Exception:
+    """The error for arguments of another type, or numbers out of all proportion, as PyTorch raises it."""
+    if isinstance(e, MemoryError):
+        return RuntimeError(f"{name}: not enough memory: {e}")
+    if isinstance(e, OverflowError):
+        return (TypeError if "float" in str(e) else RuntimeError)(f"{name}(): {e}")
+    return not_a_tensor(e, name) if isinstance(e, AttributeError) else e
+
+
 def not_a_tensor(e: AttributeError, name: str) -> Exception:
-    """The error for an argument that is not a tensor: operations find out when they ask for its payload."""
-    if e.name in _SLOTS and not isinstance(e.obj, Tensor):
+    """The error for an argument that is not a tensor: operations find out when they ask what only tensors have."""
+    if not isinstance(e.obj, Tensor) and (e.name in _SLOTS or type(e.obj).__module__ == "builtins"):
         cure = (
             " (torch.as_tensor makes one)" if isinstance(e.obj, (list, tuple, float, int, np.ndarray)) else ""
         )
@@ -435,8 +452,8 @@ def of_tensors(fn: F) -> F:
     def checked(*args: Any, **kwargs: Any) -> Any:
         try:
             return fn(*args, **kwargs)
-        except AttributeError as e:
-            raise not_a_tensor(e, name) from None
+        except (AttributeError, MemoryError, OverflowError) as e:
+            raise in_words_of_arguments(e, name) from None
 
     checked.__module__, checked.__qualname__ = "flambeau", name  # where pickle finds it
     OUTER_FORM.setdefault(fn, checked)
@@ -636,7 +653,12 @@ def binary(
                     f"{name}(): argument 'other' must be Tensor or Number, not {type(other).__name__}"
                 )
             return result
-        return store_out(out, slow(input, other), name)
+        result = slow(input, other)
+        if result is NotImplemented:
+            raise TypeError(
+                f"{name}(): argument 'other' must be Tensor or Number, not {type(other).__name__}"
+            )
+        return store_out(out, result, name)
 
     if second != "other":
         fn.__code__ = fn.__code__.replace(

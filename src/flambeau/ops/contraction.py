@@ -154,6 +154,10 @@ def einsum(*args: Any) -> Tensor:
             equation += "->" + text(args[-1])
     else:
         equation, xs = args[0], list(args[1:])
+        if not isinstance(equation, str):
+            raise TypeError(
+                f"einsum(): argument 'equation' (position 1) must be str, not {type(equation).__name__}"
+            )
         if len(xs) == 1 and isinstance(xs[0], (list, tuple)):
             xs = list(xs[0])
     if not xs:

@@ -283,6 +283,9 @@ def nan_to_num(
 ) -> Tensor:
     """NaN, +inf and -inf replaced (by default: 0 and the extreme finite values)."""
     x = input
+    for name, value in (("nan", nan), ("posinf", posinf), ("neginf", neginf)):
+        if value is not None and not isinstance(value, (int, float, np.generic)):
+            raise TypeError(f"nan_to_num(): argument '{name}' must be float, not {type(value).__name__}")
     if x._a.dtype.kind in "bui":
         return x.clone()  # type: ignore[no-any-return]
     if x._a.dtype.kind == "c":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..core.tensor import Tensor
 from ..prims.base import from_value, full, index_view_op
 from ..prims.fft import OPPOSITE, fft_op, irfft_op, rfft_op
 from ..prims.pointwise import complex_op, conj
-from .args import as_dtype, dtype_of, wrap_dim
+from .args import as_dtype, check_sizes, dtype_of, wrap_dim
 from .creation import finish
 from .shape import roll
 
@@ -88,7 +89,9 @@ def _shape_dims(
     Raises: RuntimeError for repeated dims, lists of different length, or sizes below 1; IndexError out of range.
     """
     nd = len(x._a.shape)
-    sizes = None if s is None else tuple([v.__index__() for v in ((s,) if hasattr(s, "__index__") else s)])
+    sizes = (
+        None if s is None else tuple([operator.index(v) for v in ((s,) if hasattr(s, "__index__") else s)])
+    )
     if dim is not None:
         given = (dim,) if hasattr(dim, "__index__") else tuple(dim)
         dims = tuple([_dim(x, d) for d in given])
@@ -121,14 +124,14 @@ def _shape_dims(
 def _c2c(input: Tensor, n: Any, dim: Any, norm: Any, forward: bool, name: str) -> Tensor:
     x = _floating(input, name)
     d = _dim(x, dim)
-    n = _check_n(x._a.shape[d] if n is None else n.__index__())
+    n = _check_n(x._a.shape[d] if n is None else operator.index(n))
     return fft_op(_resized(x, (d,), (n,)), dims=(d,), forward=forward, norm=_norm(norm))  # type: ignore[no-any-return]
 
 
 def _r2c(input: Tensor, n: Any, dim: Any, norm: Any, forward: bool, name: str) -> Tensor:
     x = _floating(input, name, "real")
     d = _dim(x, dim)
-    n = _check_n(x._a.shape[d] if n is None else n.__index__())
+    n = _check_n(x._a.shape[d] if n is None else operator.index(n))
     x = _resized(x, (d,), (n,))
     if forward:
         return rfft_op(x, dim=d, norm=_norm(norm))  # type: ignore[no-any-return]
@@ -138,7 +141,7 @@ def _r2c(input: Tensor, n: Any, dim: Any, norm: Any, forward: bool, name: str) -
 def _c2r(input: Tensor, n: Any, dim: Any, norm: Any, forward: bool, name: str) -> Tensor:
     x = _floating(input, name, "complex")
     d = _dim(x, dim)
-    n = _check_n(2 * (x._a.shape[d] - 1) if n is None else n.__index__())
+    n = _check_n(2 * (x._a.shape[d] - 1) if n is None else operator.index(n))
     x = _resized(x, (d,), (n // 2 + 1,))
     if forward:
         return irfft_op(conj(x), dim=d, n=n, norm=OPPOSITE[_norm(norm)])  # type: ignore[no-any-return]
@@ -278,10 +281,11 @@ def fftfreq(
     tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
     """
     dt = _frequency_dtype(dtype)
+    n = _samples(n, d)
     k = np.arange(n)
     k = np.where(k < (n + 1) // 2, k, k - n)
     return finish(
-        from_value((k * (1.0 / (n * d))).astype(dt) if n else np.zeros(0, dt)), requires_grad, device
+        from_value(_frequencies(k, n, d).astype(dt) if n else np.zeros(0, dt)), requires_grad, device
     )
 
 
@@ -302,8 +306,28 @@ def rfftfreq(
     tensor([0.0000, 0.2500, 0.5000])
     """
     dt = _frequency_dtype(dtype)
+    n = _samples(n, d)
     k = np.arange(n // 2 + 1)
-    return finish(from_value((k * (1.0 / (n * d) if n else 0.0)).astype(dt)), requires_grad, device)
+    return finish(from_value(_frequencies(k, n, d).astype(dt)), requires_grad, device)
+
+
+def _samples(n: Any, d: Any) -> int:
+    """`n` as an int.
+
+    Raises: TypeError for what are no numbers, RuntimeError for negative n, or one out of all proportion."""
+    if not isinstance(d, (int, float)) or not hasattr(n, "__index__"):
+        raise TypeError(
+            f"fftfreq(): n must be an int and d a float, not {type(n).__name__} and {type(d).__name__}"
+        )
+    count = operator.index(n)
+    check_sizes((count,), "fftfreq", 8)
+    return count
+
+
+def _frequencies(k: Any, n: int, d: float) -> Any:
+    """Multiples of their distance, which is infinite for samples at one place."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return k * (1.0 / np.float64(n * d))
 
 
 def _frequency_dtype(dtype: Any) -> Any:

@@ -146,6 +146,10 @@ def resize_(self: Tensor, *sizes_: Any, size: Any = None, memory_format: Any = N
 
 def resize_as_(self: Tensor, the_template: Tensor, memory_format: Any = None) -> Tensor:
     """``resize_(the_template.size())``."""
+    if not isinstance(the_template, Tensor):
+        raise TypeError(
+            f"resize_as_(): argument 'the_template' must be Tensor, not {type(the_template).__name__}"
+        )
     return resize_(self, tuple(the_template._a.shape))
 
 
@@ -172,6 +176,10 @@ def set_(
         _replace(self, np.empty(0, self._a.dtype))
         return self
     if not isinstance(source, Tensor):
+        if not hasattr(source, "_tensor"):
+            raise TypeError(
+                f"set_(): argument 'source' must be Tensor or Storage, not {type(source).__name__}"
+            )
         source = source._tensor(self._a.dtype)
     if source._a.dtype != self._a.dtype:
         raise RuntimeError(f"Could not set tensor of type {source.type()} to a tensor of type {self.type()}")

@@ -16,7 +16,7 @@ from ..core.grad_names import rename
 from ..core.op import bind
 from ..core.pending import Pending
 from ..core.promotion import convert
-from ..core.public import FUNCTIONS, METHODS, public, seen_by_modes, store_out
+from ..core.public import FUNCTIONS, METHODS, dtype_of_out, public, seen_by_modes, store_out
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
 from ..prims.pointwise import overwrite_op
@@ -177,7 +177,7 @@ def _random_factory(name: str, kind: str) -> Any:
         if kw:
             raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kw))}'")
         shape = sizes(size, name)
-        d = as_dtype(dtype, out.dtype if out is not None else None)
+        d = as_dtype(dtype) if out is None else dtype_of_out(out, dtype, name)
         check_sizes(shape, name, d.itemsize)
         if device is not None:
             types.check_device(device)
@@ -214,6 +214,8 @@ _like("randn_like", "normal")
 
 
 def _check_integers(low: Any, high: Any) -> None:
+    if any(isinstance(v, float) and not math.isfinite(v) for v in (low, high)):
+        raise TypeError(f"bounds must be integers, not {low} and {high}")
     if high is not None and int(low) >= int(high):
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={int(low)} >= to={int(high)}"

@@ -455,6 +455,8 @@ def tensor_split(
     if isinstance(which, int):
         if which <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {which}")
+        if which > 1 << 31:
+            raise RuntimeError(f"tensor_split: not enough memory for {which} tensors")
         cuts = [0]
         for k in range(which):
             cuts.append(cuts[-1] + n // which + (1 if k < n % which else 0))

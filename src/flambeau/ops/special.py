@@ -67,6 +67,8 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     """
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
+    if p > 1 << 20:
+        raise RuntimeError(f"mvlgamma: not enough memory for p = {p} terms of each element")
     x = _floating(input)
     total = p * (p - 1) / 4 * math.log(math.pi)
     y: Tensor = sf.lgamma(x)
@@ -106,6 +108,17 @@ for _kind in "tuvw":
     )
 
 
+LONGEST = 100_000  # steps of a recurrence
+# Chebyshev's polynomials of cos t, for degrees that a recurrence does not reach.
+_CLOSED: dict[str, Callable[[Any, Any], Any]] = {
+    "chebyshev_polynomial_t": lambda t, n: np.cos(n * t),
+    "chebyshev_polynomial_u": lambda t, n: np.sin((n + 1) * t) / np.sin(t),
+    "chebyshev_polynomial_v": lambda t, n: np.cos((n + 0.5) * t) / np.cos(t / 2),
+    "chebyshev_polynomial_w": lambda t, n: np.sin((n + 0.5) * t) / np.sin(t / 2),
+}
+_CLOSED |= {f"shifted_{_name}": _fn for _name, _fn in _CLOSED.items()}
+
+
 def _polynomial(name: str) -> Any:
     first, step = _POLYNOMIALS[name]
 
@@ -115,9 +128,19 @@ def _polynomial(name: str) -> Any:
         result = np.where(ns < 0, 0.0, 1.0)
         top = int(ns.max()) if ns.size and np.isfinite(ns.max()) else 0
         before, current = np.ones_like(xs), first(xs)
-        for k in range(1, top + 1):
+        for k in range(1, min(top, LONGEST) + 1):
             result = np.where(ns == k, current, result)
             before, current = current, step(xs, k, current, before)
+        if top > LONGEST:  # what grows has become NaN on the way
+            far = ns > LONGEST
+            if not np.isnan(current[far]).all():
+                if name not in _CLOSED:
+                    raise RuntimeError(
+                        f"special_{name}(): degree {top} is too large, at most {LONGEST} can be had"
+                    )
+                z = 2 * xs - 1 if name.startswith("shifted") else xs
+                current = np.where(np.abs(z) <= 1, _CLOSED[name](np.arccos(np.clip(z, -1, 1)), ns), current)
+            result = np.where(far, current, result)
         return result.astype(like.dtype)
 
     return binary(

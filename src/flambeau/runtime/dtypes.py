@@ -154,8 +154,13 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     >>> torch.promote_types(torch.int64, torch.float16)
     torch.float16
     """
-    found = _TABLE.get((type1, type2))
+    found = _TABLE.get((type1, type2)) if isinstance(type1, dtype) and isinstance(type2, dtype) else None
     if found is None:
+        for name, given in (("type1", type1), ("type2", type2)):
+            if not isinstance(given, dtype):
+                raise TypeError(
+                    f"promote_types(): argument '{name}' must be torch.dtype, not {type(given).__name__}"
+                )
         found = _TABLE[type1, type2] = _promote(type1, type2)
     return found
 

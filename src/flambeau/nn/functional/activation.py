@@ -52,6 +52,8 @@ SHOWN = {
 
 def kept(x: Tensor, inplace: bool) -> Tensor:
     """`x`, or a copy for the gradients if it is about to be overwritten."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
     return x.clone() if inplace and x.requires_grad else x
 
 
@@ -73,6 +75,8 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     >>> torch.nn.functional.relu(torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
+    if inplace and not isinstance(input, Tensor):
+        raise TypeError(f"relu_(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     return input.relu_() if inplace else _relu(input)  # type: ignore[no-any-return]
 
 
@@ -92,6 +96,10 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     Raises: ValueError when min_val > max_val.
     """
     _refuse(input, "hardtanh")
+    if isinstance(input, Tensor) and input._a.dtype.kind == "u" and min(min_val, max_val) < 0:
+        raise RuntimeError(
+            f"cannot do hardtanh on an unsigned type with negative limits ({min_val}, {max_val})"
+        )
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
     if input._a.dtype.kind == "b":
