@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .eager import raw
-from .interpreters import VMap
+from .grad_names import rename
+from .interpreters import Tape, Taped, VMap
 from .op import Op, bind
 from .state import tls
 from .tape import AccumulateGrad, helpers, record
@@ -125,6 +127,11 @@ def move_retained(t: Tensor, new: Tensor) -> None:
 
 def put_history(base: Tensor, how: tuple[tuple[Op, dict[str, Any]], ...], y: Tensor) -> Tensor:
     """A handle over the base's memory whose history is "base with y written through the view"."""
+    chosen = put_elements(base, how, y)
+    if chosen is not None:
+        out = wrap(base._a)
+        out._node = rename(chosen, "torch::autograd::CopySlices")._node
+        return out
     op, params = how[0]
     if len(how) > 1:
         y = put_history(op(base, **params), how[1:], y)
@@ -178,10 +185,18 @@ def functional_write(t: Tensor, new: Tensor, opname: str) -> Tensor:
         new = top.lift(new)
     if t._base is not None:
         new = put(snapshot(root), t._how, new)
-    root._a = new._a
+    rebind(root, new)
     storage(root).written(opname, 4)
     derive_views(root)
     return t
+
+
+def rebind(t: Tensor, new: Tensor) -> None:
+    """Give the handle `t` the payload of `new`; under ``no_grad`` the history of `t` stays, as in eager mode."""
+    old, a = t._a, new._a
+    if type(old) is Taped and type(a) is Taped and not tls.grad:
+        a = Taped(a.inner, old.node, a.interp)
+    t._a = a
 
 
 def derive_views(root: Tensor) -> None:
@@ -192,12 +207,39 @@ def derive_views(root: Tensor) -> None:
             again: Any = snapshot(root)
             for op, params in view._how:
                 again = bind(op, (again,), params)
-            view._a = again._a
+            rebind(view, again)
 
 
 def put(base: Tensor, how: tuple[tuple[Op, dict[str, Any]], ...], y: Tensor) -> Tensor:
     """`base` with `y` written through a chain of views."""
+    chosen = put_elements(base, how, y)
+    if chosen is not None:
+        return chosen
     op, params = how[0]
     if len(how) > 1:
         y = put(bind(op, (base,), params), how[1:], y)
     return bind(op.put, (base, y), params)  # type: ignore[no-any-return]
+
+
+def put_elements(base: Tensor, how: tuple[tuple[Op, dict[str, Any]], ...], y: Tensor) -> Tensor | None:
+    """`put` where a view on the way repeats elements (expand, unfold): only the places that `y` covers are written.
+
+    Writing back the repeating view as a whole would undo this where it shows an element a second time.  None where no
+    view repeats, and where `y` itself shows an element twice: then the last of the values written there stays.
+
+    Raises: RuntimeError under a transform when `y` is an expanded tensor, as eager mode does.
+    """
+    if not any(op.repeats for op, _ in how):
+        return None
+    shape = tuple(base._a.shape)
+    places = np.arange(math.prod(shape)).reshape(shape)
+    for op, params in how:
+        places = op.impl(places, **params)
+    if places.size > 1 and any(s == 0 and n > 1 for s, n in zip(places.strides, places.shape)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation."
+        )
+    if y._a.dtype != base._a.dtype or np.unique(places).size != places.size:
+        return None
+    return helpers["put_flat"](base, np.array(places).reshape(-1), y)  # type: ignore[no-any-return]

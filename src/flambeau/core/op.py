@@ -185,6 +185,7 @@ class Op:
             "plans",
             "n_out",
             "is_view",
+            "repeats",
             "put",
         ),
         *("grad_name", "scalar", "public", "differentiable", "adjoint", "info", "shown"),
@@ -220,6 +221,7 @@ class Op:
         self.plans: dict[tuple[bool, ...], Plan] = {}
         self.n_out = n_out
         self.is_view = False
+        self.repeats = False  # a view that may show an element more than once
         self.put: Any = None
         self.adjoint: Any = None
         self.differentiable = differentiable

@@ -329,6 +329,13 @@ def _check_floating(x: Tensor, name: str) -> None:
         )
 
 
+def _root_of_variance(v: Tensor) -> Tensor:
+    """``sqrt(v)`` with the derivative 0 at 0, which is what equal observations have: there, both terms of the chain rule
+    are of the form inf * 0."""
+    none = v == 0
+    return where_op(none, 0, sqrt(where_op(none, 1, v)))  # type: ignore[no-any-return]
+
+
 def _variance(name: str, root: bool, both: bool) -> Any:
     def fn(
         input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
@@ -339,7 +346,7 @@ def _variance(name: str, root: bool, both: bool) -> Any:
         left = _correction(unbiased, correction)
         if input._a.dtype.kind != "c":
             y = keep(variance_op(input, dims=dims, correction=left), input, dims, keepdim)
-            y = sqrt(y) if root else y
+            y = _root_of_variance(y) if root else y
             return (y, mean(input, dims, keepdim)) if both else y
         v, m = moments(input, dims, left)
         v = (
@@ -347,7 +354,7 @@ def _variance(name: str, root: bool, both: bool) -> Any:
             if keepdim
             else base.reshape(v, tuple([n for d, n in enumerate(input._a.shape) if d not in dims]))
         )
-        y = sqrt(v) if root else v
+        y = _root_of_variance(v) if root else v
         if not both:
             return y
         m = m if keepdim else base.reshape(m, tuple(y._a.shape))

@@ -9,6 +9,7 @@ from ..core import inplace
 from ..core.grad_names import rename
 from ..core.public import FUNCTIONS, METHODS
 from ..core.state import tls
+from ..core.tape import AccumulateGrad
 from ..core.tensor import Tensor, snapshot
 
 IN_PLACE = {
@@ -25,10 +26,25 @@ IN_PLACE = {
 def become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
     """Re-bind the handle to a view of what it was.
 
-    The former tensor lives on as the hidden base, so that its other views keep their meaning.
+    The former tensor lives on as the hidden base, so that its other views keep their meaning.  Under ``no_grad`` a leaf
+    stays a leaf, of the new shape, and a result keeps its history.
     """
     if not tls.stack:
         inplace.check_writable(self, name)
+    node = self._node
+    if node is not None and not tls.grad and not tls.stack:
+        leaf = type(node) is AccumulateGrad
+        if leaf:
+            self._node = None
+        else:
+            tls.set_grad(True)
+        try:
+            return become(self, view, name)
+        finally:
+            if leaf:
+                self._node = node
+            else:
+                tls.set_grad(False)
     if self._base is None:
         root = snapshot(self)
         v = view(root)
@@ -45,6 +61,7 @@ def become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
     self._a, self._node, self._base, self._how, self._st = v._a, v._node, v._base, v._how, v._st
     assert self._st is not None
     self._st.add_view(self)
+    self._st.written(name, 4)
     return self
 
 

@@ -242,6 +242,7 @@ expand_op = fam.view_op(
     grad_name="ExpandBackward0",
 )
 expand_op.batch = _expand_batch
+expand_op.repeats = True
 
 
 def _permute(x: Any, *, dims: Perm) -> Any:

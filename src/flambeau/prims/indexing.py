@@ -549,7 +549,18 @@ as_strided_op: Any = fam.view_op(
     name="as_strided",
     grad_name="AsStridedBackward0",
 )
+as_strided_op.repeats = window_op.repeats = True
 as_strided_op.batch = _strided_batch("as_strided")
 as_strided_op.put.batch = _strided_batch("as_strided_put")
 diagonal_op = fam.view_op(_diagonal, name="diagonal", grad_name="DiagonalBackward0")
+
+
+def _put_flat(base: Tensor, places: Any, y: Tensor) -> Tensor:
+    """`base` with the elements of `y` at these places, counted in the order of reading."""
+    flat = reshape(base, (math.prod(base._a.shape),))
+    new = scatter_op(flat, reshape(y, (places.size,)), from_value(places), dim=0, reduce="set")
+    return reshape(new, tuple(base._a.shape))  # type: ignore[no-any-return]
+
+
 helpers["index_types"] = Index
+helpers["put_flat"] = _put_flat

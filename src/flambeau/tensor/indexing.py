@@ -278,11 +278,11 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         found = overridden(setitem, (self, key, value), {})
         if found is not None:
             return
-    if not tls.stack:
-        inplace.check_writable(self, "__setitem__")
     basic, tensors = _split(self, key)
-    v = _value(self, value)
     target = _basic(self, basic) if basic else self
+    if not tls.stack:
+        inplace.check_writable(target, "__setitem__")
+    v = _value(self, value)
     if not tensors:
         want = tuple(target._a.shape)
         have = tuple(v._a.shape)
