@@ -1,3 +1,8 @@
+"""Reductions at special points."""
+
+import flambeau as torch
+
+
 def test_the_gradient_of_std_is_zero_where_all_observations_are_equal():
     """The subgradient that PyTorch takes, too; the chain rule through the root alone gives NaN there."""
     x = torch.tensor([[0.1, 0.1, 0.1], [1.0, 2.0, 4.0]], requires_grad=True)

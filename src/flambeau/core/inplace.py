@@ -9,7 +9,7 @@ import numpy as np
 
 from .eager import raw
 from .grad_names import rename
-from .interpreters import Tape, Taped, VMap
+from .interpreters import Taped, VMap
 from .op import Op, bind
 from .state import tls
 from .tape import AccumulateGrad, helpers, record
@@ -195,7 +195,7 @@ def rebind(t: Tensor, new: Tensor) -> None:
     """Give the handle `t` the payload of `new`; under ``no_grad`` the history of `t` stays, as in eager mode."""
     old, a = t._a, new._a
     if type(old) is Taped and type(a) is Taped and not tls.grad:
-        a = Taped(a.inner, old.node, a.interp)
+        a = Taped(a.inner, old.node, old.interp)  # type: ignore[arg-type]
     t._a = a
 
 

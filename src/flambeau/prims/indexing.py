@@ -559,7 +559,7 @@ def _put_flat(base: Tensor, places: Any, y: Tensor) -> Tensor:
     """`base` with the elements of `y` at these places, counted in the order of reading."""
     flat = reshape(base, (math.prod(base._a.shape),))
     new = scatter_op(flat, reshape(y, (places.size,)), from_value(places), dim=0, reduce="set")
-    return reshape(new, tuple(base._a.shape))  # type: ignore[no-any-return]
+    return reshape(new, tuple(base._a.shape))
 
 
 helpers["index_types"] = Index
