@@ -37,9 +37,17 @@ def share(units: int, work: int) -> int:
 
 
 def make_unit_kernel(
-    name: str, text: str, outputs: int, kinds: Sequence[Storage | np.dtype[Any]], n_scalars: int
+    name: str,
+    text: str,
+    outputs: int,
+    kinds: Sequence[Storage | np.dtype[Any]],
+    scalars: int | Sequence[bool],
 ) -> Callable[..., None]:
-    """A function of arrays of the given kinds, outputs first, and whole numbers: units, work, grain, and others."""
+    """A function of arrays of the given kinds, outputs first, and numbers: units, work, grain, and others.
+
+    `scalars` says how many whole ones, or of each whether it is whole; the others are floats.
+    """
+    integers = (True,) * scalars if isinstance(scalars, int) else tuple(scalars)
     entry = launch.launcher()
     address = engine.build(text, ["kernel"])["kernel"]
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
@@ -47,16 +55,15 @@ def make_unit_kernel(
 
     def through_ctypes(*arguments: Any) -> None:
         pointers = np.array([a.ctypes.data for a in arguments[:count]], np.uint64)
-        words = np.array(arguments[count:], np.int64)
+        values = zip(arguments[count:], integers, strict=True)
+        words = np.array([v if whole else np.float64(v).view(np.int64) for v, whole in values], np.int64)
         run(address, pointers.ctypes.data, words.ctypes.data, arguments[count], arguments[count + 2])
 
     if not entry.units:
         return through_ctypes
     dtypes = [k.numpy if isinstance(k, Storage) else k for k in kinds]
     sizes = tuple(d.itemsize for d in dtypes)
-    descriptor = launch.Descriptor(
-        address, outputs, tuple(map(id, dtypes)), sizes, (True,) * n_scalars, cost=1.0
-    )
+    descriptor = launch.Descriptor(address, outputs, tuple(map(id, dtypes)), sizes, integers, cost=1.0)
     words = np.array(descriptor.words(), np.int64)
     made: Callable[..., None] = native.make_function(name, entry.units, (words, through_ctypes))
     return made

@@ -19,6 +19,7 @@ from ...ops.contraction import vector_norm
 from ...ops.layouts import in_own_order, is_images, like_images
 from ...ops.shape import expand_to
 from ...prims import base
+from ...prims.batch_norm import batch_moments_op, batch_norm_op
 from ...prims.layer_norm import layer_norm_op
 from ...prims.norm import affine_op, standardize_op
 from ...prims.pointwise import rsqrt
@@ -112,12 +113,21 @@ def batch_norm(
     dims = (0, *range(2, nd))
     x = _wide(input)
     if training:
-        y, mean, var = standardize_op(x, dims=dims, eps=float(eps))
+        at_once = weight is not None and bias is not None and n > 0 and not is_images(input)
+        if at_once:
+            assert weight is not None and bias is not None
+            mean, var = batch_moments_op(x)
+            w, b = (convert(t, dtype_of(x)) for t in (weight, bias))
+            y = batch_norm_op(b, x, w, mean, var, eps=float(eps))
+        else:
+            y, mean, var = standardize_op(x, dims=dims, eps=float(eps))
+            mean, var = (base.reshape(t.detach(), (channels,)) for t in (mean, var))
         if running_mean is not None and n:
-            _update(running_mean, base.reshape(mean.detach(), (channels,)), momentum)
+            _update(running_mean, mean, momentum)
         if running_var is not None and n:
-            unbiased = base.reshape(var.detach(), (channels,)) * (n / max(n - 1, 1))
-            _update(running_var, unbiased, momentum)
+            _update(running_var, var * (n / max(n - 1, 1)), momentum)
+        if at_once:
+            return convert(y, dtype_of(input))
     else:
         assert running_mean is not None and running_var is not None
         mean = _per_channel(convert(running_mean, dtype_of(x)), nd)
