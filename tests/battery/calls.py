@@ -14,7 +14,7 @@ import flambeau as torch
 from battery import arrays, linalg_calls, pointwise
 from battery.sample import Sample, operations
 from flambeau.nn import functional  # noqa: F401  (registers the operations of the layers)
-from flambeau.prims.attention import attention_op
+from flambeau.prims.attention import attention_op, dropped_attention_op, masked_attention_op
 from flambeau.prims.pool import Windows
 from flambeau.prims.resample import Taps
 
@@ -391,41 +391,66 @@ row("standardize_grad", real(2, 4), real(2, 4, seed=3), dims=(1,), eps=0.01, tol
     prepare=lambda g, x: (g, x, x.detach().mean(1, True), x.detach().var(1, correction=0, keepdim=True)))  # fmt: skip
 
 
-def _attended(q: Any, k: Any, v: Any, causal: bool) -> tuple[Any, Any]:
+def _attended(q: Any, k: Any, v: Any, *mask: Any, causal: bool = False, noise: Any = 1.0) -> tuple[Any, Any]:
     s = 0.7 * q @ k.swapaxes(-1, -2) - np.where(np.triu(np.ones((3, 4), bool), 1) & causal, np.inf, 0)
-    return _softmax(s, -1) @ v, np.log(np.exp(s).sum(-1))
+    for m in mask:
+        s = np.where(m, s, -np.inf) if m.dtype == bool else s + m
+    return _softmax(s, -1) * noise @ v, np.log(np.exp(s).sum(-1))
 
 
-def _attention_slopes(g: Any, q: Any, k: Any, v: Any, causal: bool) -> Any:
+def _attention_slopes(g: Any, *inputs: Any, **how: Any) -> Any:
+    """The gradients of all floating inputs, by differences."""
     found = []
-    for i, x in enumerate((q, k, v)):
+    for i, x in enumerate(inputs):
+        if x.dtype == bool:
+            continue
         slope = np.empty_like(x)
         for place in np.ndindex(x.shape):
             near = []
             for step in (1e-6, -1e-6):
-                args = [q, k, v]
+                args = list(inputs)
                 args[i] = x.copy()
                 args[i][place] += step
-                near.append((_attended(*args, causal)[0] * g).sum())
+                near.append((_attended(*args, **how)[0] * g).sum())
             slope[place] = (near[0] - near[1]) / 2e-6
         found.append(slope)
     return tuple(found)
 
 
-def _with_results(causal: bool) -> Any:
-    def prepare(g: Any, q: Any, k: Any, v: Any) -> Any:
-        y, lse = attention_op(q.detach(), k.detach(), v.detach(), scale=0.7, causal=causal)
-        return g, q, k, v, y, lse
+def _with_results(op: Any, **how: Any) -> Any:
+    """Inputs of a gradient: those of the operation, and its results."""
+
+    def prepare(g: Any, *inputs: Any) -> Any:
+        if "p" in how:
+            how["generator"] = torch.Generator().manual_seed(7)
+        return g, *inputs, *op(*[x.detach() for x in inputs], scale=0.7, **how)
 
     return prepare
 
 
+_heads = real(1, 3, 2), real(1, 4, 2, seed=1), real(1, 4, 2, seed=2)
 for _causal in (False, True):
-    _heads = real(1, 3, 2), real(1, 4, 2, seed=1), real(1, 4, 2, seed=2)
     row("attention", *_heads, scale=0.7, causal=_causal, observe=lambda y, lse: y, note=str(_causal),
         reference=functools.partial(_attended, causal=_causal))  # fmt: skip
-    row("attention_grad", real(1, 3, 2), *_heads, scale=0.7, causal=_causal, tol=1e-7, prepare=_with_results(_causal),
-        note=str(_causal), reference=functools.partial(_attention_slopes, causal=_causal))  # fmt: skip
+    row("attention_grad", real(1, 3, 2), *_heads, scale=0.7, causal=_causal, tol=1e-7, note=str(_causal),
+        prepare=_with_results(attention_op, causal=_causal), reference=functools.partial(_attention_slopes, causal=_causal))  # fmt: skip
+for _mask in (np.tri(3, 4, 1, bool)[None], real(1, 3, 4, seed=4), real(1, 1, 4, seed=4)):
+    _bias = _mask.dtype != bool
+    row("masked_attention", *_heads, _mask, scale=0.7, observe=lambda y, lse: y, reference=_attended)
+    row("masked_attention_grad", real(1, 3, 2), *_heads, _mask, scale=0.7, bias=_bias, tol=1e-7,
+        prepare=_with_results(masked_attention_op), observe=None if _bias else lambda *found: found[:3],
+        reference=_attention_slopes if _bias else lambda *a: (*_attention_slopes(*a), np.empty((1, 0, 0))))  # fmt: skip
+_state = torch.Generator().manual_seed(7).get_state().numpy()
+_noise = (
+    torch.rand(1, 3, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64) < 0.75
+).numpy() / 0.75
+row("attention_noise", _state, shape=(1, 3, 4), p=0.25, dtype=np.dtype(np.float64), reference=lambda state: _noise,
+    other=(torch.Generator().manual_seed(8).get_state().numpy(),), batches=False, expandable=False)  # fmt: skip
+row("dropped_attention", *_heads, real(1, 3, 4, seed=4), scale=0.7, causal=False, p=0.25, generator=None, batches=False,
+    observe=lambda y, *more: y, reference=lambda *a: (*_attended(*a, noise=_noise), _state))  # fmt: skip
+row("dropped_attention_grad", real(1, 3, 2), *_heads, real(1, 3, 4, seed=4), scale=0.7, causal=False, p=0.25, bias=True,
+    prepare=_with_results(dropped_attention_op, causal=False, p=0.25), tol=1e-7, batches=False,
+    reference=functools.partial(_attention_slopes, noise=_noise))  # fmt: skip
 row("frexp_mantissa", real(2, 3), reference=lambda x: np.frexp(x)[0])
 row("frexp_exponent", real(2, 3), reference=lambda x: np.frexp(x)[1])
 row("hash_tensor", real(2, 3), dims=(1,), reference=lambda x: np.bitwise_xor.reduce(x.view(np.uint64), 1))

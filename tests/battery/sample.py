@@ -62,8 +62,8 @@ class Sample:
         return out if self.observe is None else self.observe(*(out if isinstance(out, tuple) else (out,)))
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters; random operations get a generator with a seed of its own."""
-        if self.definition.family != "random":
+        """The parameters; operations that draw get a generator with a seed of its own."""
+        if "generator" not in self.params:
             return self.params
         return {**self.params, "generator": torch.Generator().manual_seed(7)}
 

@@ -88,7 +88,7 @@ class Generator:
                 f"Generator: device {str(device)!r} has no generator here; use Generator(device='cpu')"
             )
         self.device = device
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # of draws in several steps nobody comes in between
         self.next_normal: float | None = None  # the second half of the last float64 Box-Muller pair
         self.next_normal32: float | None = None  # PyTorch stores one for float32 too; no CPU function uses it
         self._bits = np.random.MT19937(0)

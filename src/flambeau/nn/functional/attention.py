@@ -10,10 +10,12 @@ import numpy as np
 from ...core.grad_names import shows
 from ...core.promotion import convert
 from ...core.public import FUNCTIONS, half_in_single, overridable
+from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
+from ...ops.random import default_generator
 from ...prims import base
-from ...prims.attention import attention_op, pays
+from ...prims.attention import attention_op, dropped_attention_op, masked_attention_op, pays, safe_softmax
 from ...prims.base import from_value
 from ...prims.pointwise import where_op
 from .activation import softmax
@@ -45,7 +47,9 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """``softmax(q k^T * scale + mask) v``: q (..., L, E), k (..., S, E), v (..., S, Ev).
 
-    A bool mask keeps the places where it holds; rows with none give zeros.
+    A bool mask keeps the places where it holds, another is added to the scores; it broadcasts to (..., L, S).  A query
+    that sees nothing gets zeros.  From a moderate size on the L x S weights never exist as a whole, nor what dropout
+    draws for them: memory grows with L + S, for the gradients too.
 
     Raises: RuntimeError for shapes or dtypes that do not fit, or a mask together with is_causal.
     """
@@ -72,22 +76,30 @@ def scaled_dot_product_attention(
         value = FUNCTIONS["repeat_interleave"](value, heads // value._a.shape[-3], -3)
     n, s = query._a.shape[-2], key._a.shape[-2]
     factor = 1 / math.sqrt(query._a.shape[-1]) if scale is None else scale
-    if attn_mask is None and not dropout_p and pays(query._a, key._a, value._a):
-        return attention_op(query, key, value, scale=float(factor), causal=bool(is_causal))[0]  # type: ignore[no-any-return]
+    if pays(query._a, key._a, value._a, None if attn_mask is None else attn_mask._a):
+        known = {"scale": float(factor), "causal": bool(is_causal)}
+        if not dropout_p and attn_mask is None:
+            return attention_op(query, key, value, **known)[0]  # type: ignore[no-any-return]
+        mask = attn_mask
+        if mask is not None:  # with as many dims as the weights: how many are in front is then the same
+            mask = base.reshape(
+                mask, (1,) * (len(query._a.shape) - len(mask._a.shape)) + tuple(mask._a.shape)
+            )
+        if not dropout_p:
+            return masked_attention_op(query, key, value, mask, scale=float(factor))[0]  # type: ignore[no-any-return]
+        if 0 < dropout_p < 1 and not tls.stack:  # under vmap draws may have to differ, or not to
+            drawn = {"p": float(dropout_p), "generator": default_generator}
+            return dropped_attention_op(query, key, value, mask, **known, **drawn)[0]  # type: ignore[no-any-return]
     d = dtype_of(query)
     logits = FUNCTIONS["matmul"](query, key.transpose(-2, -1)) * factor  # rounded once
-    mask: Tensor | None = None
     if is_causal:
-        mask = from_value(np.tril(np.ones((n, s), bool)))
-    elif attn_mask is not None and attn_mask._a.dtype.kind == "b":
-        mask = attn_mask
-    elif attn_mask is not None:
-        logits = logits + attn_mask
-    if mask is not None:
-        logits = where_op(mask, logits, -math.inf)
-    weights = softmax(logits, -1)
-    if mask is not None and not is_causal:  # rows without any place give zeros instead of NaN
-        weights = where_op(mask.any(-1, keepdim=True), weights, 0)
+        weights = softmax(where_op(from_value(np.tril(np.ones((n, s), bool))), logits, -math.inf), -1)
+    elif attn_mask is None:
+        weights = softmax(logits, -1)
+    elif attn_mask._a.dtype.kind == "b":
+        weights = safe_softmax(where_op(attn_mask, logits, -math.inf))
+    else:
+        weights = safe_softmax(logits + attn_mask)
     if dropout_p > 0:
         weights = dropout(weights, dropout_p)
     return FUNCTIONS["matmul"](convert(weights, d), value)  # type: ignore[no-any-return]
