@@ -40,15 +40,15 @@ _SCALARS = (
         "distance",
         "wide",
     ),
-    "places",
+    *("places", "each"),
 )
 
 
 def _write(kind: Storage, tile: int, taps: int) -> str:
     """A unit is a tile of output channels, an input channel and a part of the taps.
 
-    Arrays: the gradient (groups, blocks, tile, channels, parts, taps), the planes (images, groups, channels, pitch),
-    the output's gradient (images, groups, blocks, tile, distance), the taps' shifts.
+    Arrays: the gradient (groups, each, channels, parts, taps), the planes (images, groups, channels, pitch), the output's
+    gradient (images, groups, each, distance), with `tile` more planes that can be read behind it, the taps' shifts.
     """
     host = engine.host()
     k = Dialect(host, host.vector_bits // kind.compute.bits)
@@ -66,27 +66,41 @@ def _write(kind: Storage, tile: int, taps: int) -> str:
             stack = k.word("add", k.word("mul", n, s["groups"]), group)
             own = k.word("add", k.word("mul", stack, s["channels"]), channel)
             places = k.at(x, k.word("mul", own, s["pitch"]), item)
-            rows = k.word("add", k.word("mul", stack, s["blocks"]), block)
-            given = k.at(g, k.word("mul", rows, s["distance"]), item * tile)
+            rows = k.word("add", k.word("mul", stack, s["each"]), k.word("mul", block, tile))
+            given = k.at(g, k.word("mul", rows, s["distance"]), item)
             with k.loop(0, s["wide"], k.lanes) as p:
-                factors = []
-                for m in range(tile):
-                    place = k.at(given, k.word("add", k.word("mul", s["distance"], m), p), item)
-                    factors.append(Value(k, k.load(vector, place), kind.compute))
-                for t, move in enumerate(moves):
-                    ref = k.load(vector, k.at(places, k.word("add", p, move), item))
-                    for m in range(tile):
-                        old = Value(k, sums[m][t].get(), kind.compute)
-                        sums[m][t].set(k.fma(factors[m], Value(k, ref, kind.compute), old).ref)
-        target = k.word("add", k.word("mul", group, s["blocks"]), block)
+                # fewer of the two kinds of operands are kept, and each of the others is read when its turn comes
+                read_g, read_x = [
+                    [
+                        k.at(given, k.word("add", k.word("mul", s["distance"], m), p), item)
+                        for m in range(tile)
+                    ],
+                    [k.at(places, k.word("add", p, move), item) for move in moves],
+                ]
+                order = [(m, t) for m in range(tile) for t in range(taps)]
+                if tile <= taps:
+                    order.sort(key=lambda pair: pair[1])
+                found: dict[str, Value] = {}
+                for m, t in order:
+                    for address in (read_g[m], read_x[t]):
+                        if address not in found:
+                            found[address] = Value(k, k.load(vector, address), kind.compute)
+                    old = Value(k, sums[m][t].get(), kind.compute)
+                    sums[m][t].set(k.fma(found[read_g[m]], found[read_x[t]], old).ref)
+        done = k.new_label("done")
         for m in range(tile):
-            row = k.word("add", k.word("mul", target, tile), m)
+            row = k.word("add", k.word("mul", block, tile), m)
+            if m:  # the last tile may reach beyond the group's channels
+                k.leave_if(k.compare("uge", row, s["each"]), done)
+            row = k.word("add", k.word("mul", group, s["each"]), row)
             row = k.word("add", k.word("mul", row, s["channels"]), channel)
             row = k.word("add", k.word("mul", row, s["places"]), first)
             for t in range(taps):
                 total = k.fold(Value(k, sums[m][t].get(), kind.compute), lambda a, b: a + b)
                 one = k.emit(f"extractelement {vector} {total.ref}, i32 0")
                 k.store(kind.llvm, one, out, k.word("add", row, t), item)
+        k.branch(done)
+        k.label(done)
     return finish(k)
 
 
@@ -104,11 +118,14 @@ def _shape(each: int, taps: int) -> tuple[int, int]:
 
     def cost(shape: tuple[int, int]) -> tuple[float, int]:
         tile, part = shape
-        loads = tile / 2 + part  # stretches of the input begin anywhere, and take twice as long
-        return max(tile * part / 2, loads, 4.0) / (tile * part), -part
+        loads = 1.5 * (
+            tile + part
+        )  # stretches of the input begin anywhere, planes of gradients come from afar
+        beside = -(-each // tile) * tile / each  # what is computed beside the last channel
+        return max(tile * part / 2, loads) / (tile * part) * beside, -part
 
-    divisors = [[d for d in range(1, n + 1) if n % d == 0] for n in (each, taps)]
-    return min(((a, b) for a in divisors[0] for b in divisors[1] if a * b <= room and a <= 8), key=cost)
+    parts = [d for d in range(1, taps + 1) if taps % d == 0]
+    return min(((a, b) for a in range(1, min(each, 8) + 1) for b in parts if a * b <= room), key=cost)
 
 
 def shifted_products(
@@ -137,16 +154,16 @@ def shifted_products(
     q = planes(x.shape[2:], kernel, stride, padding, dilation, g.shape[2:], lanes)
     places, each = math.prod(q.kernel), outputs // groups
     tile, taps = _shape(each, places)
-    blocks, parts = each // tile, places // taps
+    blocks, parts = -(-each // tile), places // taps
     wide = -(-q.used // lanes) * lanes
     memory = lay_out(x, q, 2 * lanes)
     results = q.of_results(lanes)
-    given = lay_out(g, results, 0)
+    given = lay_out(g, results, tile * results.pitch)
     units = groups * blocks * channels * parts
     work = n * wide * tile * taps // (8 * lanes)
     result: Array = empty((outputs, channels, *kernel), x.dtype)
     _kernel(x.dtype.name, tile, taps)(
         result, memory, given, q.shifts, units, work, share(units, work), n, groups, blocks, channels, parts,
-        q.pitch, results.pitch, wide, places,
+        q.pitch, results.pitch, wide, places, each,
     )  # fmt: skip
     return result

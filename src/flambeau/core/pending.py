@@ -7,6 +7,7 @@ is then answered by the array.  So code that knows nothing of compilation gets e
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,6 +49,11 @@ def _dense(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> b
     return True
 
 
+@lru_cache(maxsize=1024)  # making one takes longer than noting an operation
+def _stand_in(shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...]) -> Any:
+    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides)
+
+
 class Pending:
     """An array to come.
 
@@ -81,7 +87,7 @@ class Pending:
         """An array with this layout and no memory: to be asked for strides and flags, never for elements."""
         if self.value is not None:
             return self.value
-        return np.lib.stride_tricks.as_strided(np.empty(1, self.dtype), self.shape, self.strides)
+        return _stand_in(self.shape, self.dtype, self.strides)
 
     @property
     def ndim(self) -> int:
