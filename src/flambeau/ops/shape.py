@@ -701,6 +701,13 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     return indexing.cat_op(*[convert(x, d0) for x in full], dim=d)  # type: ignore[no-any-return]
 
 
+def _joins_blocks(xs: list[Tensor]) -> bool:
+    """Whether `stack` joins first and names the new dim then: always in eager mode, and where the layout shows it."""
+    if all([type(x._a) is np.ndarray for x in xs]):
+        return True
+    return len(xs[0]._a.shape) in (4, 5) and all([indexing.channels_last(x._a) for x in xs])
+
+
 @public(method=False, out=True, grad_name="StackBackward0")
 def stack(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dim.
@@ -717,7 +724,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
                 f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(x._a.shape)} at entry {i}"
             )
     d = wrap_dim(dim, len(first) + 1)
-    if d < len(first) and not any(type(x._a) is not np.ndarray or x._node is not None for x in xs):
+    if d < len(first) and not tls.stack and not any([x._node is not None for x in xs]) and _joins_blocks(xs):
         joined = indexing.cat_op(*same_dtype(xs), dim=d)  # whole blocks: the new dim only has to be named
         return base.reshape_new(joined, (*first[:d], len(xs), *first[d:]))
     key = (*[slice(None)] * d, None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..core import families as fam
 from ..core.families import Axes
+from ..core.pending import Pending
 from ..core.tensor import Tensor
 from .base import convert_to, full, sum_op
 from .pointwise import exp, where_op
@@ -70,24 +72,28 @@ def _products_of_others(x: Tensor, dims: Any) -> Tensor:
     from .scans import cumprod_op
 
     nd = len(x._a.shape)
-    rest = tuple([d for d in range(nd) if d not in dims])
-    order = (*rest, *dims)
+    if 0 in x._a.shape:
+        return x
+    # In the order of memory, so that the result is laid out like y / x.
+    order = tuple(range(nd))
+    if type(x._a) in (np.ndarray, Pending):
+        order = tuple(sorted(order, key=lambda d: -abs(x._a.strides[d])))
+    if len(dims) != 1:  # as one dim
+        order = (*[d for d in order if d not in dims], *[d for d in order if d in dims])
     moved = permute_op(x, dims=order)
     shape = tuple(moved._a.shape)
-    n = int(np.prod(shape[len(rest) :]))
-    if n == 0:
-        return x
-    if n == 0:
-        return x
-    flat = reshape(moved, (*shape[: len(rest)], n))
-    last = len(rest)
-    one = full((*shape[: len(rest)], 1), 1, x._a.dtype)
-    key = (*[slice(None)] * last, slice(0, n - 1))
+    lead = nd - len(dims)
+    flat = reshape(moved, (*shape[:lead], math.prod(shape[lead:]))) if len(dims) != 1 else moved
+    dim = lead if len(dims) != 1 else order.index(dims[0])
+    sizes = list(flat._a.shape)
+    key = (*[slice(None)] * dim, slice(0, sizes[dim] - 1))
+    sizes[dim] = 1
+    one = full(tuple(sizes), 1, x._a.dtype)
 
     def before(v: Tensor) -> Tensor:
-        return cumprod_op(cat_op(one, index_view_op(v, index=key), dim=last), dim=last)  # type: ignore[no-any-return]
+        return cumprod_op(cat_op(one, index_view_op(v, index=key), dim=dim), dim=dim)  # type: ignore[no-any-return]
 
-    after = flip_op(before(flip_op(flat, dims=(last,))), dims=(last,))
+    after = flip_op(before(flip_op(flat, dims=(dim,))), dims=(dim,))
     back = [0] * nd
     for i, d in enumerate(order):
         back[d] = i
