@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("llvmlite")
-from flambeau.compiler.channels import batch_norm, batch_norm_backward, moments, normalise
+from flambeau.compiler.channels import batch_norm, batch_norm_backward, moments, normalise, totals
 from flambeau.compiler.types import UnsupportedError
 from flambeau.runtime.threads import get_num_threads, set_num_threads
 
@@ -68,6 +68,15 @@ def test_against_the_formulas(shape: Any, dtype: str, level: float, seed: int) -
     for ours, theirs in zip(batch_norm_backward(g, x, w, *found[1:], EPS), backward(g, x, w), strict=True):
         assert ours.dtype == dtype and ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, **near)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shapes, st.sampled_from(["float32", "float64"]), st.integers(0, 2**32 - 1))
+def test_totals(shape: Any, dtype: str, seed: int) -> None:
+    x = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+    wanted = x.astype(float).sum((0, *range(2, x.ndim)))
+    tolerance = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(totals(x), wanted, rtol=tolerance, atol=tolerance * np.abs(x).sum())
 
 
 def test_a_large_mean_does_not_cancel() -> None:

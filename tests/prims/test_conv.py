@@ -170,3 +170,54 @@ def test_same_padding_of_even_kernels() -> None:
 def test_what_does_not_fit_is_refused(call: Any) -> None:
     with pytest.raises(RuntimeError):
         call()
+
+
+BIASED: list[Any] = [
+    ((2, 4, 7), (6, 2, 3), {"padding": 1, "groups": 2}),
+    ((2, 3, 6, 5), (4, 3, 3, 2), {"stride": 2, "padding": 1}),
+    ((1, 2, 4, 4, 3), (2, 2, 2, 2, 1), {"dilation": 2}),
+]
+
+
+def biased(x: Any, w: Any, b: Any, **options: Any) -> Any:
+    return (F.conv1d, F.conv2d, F.conv3d)[x.dim() - 3](x, w, b, **options)
+
+
+def with_bias(shape: Any, kernel: Any) -> Any:
+    r = np.random.default_rng(0)
+    arrays = r.standard_normal(shape), r.standard_normal(kernel), r.standard_normal(kernel[0])
+    return tuple(torch.tensor(a, requires_grad=True) for a in arrays)
+
+
+@pytest.mark.parametrize("shape, kernel, options", BIASED, ids=str)
+def test_a_bias_is_added_with_its_derivatives(shape: Any, kernel: Any, options: Any) -> None:
+    x, w, b = with_bias(shape, kernel)
+    y = biased(x, w, b, **options)
+    plain = biased(x, w, None, **options) + b.reshape(-1, *(1,) * (x.dim() - 2))
+    np.testing.assert_allclose(y.detach().numpy(), plain.detach().numpy(), rtol=1e-12, atol=1e-12)
+    assert type(y.grad_fn).__name__ == "ConvolutionBackward0"
+    assert gradcheck(lambda *a: biased(*a, **options), (x, w, b), check_forward_ad=True)
+    assert gradgradcheck(lambda *a: biased(*a, **options), (x, w, b))
+
+
+@pytest.mark.parametrize("batched", [(0, None, None), (0, 0, 0), (None, None, 0), (None, 0, None)], ids=str)
+def test_a_bias_in_batches_is_a_loop(batched: Any) -> None:
+    shape, kernel, options = BIASED[1]
+    args = [t.detach() for t in with_bias(shape, kernel)]
+    stacked = [torch.stack([t, t * 2, t - 1]) if d == 0 else t for t, d in zip(args, batched)]
+    found = torch.vmap(lambda *a: biased(*a, **options), batched)(*stacked)
+    for i in range(3):
+        one = biased(*[t[i] if d == 0 else t for t, d in zip(stacked, batched)], **options)
+        np.testing.assert_allclose(found[i].numpy(), one.numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_a_bias_by_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flambeau.core import acceleration
+    from flambeau.prims import conv_arrays
+
+    acceleration.load()
+    torch.manual_seed(0)
+    x, w, b = torch.randn(4, 8, 30, 31), torch.randn(10, 8, 3, 3), torch.randn(10)
+    fast = biased(x, w, b, padding=1)
+    monkeypatch.setattr(conv_arrays, "_shifted", lambda *a: None)
+    np.testing.assert_allclose(fast.numpy(), biased(x, w, b, padding=1).numpy(), rtol=1e-4, atol=1e-4)

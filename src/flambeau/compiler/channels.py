@@ -21,7 +21,7 @@ from .image_rows import ImageRows
 from .types import COMPUTE, Storage, UnsupportedError, storage
 from .unit_kernel import finish, make_unit_kernel
 
-__all__ = ["batch_norm", "batch_norm_backward", "moments", "normalise"]
+__all__ = ["batch_norm", "batch_norm_backward", "moments", "normalise", "totals"]
 
 Array = npt.NDArray[Any]
 _UNROLL = 4
@@ -189,6 +189,15 @@ def _write_known(kind: Storage) -> str:
     return finish(k)
 
 
+def _write_totals(kind: Storage) -> str:
+    """Arrays: a sum for each channel, the input."""
+    k = _Channels(kind, 2)
+    with k.loop("%lo", "%hi") as c:
+        (total,) = k.sums(c, [1], ["zeroinitializer"], lambda v: v, 1)
+        k.store(kind.llvm, k.narrow(total), k.arrays[0], c, k.item)
+    return finish(k)
+
+
 def _write_backward(kind: Storage) -> str:
     """Arrays: gradients of the input, weights and biases, then the result's, the input, weights, means, variances."""
     k = _Channels(kind, 8)
@@ -220,6 +229,8 @@ def _kernel(name: str, which: str) -> Callable[..., None]:
     kind = storage(name)
     if which == "backward":
         text, arrays, outputs = _write_backward(kind), 8, 3
+    elif which == "totals":
+        text, arrays, outputs = _write_totals(kind), 2, 1
     elif which == "known":
         text, arrays, outputs = _write_known(kind), 6, 1
     else:
@@ -237,6 +248,18 @@ def _check(*arrays: Array) -> None:
     kind = arrays[0].dtype
     if kind.name not in ("float32", "float64") or any(a.dtype != kind for a in arrays):
         raise UnsupportedError(f"no normalisation of {' and '.join(str(a.dtype) for a in arrays)} here")
+
+
+def totals(x: Array) -> Array:
+    """The sum of each channel, dim 1 of `x`.
+
+    Raises: as `moments`.
+    """
+    _check(x)
+    x = np.ascontiguousarray(x)
+    result: Array = np.empty(x.shape[1], x.dtype)
+    _kernel(x.dtype.name, "totals")(result, x, *_sizes(x), 0.0)
+    return result
 
 
 def moments(x: Array) -> tuple[Array, Array]:

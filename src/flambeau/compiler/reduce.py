@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .channels import totals
 from .dialect import Value
 from .row_kernel import Combine, RowKernel, RowWriter, add, larger, maximum
 from .types import Storage, UnsupportedError, storage
@@ -24,6 +25,7 @@ __all__ = ["NAMES", "reduce"]
 Array = npt.NDArray[Any]
 NAMES = ("sum", "squares", "prod", "max", "min")
 _PIECE = 1 << 14  # elements of a row that are reduced by themselves
+_CHANNELS, _PLACES = 4, 16  # a thread sums a channel: there are some, and each has vectors of places
 _PARTS = 32  # partial results of a reduction over dims at the front
 _FLOATS = {np.dtype(name): storage(name) for name in ("float32", "float64")}
 _UFUNCS: dict[str, Any] = {
@@ -165,6 +167,10 @@ def reduce(x: Array, dims: Sequence[int], name: str) -> Array | None:
     if not any(reduced for reduced, _ in groups):
         return (x * x if name == "squares" else x.copy()).reshape(shape)
     y: Array = x.reshape(-1)
+    if name == "sum" and [g[0] for g in groups] == [1, 0, 1]:
+        sizes = [g[1] for g in groups]
+        if sizes[1] >= _CHANNELS and sizes[2] >= _PLACES:
+            return totals(x.reshape(sizes)).reshape(shape)
     while any(reduced for reduced, _ in groups):
         if groups[-1][0]:
             size = groups.pop()[1]

@@ -5,11 +5,14 @@ conv_input(g, w)  its adjoint in x (transposed convolution)
 conv_weight(x, g) its adjoint in w
 
 Each is linear in both inputs, and the derivative of any of them is another one, so derivatives of every order, forward
-mode and batching follow.  `conv_arrays` does the work.
+mode and batching follow.  `conv_arrays` does the work.  ``biased_conv(x, w, bias)`` adds a number to each output channel
+while it is written; its derivatives are those of the sum.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +22,7 @@ from ..core import families as fam
 from ..core.families import multilinear_op
 from ..core.op import bind
 from ..core.tensor import Tensor
-from .base import index_view_op, permute_op, reshape
+from .base import index_view_op, permute_op, reshape, sum_op
 from .conv_arrays import Geometry, Sizes, convolve, convolve_input, convolve_weight, output_size
 from .pointwise import conj
 
@@ -89,6 +92,13 @@ def _weight_vjp_g(h: Tensor, x: Tensor, g_meta: Any, **p: Any) -> Tensor:
     return _conv_to(conj(x), h, g_meta, p)
 
 
+def _biased_conv(x: Any, w: Any, bias: Any, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    size, kernel = x.shape[2:], w.shape[2:]
+    out = output_size(size, kernel, stride, padding, dilation)
+    q = _geometry(size, kernel, out, stride, padding, dilation)
+    return convolve(x, w, q, groups, bias)
+
+
 SETTINGS = ("stride", "padding", "dilation", "groups")
 
 
@@ -123,6 +133,48 @@ conv_weight_op: Any = multilinear_op(
     (_rule(_weight_vjp_x, "g", "x_meta"), _rule(_weight_vjp_g, "x", "g_meta")),
     lambda *a: _batch(conv_weight_op, "weight", *a),
     grad_name="ConvolutionBackwardBackward0",
+)
+
+
+def _over(bias: Tensor, lead: int, y: Tensor) -> Tensor:
+    """A bias that broadcasts to a result; it has `lead` dims before that of the channels."""
+    shape = bias._a.shape
+    ones = (1,) * (len(y._a.shape) - lead - 2)
+    return reshape(bias, (*shape[:lead], 1, *shape[lead:], *ones))
+
+
+def _bias_vjp(g: Tensor) -> Tensor:
+    return sum_op(g, dims=(0, *range(2, len(g._a.shape))))  # type: ignore[no-any-return]
+
+
+def _biased_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+    (x, w, _), (tx, tw, tb) = xs, ts
+    parts = [] if tx is None else [conv_op(tx, w, **params)]
+    if tw is not None:
+        parts.append(conv_op(x, tw, **params))
+    if tb is not None:
+        parts.append(fam.expand(_over(tb, 0, y), tuple(y._a.shape)))
+    return functools.reduce(operator.add, parts)
+
+
+def _biased_batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict[str, Any]) -> Any:
+    x, w, bias = args
+    if any(batched[:2]):
+        y, _ = _batch(conv_op, "conv", size, batched[:2], (x, w), params)
+        lead = _over(bias, 1, y) if batched[2] else reshape(bias, (1, 1, -1, *(1,) * (len(y._a.shape) - 3)))
+        return y + lead, True
+    y = conv_op(x, w, **params)
+    y = reshape(y, (1, *y._a.shape))
+    return y + _over(bias, 1, y), True
+
+
+biased_conv_op: Any = fam.opaque_op(
+    _biased_conv,
+    (_rule(_vjp_x, "w", "x_meta"), _rule(_vjp_w, "x", "w_meta"), _bias_vjp),
+    name="biased_convolution",
+    jvp=_biased_jvp,
+    batch=_biased_batch,
+    grad_name="ConvolutionBackward0",
 )
 
 

@@ -113,11 +113,11 @@ def _generated(run: Callable[[], Any], x: Any, w: Any, q: Geometry, work: int) -
         return None
 
 
-def _shifted(x: Any, w: Any, q: Geometry, groups: int) -> Any:
+def _shifted(x: Any, w: Any, q: Geometry, groups: int, bias: Any = None) -> Any:
     def run() -> Any:
         from ..compiler.shifted_conv import shifted_sums
 
-        return shifted_sums(x, w, groups, q.stride, q.padding, q.dilation)
+        return shifted_sums(x, w, groups, q.stride, q.padding, q.dilation, bias)
 
     return _generated(run, x, w, q, x.shape[0] * w.size * math.prod(q.out))
 
@@ -330,8 +330,15 @@ def _is_small(q: Geometry, groups: int) -> bool:
     return groups == 1 and math.prod(q.out) < SMALL_IMAGE and not _is_matmul(q)
 
 
-def convolve(x: Any, w: Any, q: Geometry, groups: int) -> Any:
-    """x (N, C, *size), w (O, C / groups, *kernel): y (N, O, *out)."""
+def convolve(x: Any, w: Any, q: Geometry, groups: int, bias: Any = None) -> Any:
+    """x (N, C, *size), w (O, C / groups, *kernel), bias (O,) or None: y (N, O, *out)."""
+    if bias is not None:
+        same = x.size and w.size and not _is_thinned(q) and bias.dtype == x.dtype
+        y = _shifted(x, w, q, groups, bias) if same else None
+        if y is None:
+            y = convolve(x, w, q, groups)
+            y += bias.reshape(-1, *(1,) * len(q.out))
+        return y
     if not (x.size and w.size):
         return np.zeros((x.shape[0], w.shape[0], *q.out), x.dtype)
     if _is_thinned(q):

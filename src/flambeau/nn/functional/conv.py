@@ -11,7 +11,7 @@ from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...ops.layouts import like_images
-from ...prims.conv import conv_input_op, conv_op
+from ...prims.conv import biased_conv_op, conv_input_op, conv_op
 from ...prims.conv_arrays import output_size
 from .padding import pad
 
@@ -90,9 +90,13 @@ def _positive(values: tuple[int, ...], name: str) -> None:
 
 
 def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dict[str, Any]) -> Tensor:
-    y: Tensor = op(x, w, **settings)
-    if bias is not None:
-        y = y + bias.reshape(-1, *(1,) * (len(w._a.shape) - 2))
+    y: Tensor
+    if bias is not None and op is conv_op and bias._a.dtype.kind == "f":
+        y = biased_conv_op(x, w, bias, **settings)
+    else:
+        y = op(x, w, **settings)
+        if bias is not None:
+            y = y + bias.reshape(-1, *(1,) * (len(w._a.shape) - 2))
     if tls.stack:
         return y
     y = like_images(y, x, w)
