@@ -140,10 +140,12 @@ _LAZY = {
     **{
         n: f"flambeau.{n}" for n in ("jit", "overrides", "testing", "profiler", "hub", "distributed", "types")
     },
-    **{n: f"flambeau.{n}" for n in ("amp", "mps", "onnx", "xpu")},
+    **{n: f"flambeau.{n}" for n in ("__config__", "amp", "futures", "fx", "library", "mps", "onnx", "xpu")},
     "torch_version": "flambeau.stand_in.version",
     "_C": "flambeau.stand_in.internals",
     "_dynamo": "flambeau.stand_in.dynamo",
+    "_subclasses": "flambeau.stand_in.subclasses",
+    "_tensor_str": "flambeau.stand_in.tensor_str",
     "_utils": "flambeau.stand_in.utils_internals",
     "storage": "flambeau.tensor.storage",
 }
@@ -192,6 +194,14 @@ _LAZY_NAMES = {
             "rnn_relu_cell",
             "rnn_tanh_cell",
         )
+    },
+    **{n: "ops.symbolic" for n in ("SymBool", "SymFloat", "SymInt")},
+    **{"ScriptModule": "jit", "ScriptFunction": "jit"},
+    "PyTorchFileReader": "stand_in.file_reader",
+    **{n: "accelerator" for n in ("Event", "Stream", "get_device_module")},
+    **{
+        f"_check{n}": "stand_in.checks"
+        for n in ("", "_index", "_is_size", "_not_implemented", "_tensor_all", "_type", "_value", "_with")
     },
     **{f"sym_{n}": "ops.symbolic" for n in ("float", "int", "ite", "max", "min", "not", "sqrt", "sum")},
 }

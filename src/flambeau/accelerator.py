@@ -6,9 +6,12 @@ from typing import Any
 
 __all__ = [
     "AcceleratorError",
+    "Event",
     "OutOfMemoryError",
+    "Stream",
     "current_accelerator",
     "device_count",
+    "get_device_module",
     "is_available",
     "synchronize",
 ]
@@ -20,6 +23,47 @@ class AcceleratorError(RuntimeError):
 
 class OutOfMemoryError(RuntimeError):
     """What PyTorch raises when a device has no memory left: never raised here, so that ``except`` clauses can name it."""
+
+
+class Stream:
+    """A queue of work on a device.
+
+    Raises: RuntimeError, as the CPU has none.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(
+            f"torch.{type(self).__name__}: there is no accelerator, and the CPU has no queues of work"
+        )
+
+
+class Event:
+    """A mark in a `Stream`.
+
+    Raises: RuntimeError, as there is none.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(
+            f"torch.{type(self).__name__}: there is no accelerator, and the CPU has no queues of work"
+        )
+
+
+def get_device_module(device: Any = None) -> Any:
+    """``flambeau.cpu``, ``flambeau.cuda``, ...: the module of functions for a device, by default the CPU.
+
+    Raises: RuntimeError for a device that has none.
+    """
+    import importlib
+
+    from .runtime.types import device as as_device
+
+    kind = as_device("cpu" if device is None else device).type
+    if kind not in ("cpu", "cuda", "mps", "xpu"):
+        raise RuntimeError(
+            f"Device '{kind}' does not have a corresponding module registered as 'torch.{kind}'."
+        )
+    return importlib.import_module(f"flambeau.{kind}")
 
 
 def is_available() -> bool:

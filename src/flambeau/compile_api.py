@@ -115,30 +115,9 @@ def compile(
 
 
 def _optimized_module(model: Any, make: Callable[[Any], Any]) -> Any:
-    from .nn.modules.module import Module
+    from .nn.modules.compiled import OptimizedModule
 
-    class OptimizedModule(Module):
-        """A compiled module: shares everything with the original, which is its `_orig_mod`."""
-
-        def __init__(self, mod: Any) -> None:
-            super().__init__()
-            self._orig_mod = mod
-            self.training = mod.training
-            self.__dict__["compiled"] = make(mod)
-
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            return self.compiled.call(args, kwargs)
-
-        def train(self, mode: bool = True) -> Any:
-            self._orig_mod.train(mode)
-            return super().train(mode)
-
-        def __getattr__(self, name: str) -> Any:
-            if name == "_orig_mod":
-                return self._modules["_orig_mod"]
-            return getattr(self._orig_mod, name)
-
-    return OptimizedModule(model)
+    return OptimizedModule(model, make(model))
 
 
 # ------------------------------------------------------------------------------------------------- torch.compiler

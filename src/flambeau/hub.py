@@ -20,7 +20,7 @@ __all__ = ["download_url_to_file", "get_dir", "load_state_dict_from_url", "set_d
 
 _BLOCK = 128 * 1024  # bytes
 _chosen: str | None = None
-_HASH = re.compile(r"-([a-f0-9]{8,})\.")  # of the file's SHA-256, at the end of a file's name
+HASH_REGEX = re.compile(r"-([a-f0-9]{8,})\.")  # of the file's SHA-256, at the end of a file's name
 
 
 def get_dir() -> str:
@@ -97,7 +97,7 @@ def load_state_dict_from_url(
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, file_name or os.path.basename(urllib.parse.urlparse(url).path))
     if not os.path.exists(path):
-        digits = _HASH.search(os.path.basename(path)) if check_hash else None
+        digits = HASH_REGEX.search(os.path.basename(path)) if check_hash else None
         download_url_to_file(url, path, digits[1] if digits else None, progress)
     return load(path, map_location=map_location, weights_only=weights_only)
 

@@ -127,6 +127,14 @@ def script_method(fn: T) -> T:
     return fn
 
 
+def _overload(fn: T) -> T:
+    """`fn`: one of several signatures for TorchScript; the function that is called comes last."""
+    return fn
+
+
+_overload_method = _overload
+
+
 def script_if_tracing(fn: T) -> T:
     """`fn` itself."""
     return fn

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from .runtime.absent import names_of as _names_of
 
-__all__ = ["device_count", "is_available", "manual_seed"]
+__all__ = [
+    "current_allocated_memory",
+    "device_count",
+    "driver_allocated_memory",
+    "empty_cache",
+    "is_available",
+    "manual_seed",
+    "recommended_max_memory",
+    "synchronize",
+]
 
 
 def is_available() -> bool:
@@ -19,6 +28,29 @@ def device_count() -> int:
 
 def manual_seed(seed: int) -> None:
     """Accepted and ignored, as in PyTorch without such a device."""
+
+
+def empty_cache() -> None:
+    """Nothing is cached."""
+
+
+def current_allocated_memory() -> int:
+    """0."""
+    return 0
+
+
+def driver_allocated_memory() -> int:
+    """0."""
+    return 0
+
+
+def recommended_max_memory() -> int:
+    """0."""
+    return 0
+
+
+def synchronize() -> None:
+    """Nothing to wait for."""
 
 
 __getattr__ = _names_of(__name__)

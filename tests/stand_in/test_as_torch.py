@@ -61,8 +61,8 @@ def test_absent_names_point_to_the_list() -> None:
         """
 import flambeau.as_torch, importlib.util
 import torch, torch.nn as nn
-assert importlib.util.find_spec("torch.fx") is None and importlib.util.find_spec("torch.nn") is not None
-for statement in ("import torch.fx", "from torch.ao.quantization import QConfig", "from torch import qint8",
+assert importlib.util.find_spec("torch.export") is None and importlib.util.find_spec("torch.nn") is not None
+for statement in ("import torch.export", "from torch.ao.quantization import QConfig", "from torch import qint8",
                   "from torch.nn import Nothing", "torch.qint8", "nn.functional.nothing", "torch.optim.Nothing"):
     try:
         exec(statement)
@@ -71,7 +71,7 @@ for statement in ("import torch.fx", "from torch.ao.quantization import QConfig"
 assert not hasattr(torch, "qint8") and getattr(nn, "Nothing", None) is None
 """
     ).splitlines()
-    names = ["torch.fx", "torch.ao", "qint8", "Nothing", "qint8", "nothing", "Nothing"]
+    names = ["torch.export", "torch.ao", "qint8", "Nothing", "qint8", "nothing", "Nothing"]
     kinds = ["ModuleNotFoundError"] * 2 + ["ImportError"] * 2 + ["AttributeError"] * 3
     assert len(out) == len(names)
     for line, name, kind in zip(out, names, kinds):

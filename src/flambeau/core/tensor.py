@@ -77,7 +77,9 @@ class Tensor:
     )
     _st: Storage | None  # made when first needed
     _base: Tensor | None  # the handle that this one is a view of
-    _how: tuple[tuple[Op, dict[str, Any]], ...]  # the view operations from _base to here (set when _base is)
+    # The view operations (an Op, and its parameters) from _base to here, set when _base is.  Not annotated as Op, which
+    # is imported for type checkers only: typing.get_type_hints of a subclass evaluates this.
+    _how: tuple[tuple[Any, dict[str, Any]], ...]
     _grad: Tensor | None  # unset means None
 
     # Comparisons give tensors, so hashing is by identity; NumPy must leave binary operations to us.

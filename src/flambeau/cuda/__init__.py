@@ -35,6 +35,7 @@ __all__ = [
     "Event",
     "OutOfMemoryError",
     "Stream",
+    "StreamContext",
     "can_device_access_peer",
     "current_device",
     "current_stream",
@@ -52,6 +53,7 @@ __all__ = [
     "get_rng_state",
     "get_rng_state_all",
     "has_half",
+    "graph",
     "init",
     "initial_seed",
     "ipc_collect",
@@ -240,6 +242,20 @@ class Stream:
         )
 
 
+class StreamContext(Stream):
+    """A block of code whose work goes to a `Stream`.
+
+    Raises: RuntimeError, as there is no device.
+    """
+
+
+class graph(Stream):
+    """A block of code that is recorded as a `CUDAGraph`.
+
+    Raises: RuntimeError, as there is no device.
+    """
+
+
 class Event(Stream):
     """A mark in a `Stream`.
 
@@ -341,10 +357,10 @@ def set_rng_state_all(new_states: Any) -> None:
 
 
 def __getattr__(name: str) -> object:
-    if name == "amp":  # loads with flambeau.amp
+    if name in ("amp", "nvtx"):  # amp loads with flambeau.amp
         import importlib
 
-        return importlib.import_module("flambeau.cuda.amp")
+        return importlib.import_module(f"{__name__}.{name}")
     if name == "random":
         import sys
 

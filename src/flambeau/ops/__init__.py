@@ -74,7 +74,16 @@ _modules = (
 
 
 def __getattr__(name: str) -> Any:
-    try:
+    if name == "aten":
+        from importlib import import_module
+
+        return import_module("flambeau.stand_in.aten").aten
+    if name in FUNCTIONS:
         return FUNCTIONS[name]
-    except KeyError:
-        raise AttributeError(f"flambeau has no operation {name!r} (see docs/compatibility.md)") from None
+    import sys
+
+    made_by_users = sys.modules.get("flambeau.library")  # not loaded: there are no operations of users
+    found = None if made_by_users is None else made_by_users.namespace(name)
+    if found is None:
+        raise AttributeError(f"flambeau has no operation {name!r} (see docs/compatibility.md)")
+    return found

@@ -6,7 +6,36 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum"]
+__all__ = [
+    "SymBool",
+    "SymFloat",
+    "SymInt",
+    "sym_float",
+    "sym_int",
+    "sym_ite",
+    "sym_max",
+    "sym_min",
+    "sym_not",
+    "sym_sqrt",
+    "sym_sum",
+]
+
+
+class SymInt:
+    """A size that is not known yet, in PyTorch's traced programs.  There are none here: nothing is an instance."""
+
+    def __init__(self, node: Any) -> None:
+        raise RuntimeError(
+            f"{type(self).__name__}: sizes are numbers here, there is nothing to trace symbols with"
+        )
+
+
+class SymFloat(SymInt):
+    """A number that is not known yet: nothing is an instance."""
+
+
+class SymBool(SymInt):
+    """A condition that is not known yet: nothing is an instance."""
 
 
 def sym_float(a: Any) -> float:

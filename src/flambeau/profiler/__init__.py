@@ -22,11 +22,37 @@ __all__ = [
     "FunctionEventAvg",
     "ProfilerAction",
     "ProfilerActivity",
+    "emit_nvtx",
+    "kineto_available",
     "profile",
     "record_function",
     "schedule",
     "supported_activities",
     "tensorboard_trace_handler",
 ]
+
+
+def kineto_available() -> bool:
+    """False: calls are timed by the library itself."""
+    return False
+
+
+class emit_nvtx:
+    """A block whose operations NVIDIA's profiler sees.
+
+    Raises: RuntimeError when entered, as there is no CUDA.
+    """
+
+    def __init__(self, enabled: bool = True, record_shapes: bool = False) -> None:
+        self.enabled = enabled
+
+    def __enter__(self) -> "emit_nvtx":
+        if self.enabled:
+            raise RuntimeError("NVTX functions not installed. Are you sure you have a CUDA build?")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing to undo."""
+
 
 __getattr__ = _names_of(__name__)

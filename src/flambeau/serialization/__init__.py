@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 from ..runtime.absent import names_of as _names_of
+from ..runtime.types import device
 from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .errors import CorruptFileError, UnsafeFileError
 from .loading import load
@@ -34,5 +38,8 @@ __all__ = [
     "save_safetensors",
     "set_default_load_endianness",
 ]
+
+# for annotations: what `load` takes for `map_location`
+MAP_LOCATION: TypeAlias = Callable[[Any, str], Any] | str | dict[str, str] | device | None
 
 __getattr__ = _names_of(__name__)

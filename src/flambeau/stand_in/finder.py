@@ -19,11 +19,13 @@ from .version import VERSION
 ELSEWHERE = {
     "torch._C": "flambeau.stand_in.internals",
     "torch._dynamo": "flambeau.stand_in.dynamo",
+    "torch._subclasses": "flambeau.stand_in.subclasses",
     "torch._utils": "flambeau.stand_in.utils_internals",
     "torch.storage": "flambeau.tensor.storage",
     "torch.torch_version": "flambeau.stand_in.version",
     "torch.utils._pytree": "flambeau.utils.pytree",
     "torch._tensor": "flambeau.core.tensor",
+    "torch._tensor_str": "flambeau.stand_in.tensor_str",
     "torch.autograd.profiler": "flambeau.profiler",
     "torch.cuda.random": "flambeau.cuda",
 }
@@ -36,7 +38,10 @@ def is_torch(name: str) -> bool:
 
 def here(name: str) -> str:
     """The module of flambeau for a module of PyTorch."""
-    return ELSEWHERE.get(name, "flambeau" + name.removeprefix("torch"))
+    if name in ELSEWHERE:
+        return ELSEWHERE[name]
+    above, dot, own = name.rpartition(".")
+    return here(above) + dot + own if dot else "flambeau"
 
 
 class Loader:

@@ -37,6 +37,8 @@ def install() -> None:
     for name in [n for n in sys.modules if is_torch(n)]:
         _set_aside[name] = sys.modules.pop(name)
     flambeau.__version__ = VERSION
+    flambeau.__name__ = "torch"  # libraries compare it with the first part of dotted names
+    flambeau.torch = flambeau  # PyTorch's own module holds its name, and some use it
     sys.meta_path.insert(0, _finder)
     remember(install)
 
@@ -48,6 +50,8 @@ def uninstall() -> None:
     sys.meta_path.remove(_finder)
     forget()
     flambeau.__version__ = _own_version
+    flambeau.__name__ = "flambeau"
+    del flambeau.torch
     for name in [n for n in sys.modules if is_torch(n)]:
         del sys.modules[name]
     sys.modules.update(_set_aside)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..core.tensor import Tensor
 from ..ops.random import Generator
 from ..overrides import DisableTorchFunction, DisableTorchFunctionSubclass
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 TensorBase = _TensorBase = Tensor
+_TensorMeta = type(Tensor)
 _disabled_torch_function_impl = disabled_torch_function
 
 
@@ -32,5 +35,25 @@ def _log_api_usage_once(event: str) -> None:
 def _get_tracing_state() -> None:
     """None: Python runs everything."""
 
+
+def _get_default_device() -> str:
+    """The name of `torch.get_default_device()`."""
+    from ..settings import get_default_device
+
+    return str(get_default_device())
+
+
+class _Functions:
+    """``torch._C._nn``."""
+
+    @staticmethod
+    def _parse_to(*args: Any, **kwargs: Any) -> Any:
+        """(device, dtype, non_blocking, memory_format) from the arguments of `Module.to`."""
+        from ..nn.modules.module import _parse_to
+
+        return _parse_to(*args, **kwargs)
+
+
+_nn = _Functions()
 
 __getattr__ = names_of(__name__)

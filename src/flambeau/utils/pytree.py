@@ -14,7 +14,8 @@ The same structures that the function transforms accept. PyTorch users find thes
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..core import pytree as core
@@ -104,6 +105,37 @@ class GetAttrKey(NamedTuple):
 # ----------------------------------------------------------------------------------------------- registration
 
 
+class NodeDef(NamedTuple):
+    """How containers of a type are taken apart, ``flatten_fn(x) -> (children, context)``, and put together."""
+
+    type: Any
+    flatten_fn: Callable[[Any], tuple[list[Any], Any]]
+    unflatten_fn: Callable[[Any, Any], Any]
+
+
+class _Supported(Mapping[Any, NodeDef]):
+    """The registered containers; ``collections.namedtuple`` stands for all classes that it has made."""
+
+    def __getitem__(self, kind: Any) -> NodeDef:
+        if kind is namedtuple:
+            return NodeDef(kind, lambda x: (list(x), type(x)), lambda children, cls: cls(*children))
+        return NodeDef(kind, *core._NODES[kind])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([*core._NODES, namedtuple])
+
+    def __len__(self) -> int:
+        return len(core._NODES) + 1
+
+
+SUPPORTED_NODES = _Supported()
+
+
+def _get_node_type(tree: Any) -> Any:
+    """The key of `SUPPORTED_NODES` for `tree`, if it is a container."""
+    return namedtuple if is_namedtuple_instance(tree) and type(tree) not in core._NODES else type(tree)
+
+
 def register_pytree_node(
     cls: type,
     flatten_fn: Callable[[Any], tuple[Iterable[Any], Any]],
@@ -124,6 +156,22 @@ def register_pytree_node(
         return list(children), context
 
     core.register_pytree_node(cls, flatten, unflatten_fn, **kwargs)
+
+
+def _dict_flatten(d: dict[Any, Any]) -> tuple[list[Any], list[Any]]:
+    """The values, and as context the keys: what PyTorch registers for dict, and other libraries for their kinds."""
+    return list(d.values()), list(d.keys())
+
+
+def _dict_flatten_with_keys(d: dict[Any, Any]) -> tuple[list[tuple[Any, Any]], list[Any]]:
+    """`_dict_flatten` with each value's key."""
+    values, keys = _dict_flatten(d)
+    return [(MappingKey(k), v) for k, v in zip(keys, values)], keys
+
+
+def _dict_unflatten(values: Iterable[Any], context: list[Any]) -> dict[Any, Any]:
+    """Undo `_dict_flatten`."""
+    return dict(zip(context, values))
 
 
 def register_dataclass(

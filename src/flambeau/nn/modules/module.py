@@ -18,7 +18,7 @@ from ...core.tensor import Tensor
 from ...runtime.dtypes import dtype
 from ...runtime.types import device, memory_format
 from ..parameter import Buffer, Parameter, is_lazy
-from . import module_hooks
+from . import module_hooks, module_state
 from .module_hooks import (
     HookMethods,
     _any_global,
@@ -725,6 +725,10 @@ class Module(HookMethods, StateMethods):
             return f"{name}({extra_lines[0]})"
         body = "\n  ".join(lines)
         return f"{name}(\n  {body}\n)"
+
+
+# `typing.get_type_hints` of a user's module evaluates the annotations of its bases where these are defined.
+setattr(module_state, "Module", Module)
 
 
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, dtype | None, bool, memory_format | None]:

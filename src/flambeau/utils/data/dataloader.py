@@ -177,11 +177,11 @@ class DataLoader(Generic[T_co]):
 
     def __iter__(self) -> Iterator[Any]:
         if self.num_workers == 0:
-            return _InProcess(self)
+            return _SingleProcessDataLoaderIter(self)
         if not self.persistent_workers:
-            return _FromWorkers(self)
+            return _MultiProcessingDataLoaderIter(self)
         if self._iterator is None or self._iterator.closed:
-            self._iterator = _FromWorkers(self)
+            self._iterator = _MultiProcessingDataLoaderIter(self)
         else:
             self._iterator.restart(self)
         return self._iterator  # type: ignore[no-any-return]
@@ -241,7 +241,7 @@ def _check_workers(
         raise ValueError("persistent_workers option needs num_workers > 0")
 
 
-class _Pass:
+class _BaseDataLoaderIter:
     """An iterator over the batches of a loader."""
 
     def __init__(self, loader: DataLoader[Any]) -> None:
@@ -264,7 +264,7 @@ class _Pass:
         self._yielded = 0
         self._reported_length = loader._reported_length
 
-    def __iter__(self) -> _Pass:
+    def __iter__(self) -> _BaseDataLoaderIter:
         return self
 
     def __len__(self) -> int:
@@ -294,7 +294,7 @@ class _Pass:
         return data
 
 
-class _InProcess(_Pass):
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     """Loads when asked, in this process."""
 
     def __init__(self, loader: DataLoader[Any]) -> None:
@@ -318,7 +318,7 @@ class _Task:
         self.data: Any = None
 
 
-class _FromWorkers(_Pass):
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     """Has batches loaded ahead by worker processes, and returns them in the order of the sampler."""
 
     def __init__(self, loader: DataLoader[Any]) -> None:

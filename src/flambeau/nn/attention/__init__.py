@@ -7,7 +7,7 @@ import enum
 from collections.abc import Iterator
 from typing import Any
 
-from ..runtime.absent import names_of as _names_of
+from ...runtime.absent import names_of as _names_of
 
 __all__ = ["SDPBackend", "sdpa_kernel"]
 

@@ -1,0 +1,5 @@
+"""PyTorch's tracers: absent."""
+
+from ...runtime.absent import names_of as _names_of
+
+__getattr__ = _names_of(__name__)

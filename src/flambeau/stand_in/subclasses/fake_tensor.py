@@ -1,0 +1,31 @@
+"""Tensors without memory: there are none, which programs that ask are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...runtime.absent import WHERE, names_of
+
+__all__ = ["FakeTensor", "FakeTensorMode", "is_fake"]
+
+
+class FakeTensor:
+    """A tensor without memory.  Nothing is an instance.
+
+    Raises: RuntimeError when constructed.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(f"{type(self).__name__}: shapes are computed together with values ({WHERE})")
+
+
+class FakeTensorMode(FakeTensor):
+    """A block in which tensors are made without memory."""
+
+
+def is_fake(x: object) -> bool:
+    """False."""
+    return False
+
+
+__getattr__ = names_of(__name__)

@@ -1,0 +1,131 @@
+"""Names that libraries over PyTorch take from it when they are imported, and what they do with them."""
+
+from __future__ import annotations
+
+import collections
+import typing
+from typing import Any
+
+import pytest
+
+import flambeau
+from flambeau.stand_in import standing_in
+
+
+def test_imports() -> None:
+    with standing_in():
+        import torch
+        from torch._dynamo.eval_frame import OptimizedModule
+        from torch._subclasses.fake_tensor import is_fake
+        from torch.distributed.optim import ZeroRedundancyOptimizer
+        from torch.fx import GraphModule
+        from torch.fx.experimental.proxy_tensor import get_proxy_mode
+        from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+        from torch.nn.parallel.scatter_gather import scatter
+        from torch.utils.data.dataloader import _BaseDataLoaderIter, _SingleProcessDataLoaderIter
+
+        assert torch.__name__ == "torch" and torch.torch is torch
+        assert isinstance(torch.compile(torch.nn.Linear(1, 1)), OptimizedModule)
+        assert torch.fx.wrap(len) is len and not is_fake(torch.ones(1)) and get_proxy_mode() is None
+        x = torch.ones(2)
+        for cls in (GraphModule, BlockMask, torch.SymInt, ZeroRedundancyOptimizer, torch.Stream):
+            assert not isinstance(x, cls)
+            with pytest.raises(RuntimeError):
+                cls(None)
+        with pytest.raises(RuntimeError, match="scaled_dot_product_attention"):
+            create_block_mask(None, 1, 1, 1, 1)
+        assert scatter(x, ["cpu"]) == [x]
+        loader = torch.utils.data.DataLoader([1, 2])
+        assert isinstance(iter(loader), _SingleProcessDataLoaderIter) and isinstance(
+            iter(loader), _BaseDataLoaderIter
+        )
+        assert "2.13" in torch.__config__.show() and "threads" in torch.__config__.parallel_info()
+        assert torch.get_device_module("cpu") is torch.cpu and torch.get_device_module() is torch.cpu
+        assert torch.xpu.memory_allocated() == 0 == torch.mps.driver_allocated_memory()
+        with pytest.raises(RuntimeError, match="NVTX"), torch.cuda.nvtx.range("x"):
+            pass
+    assert flambeau.__name__ == "flambeau" and not hasattr(flambeau, "torch")
+
+
+def test_checks_beside_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    for name in ("", "_index", "_value", "_type", "_not_implemented"):
+        ours, theirs = getattr(flambeau, f"_check{name}"), getattr(torch, f"_check{name}")
+        for args in ((True,), (False,), (False, lambda: "hey"), (False, "no function"), (0,)):
+            answers = []
+            for check in (ours, theirs):
+                try:
+                    answers.append(check(*args))
+                except Exception as e:
+                    answers.append((type(e), str(e)[:40]))
+            assert answers[0] == answers[1]
+    flambeau._check_tensor_all(flambeau.tensor([True, True]))
+    with pytest.raises(RuntimeError):
+        flambeau._check_tensor_all(flambeau.tensor([True, False]))
+    with pytest.raises(RuntimeError):
+        flambeau._check_is_size(-1)
+
+
+def test_annotations_of_subclasses_can_be_evaluated() -> None:
+    class Model(flambeau.nn.Module):
+        config: int
+
+    class Own(flambeau.Tensor):
+        kind: str
+
+    assert typing.get_type_hints(Model)["config"] is int
+    assert typing.get_type_hints(Own)["kind"] is str
+
+
+def test_aten_names() -> None:
+    aten = flambeau.ops.aten
+    x = flambeau.tensor([[1.0, -2.0], [3.0, 4.0]])
+    assert aten.relu(x).tolist() == [[1, 0], [3, 4]] and aten.add.Tensor(x, x).tolist() == (x + x).tolist()
+    assert aten.add.Tensor is aten.add.Tensor and {aten.add.Tensor: 1}[flambeau.ops.aten.add.Tensor] == 1
+    assert str(aten.add.Tensor) == "aten.add.Tensor" and aten.add.Tensor.overloadpacket is aten.add
+    with pytest.raises(NotImplementedError, match="no_such_thing"):
+        aten.no_such_thing.default(x)
+
+
+def test_registered_containers_beside_pytorch() -> None:
+    pytest.importorskip("torch")
+    Point = collections.namedtuple("Point", "x y")
+
+    def seen(pytree: Any) -> list[Any]:
+        answers: list[Any] = []
+        for tree in ([1, 2], (3,), {"a": 4}, Point(5, 6), collections.OrderedDict(b=7), 8):
+            kind = pytree._get_node_type(tree)
+            if kind in pytree.SUPPORTED_NODES:
+                node = pytree.SUPPORTED_NODES[kind]
+                children, context = node.flatten_fn(tree)
+                answers.append((list(children), node.unflatten_fn(list(children), context)))
+            else:
+                answers.append(None)
+        keys, context = pytree._dict_flatten_with_keys({"a": 1, "b": 2})
+        return [*answers, [(k.key, v) for k, v in keys], context]
+
+    import torch.utils._pytree as theirs
+
+    from flambeau.utils import _pytree as ours
+
+    assert seen(ours) == seen(theirs)
+
+
+def test_printing_like_a_tensor_beside_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    import torch._tensor_str as theirs
+
+    with standing_in():
+        import importlib
+
+        ours = importlib.import_module("torch._tensor_str")
+    values = [[1.0, 2.5], [3.0, -4.0]]
+    texts = [
+        (
+            module._add_suffixes("Own(" + module._tensor_str(t, 4), ["size=2", "sorted=True"], 4, newline),
+            module.PRINT_OPTS.threshold,
+        )
+        for newline in (False, True)
+        for module, t in ((ours, flambeau.tensor(values)), (theirs, torch.tensor(values)))
+    ]
+    assert texts[0] == texts[1] and texts[2] == texts[3]
