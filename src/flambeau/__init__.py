@@ -144,6 +144,7 @@ _LAZY = {
     "torch_version": "flambeau.stand_in.version",
     "_C": "flambeau.stand_in.internals",
     "_dynamo": "flambeau.stand_in.dynamo",
+    "_higher_order_ops": "flambeau.stand_in.higher_order_ops",
     "_subclasses": "flambeau.stand_in.subclasses",
     "_tensor_str": "flambeau.stand_in.tensor_str",
     "_utils": "flambeau.stand_in.utils_internals",

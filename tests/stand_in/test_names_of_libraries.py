@@ -129,3 +129,38 @@ def test_printing_like_a_tensor_beside_pytorch() -> None:
         for module, t in ((ours, flambeau.tensor(values)), (theirs, torch.tensor(values)))
     ]
     assert texts[0] == texts[1] and texts[2] == texts[3]
+
+
+def test_associative_scan_beside_a_loop() -> None:
+    from flambeau.stand_in.higher_order_ops import associative_scan
+
+    for n in (1, 2, 3, 5, 8, 13):
+        flambeau.manual_seed(n)
+        a, b = flambeau.rand(2, n, 3, dtype=flambeau.float64), flambeau.randn(2, n, 3, dtype=flambeau.float64)
+        b.requires_grad_()
+
+        def step(first: Any, second: Any) -> Any:
+            return {"a": first["a"] * second["a"], "b": first["b"] * second["a"] + second["b"]}
+
+        for order, reverse in ((range(n), False), (range(n - 1, -1, -1), True)):
+            found = associative_scan(step, {"a": a, "b": b}, dim=1, reverse=reverse)["b"]
+            (gradient,) = flambeau.autograd.grad(found.square().sum(), b)
+            rows, last = {}, None
+            for i in order:
+                last = b[:, i] if last is None else last * a[:, i] + b[:, i]
+                rows[i] = last
+            wanted = flambeau.stack([rows[i] for i in range(n)], 1)
+            flambeau.testing.assert_close(found, wanted)
+            flambeau.testing.assert_close(gradient, flambeau.autograd.grad(wanted.square().sum(), b)[0])
+    with pytest.raises(ValueError, match="same length"):
+        associative_scan(step, {"a": a, "b": b[:, :1]}, 1)
+    with pytest.raises(ValueError, match="structure"):
+        associative_scan(lambda x, y: x["a"], {"a": a, "b": b}, 1)
+
+
+def test_types_of_tensors_on_devices() -> None:
+    kind = flambeau.cuda.FloatTensor
+    assert not isinstance(flambeau.ones(2), kind) and kind is flambeau.cuda.FloatTensor
+    assert repr(kind) == "<class 'torch.cuda.FloatTensor'>"
+    with pytest.raises(TypeError, match="not available"):
+        kind(2)

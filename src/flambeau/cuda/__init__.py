@@ -365,4 +365,10 @@ def __getattr__(name: str) -> object:
         import sys
 
         return sys.modules[__name__]
+    if name.endswith("Tensor"):
+        from ..tensor import typed
+
+        if name in typed.NAMES.values():
+            globals()[name] = typed.on_device(name, "torch.cuda")
+            return globals()[name]
     raise _no_such_name(__name__, name)

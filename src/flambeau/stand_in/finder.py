@@ -19,6 +19,7 @@ from .version import VERSION
 ELSEWHERE = {
     "torch._C": "flambeau.stand_in.internals",
     "torch._dynamo": "flambeau.stand_in.dynamo",
+    "torch._higher_order_ops": "flambeau.stand_in.higher_order_ops",
     "torch._subclasses": "flambeau.stand_in.subclasses",
     "torch._utils": "flambeau.stand_in.utils_internals",
     "torch.storage": "flambeau.tensor.storage",

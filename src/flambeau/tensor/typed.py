@@ -44,3 +44,28 @@ def _define(dtype_name: str, name: str) -> type:
 
 for _dtype, _name in NAMES.items():
     globals()[_name] = _define(_dtype, _name)
+
+
+class DeviceTensorType(TensorType):
+    """The types of tensors on a device: there are none, so that calls raise."""
+
+    _prefix: str
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        raise TypeError(f"type {cls._prefix}.{cls.__name__} not available: the only device is the CPU")
+
+    def __instancecheck__(cls, x: object) -> bool:
+        return False
+
+    def __repr__(cls) -> str:
+        return f"<class '{cls._prefix}.{cls.__name__}'>"
+
+
+def on_device(name: str, prefix: str) -> type:
+    """The type `name` (one of `NAMES`) of tensors on a device, for ``isinstance``.
+
+    >>> from flambeau.tensor.typed import on_device
+    >>> on_device("FloatTensor", "torch.cuda")
+    <class 'torch.cuda.FloatTensor'>
+    """
+    return DeviceTensorType(name, (), {"_prefix": prefix, "__doc__": "Nothing is an instance."})
