@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ... import ops
+from ...core.public import FUNCTIONS
 from ...core.tensor import Tensor
 from ...utils import pytree
 
@@ -88,8 +88,9 @@ def _scan(combine: Callable[[list[Tensor], list[Tensor]], list[Tensor]], xs: lis
 
 
 def _interleaved(even: list[Tensor], odd: Tensor) -> Tensor:
-    first: Tensor = ops.FUNCTIONS["cat"](even)
+    first: Tensor = FUNCTIONS["cat"](even)
     n, m = first.shape[0], odd.shape[0]
     order = [i // 2 if i % 2 == 0 else n + i // 2 for i in range(n + m)]
-    together: Tensor = ops.FUNCTIONS["cat"]([first, odd])
-    return together[order]
+    together: Tensor = FUNCTIONS["cat"]([first, odd])
+    result: Tensor = together[order]
+    return result
