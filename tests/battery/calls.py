@@ -15,6 +15,7 @@ from battery import arrays, linalg_calls, pointwise
 from battery.sample import Sample, operations
 from flambeau.nn import functional  # noqa: F401  (registers the operations of the layers)
 from flambeau.prims.attention import attention_op, dropped_attention_op, masked_attention_op
+from flambeau.prims.half_pool import Bins
 from flambeau.prims.pool import Windows
 from flambeau.prims.resample import Taps
 
@@ -383,24 +384,82 @@ def _standard_slope(g: Any, x: Any) -> Any:
     return ((_standard(x + 1e-6 * g) - _standard(x - 1e-6 * g)) / 2e-6).real
 
 
+row("half_mean", real(2, 3, 4), dims=(0, 2), reference=lambda x: x.mean((0, 2)))
+row("deviation", real(2, 4), dims=(1,), correction=1.0, reference=lambda x: x.std(1, ddof=1))
+for _p in (0.5, 1.0, 1.5, 3.0):
+    row(
+        "half_norm",
+        real(2, 3),
+        dims=(1,),
+        p=_p,
+        reference=lambda x, p=_p: (np.abs(x) ** p).sum(1) ** (1 / p),
+        note=str(_p),
+    )
+row("linalg_cross", real(2, 3), real(2, 3, seed=1), dim=1, reference=lambda a, b: np.cross(a, b))
+row("linalg_cross", comp(3, 2), comp(3, 2, seed=1), dim=0, reference=lambda a, b: np.cross(a, b, axis=0))
+_OUT = {
+    "mm": "ij,jk->ik",
+    "bmm": "bij,bjk->bik",
+    "addbmm": "bij,bjk->ik",
+    "mv": "ij,j->i",
+    "outer": "i,j->ij",
+}
+for _kind, _shapes in {"mm": ((4,), (3, 2), (2, 4)), "bmm": ((3, 1), (2, 3, 2), (2, 2, 4)), "addbmm": ((3, 4), (2, 3, 2), (2, 2, 4)),
+                       "mv": ((3,), (3, 2), (2,)), "outer": ((3, 1), (3,), (4,))}.items():  # fmt: skip
+    row("half_product", *[real(*s, seed=k) for k, s in enumerate(_shapes)], kind=_kind, beta=0.3, alpha=0.7, note=_kind, expandable=False,
+        reference=lambda x, a, b, kind=_kind: 0.3 * x + 0.7 * np.einsum(_OUT[kind], a, b))  # fmt: skip
+for _reduction, _reduce in {"none": np.asarray, "sum": np.sum, "mean": np.mean}.items():
+    _settings = {"reduction": _reduction, "note": _reduction, "expandable": False}
+    row("half_square_error", real(2, 3), real(2, 3, seed=1), None, setting=0.0, **_settings,
+        reference=lambda x, t, w=None, r=_reduce: r((x - t) ** 2))  # fmt: skip
+    row("half_huber", real(2, 3), real(2, 3, seed=1), None, setting=0.9, **_settings,
+        reference=lambda x, t, w=None, r=_reduce: r(np.where(abs(x - t) < 0.9, (x - t) ** 2 / 2, 0.9 * (abs(x - t) - 0.45))))  # fmt: skip
+    row("half_binary_cross_entropy", abs(real(2, 3)) / 3, abs(real(2, 3, seed=1)) / 3, abs(real(3, seed=2)), setting=0.0, **_settings,
+        reference=lambda p, t, w, r=_reduce: r(-w * (t * np.log(p) + (1 - t) * np.log(1 - p))))  # fmt: skip
+
+
+def _channels(x: Any) -> tuple[Any, Any]:
+    return x.mean((0, 2), keepdims=True), x.var((0, 2), keepdims=True)
+
+
+def _normal(x: Any) -> Any:
+    mean, var = _channels(x)
+    return (x - mean) / np.sqrt(var + 0.01)
+
+
+def _batch_slopes(g: Any, x: Any, w: Any) -> Any:
+    y, scale = _normal(x), w[:, None] / np.sqrt(_channels(x)[1] + 0.01)
+    mean = functools.partial(np.mean, axis=(0, 2), keepdims=True)
+    return g.sum((0, 2)), scale * (g - mean(g) - y * mean(g * y)), (g * y).sum((0, 2))
+
+
+def _with_moments(*args: Any) -> Any:
+    """The moments of the second argument go in as constants."""
+    x = args[1].detach()
+    return (*args, x.mean((0, 2)), x.var((0, 2), correction=0))
+
+
+row("batch_moments", real(3, 2, 4), reference=lambda x: tuple(np.ravel(v) for v in _channels(x)))
+row("batch_norm", real(2), real(3, 2, 4), real(2, seed=1), eps=0.01, prepare=_with_moments, expandable=False,
+    reference=lambda b, x, w: _normal(x) * w[:, None] + b[:, None])  # fmt: skip
+row("batch_norm_grad", real(3, 2, 4, seed=1), real(3, 2, 4), real(2), eps=0.01, prepare=_with_moments, expandable=False,
+    reference=_batch_slopes)  # fmt: skip
+_BINS = Bins((3, 4), ((0, 1), (0, 1, 2)), ((2, 3), (2, 3, 4)), ((2, 2), (2, 2, 2)), None, False)
+
+
+def _binned(x: Any) -> Any:
+    return np.stack(
+        [np.stack([x[..., i : i + 2, j : j + 2].mean((-1, -2)) for j in range(3)], -1) for i in range(2)], -2
+    )
+
+
+row("half_mean_pool", real(2, 3, 4), bins=_BINS, reference=_binned)
+row("half_mean_pool_adjoint", real(2, 2, 3), bins=_BINS,
+    reference=lambda g: np.einsum("nij,ijhw->nhw", g, _binned(np.eye(12).reshape(12, 3, 4)).reshape(3, 4, 2, 3).transpose(2, 3, 0, 1)))  # fmt: skip
 row("standardize", real(2, 4), dims=(1,), eps=0.01, observe=lambda y, mean, var: y,
     reference=lambda x: (_standard(x), x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
 row("layer_norm", real(4), real(2, 4), real(4, seed=2), eps=0.01, observe=lambda y, mean, var: y,
     reference=lambda b, x, w: (_standard(x) * w + b, x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
-
-
-def _grouped(b: Any, x: Any, w: Any) -> Any:
-    rows = x.reshape(2, 2, -1)
-    mean, var = rows.mean(2), rows.var(2)
-    y = ((rows - mean[..., None]) / np.sqrt(var[..., None] + 0.01)).reshape(x.shape)
-    return y * w[:, None] + b[:, None], mean, var
-
-
-row("group_norm", real(4), real(2, 4, 3), real(4, seed=2), groups=2, eps=0.01, observe=lambda y, mean, var: y,
-    reference=_grouped, expandable=False)  # fmt: skip
-row("rms_norm", real(2, 3, 4), real(4, seed=2), eps=0.01, observe=lambda y, scale: y,
-    reference=lambda x, w: (x / np.sqrt((x * x).mean(-1, keepdims=True) + 0.01) * w,
-                            1 / np.sqrt((x * x).mean(-1, keepdims=True) + 0.01)))  # fmt: skip
 row("standardize_grad", real(2, 4), real(2, 4, seed=3), dims=(1,), eps=0.01, tol=1e-7, reference=_standard_slope,
     prepare=lambda g, x: (g, x, x.detach().mean(1, True), x.detach().var(1, correction=0, keepdim=True)))  # fmt: skip
 
@@ -729,6 +788,15 @@ def _convolutions() -> None:
         size, kernel = x.shape[2:], w.shape[2:]
         row("convolution_input", y, w, **p, size=size, note=note, expandable=False,
             reference=lambda g, w, p=p, s=x.shape: arrays.adjoint(lambda e: arrays.convolve(e, w, **p), g, s))  # fmt: skip
+        numbers = comp if x.dtype.kind == "c" else real
+        bias = numbers(w.shape[0]), numbers(w.shape[1] * p["groups"])
+        row("biased_convolution", x, w, bias[0], **p, note=note, expandable=False,
+            reference=lambda x, w, b, p=p: arrays.convolve(x, w, **p) + b.reshape(-1, *(1,) * (x.ndim - 2)))  # fmt: skip
+        row("half_convolution", x, w, bias[0], **p, transposed=False, size=None, note=note, expandable=False,
+            reference=lambda x, w, b, p=p: arrays.convolve(x, w, **p) + b.reshape(-1, *(1,) * (x.ndim - 2)))  # fmt: skip
+        row("half_convolution", y, w, bias[1], **p, transposed=True, size=size, note=f"{note} transposed", expandable=False,
+            reference=lambda g, w, b, p=p, s=x.shape: b.reshape(-1, *(1,) * (len(s) - 2))
+            + arrays.adjoint(lambda e: arrays.convolve(e, w, **p), g, s))  # fmt: skip
         row("convolution_weight", x, y, **p, kernel=kernel, note=note, expandable=False,
             reference=lambda x, g, p=p, s=w.shape: arrays.adjoint(lambda e: arrays.convolve(x, e, **p), g, s))  # fmt: skip
 

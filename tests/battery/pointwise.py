@@ -102,6 +102,14 @@ def _gelu_tanh(x: Any) -> Any:
     return x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
 
 
+def _mish(x: Any) -> Any:
+    return x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x)))
+
+
+def _log_odds(p: Any) -> Any:
+    return np.log(p) - np.log(1 - p)
+
+
 def _logaddexp(a: Any, b: Any) -> Any:
     """The branch of the larger real part, which fixes the imaginary part beyond multiples of 2 pi."""
     top, low = (a, b) if mpmath.re(a) >= mpmath.re(b) else (b, a)
@@ -209,6 +217,28 @@ TABLE: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "fmod": ((REAL, REAL), _trunc_mod),
     "div_floor": ((REAL, REAL), lambda a, b: np.floor(a / b)),
     "div_trunc": ((REAL, REAL), lambda a, b: np.trunc(a / b)),
+    "addcmul": ((REAL, REAL, POSITIVE, REAL), lambda x, a, b, v: x + v * a * b),
+    "addcdiv": ((REAL, REAL, POSITIVE, REAL), lambda x, a, b, v: x + v * a / b),
+    "lerp": ((REAL, REAL, PROBABILITY), lambda a, b, w: (1 - w) * a + w * b),
+    "lerp_near": ((REAL, REAL, PROBABILITY), lambda a, b, w: (1 - w) * a + w * b),
+    "ldexp": ((REAL, REAL), lambda x, n: x * np.power(2.0, n)),
+    "logit": ((PROBABILITY, SMALL), lambda x, e: _log_odds(np.clip(x, e, 1 - e))),
+    "tanh_slope": ((REAL, UNIT), lambda t, y: t * (1 - y**2)),
+    "sigmoid_slope": ((REAL, PROBABILITY), lambda t, y: t * (y - y**2)),
+    "half_gelu_slope": ((REAL, REAL), mp(lambda g, x: g * mpmath.diff(lambda v: v * mpmath.ncdf(v), x))),
+    "half_mish": ((REAL,), mp(lambda x: _mish(x))),
+    "half_mish_slope": ((REAL, REAL), mp(lambda t, x: t * mpmath.diff(_mish, x))),
+    "half_gated": ((REAL, REAL), mp(lambda a, b: a / (1 + mpmath.exp(-b)))),
+    "half_gate_open": ((REAL, REAL), mp(lambda a, b: a / (1 + mpmath.exp(-b)))),
+    "half_gate_slope": ((REAL, REAL, REAL), mp(lambda g, a, b: g * a * mpmath.diff(lambda v: 1 / (1 + mpmath.exp(-v)), b))),
+    "half_entropy_slope": ((REAL, PROBABILITY, PROBABILITY), lambda g, p, t: g * (p - t) / (p - p**2)),
+    "half_square_slope": ((REAL, REAL, REAL, POSITIVE), lambda g, x, t, n: 2 * g * (x - t) / n),
+    "half_huber_slope": ((REAL, REAL, REAL, POSITIVE, POSITIVE), lambda g, x, t, n, d: g * np.clip(x - t, -d, d) / n),
+    "half_logits_loss": ((REAL, PROBABILITY), mp(lambda x, t: mpmath.log(1 + mpmath.exp(x)) - t * x)),
+    "half_weighted_logits_loss": (
+        (REAL, PROBABILITY, POSITIVE),
+        mp(lambda x, t, w: (1 - t) * x + (1 + (w - 1) * t) * mpmath.log(1 + mpmath.exp(-x))),
+    ),
     "affine": ((REAL, REAL, POSITIVE), lambda x, w, b: x * w + b),
     "times_difference": ((REAL, POSITIVE, REAL), lambda g, x, m: g * (x - m)),
     "copysign": ((REAL, REAL), lambda a, b: np.abs(a) * np.where(b < 0, -1, 1)),

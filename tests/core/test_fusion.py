@@ -44,7 +44,6 @@ COMPOSITES = {
     "nan_to_num": (1, torch.nan_to_num),
     "addcmul": (3, lambda x, y, z: torch.addcmul(x, y, z, value=0.5)),
     "addcdiv": (3, lambda x, y, z: torch.addcdiv(x, y, z.abs() + 1, value=0.5)),
-    "lerp": (2, lambda x, y: torch.lerp(x, y, 0.3)),
     "lerp by tensor": (3, lambda x, y, z: torch.lerp(x, y, z)),
     "mse": (2, lambda x, y: F.mse_loss(x, y, reduction="none")),
     "l1": (2, lambda x, y: F.l1_loss(x, y, reduction="none")),
@@ -68,6 +67,7 @@ RULES = {
     "pow": (1, lambda x: x**3),
     "where": (2, lambda x, y: torch.where(x > y, x, y)),
     "scaled": (1, lambda x: 3 * x - 1),
+    "lerp": (2, lambda x, y: torch.lerp(x, y, 0.3)),
 }
 ALL = {**COMPOSITES, **RULES, **PROBABILITIES}
 
@@ -99,7 +99,7 @@ def test_values_and_gradients(name, monkeypatch):
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * max(1, np.abs(want).max()))
 
 
-@pytest.mark.parametrize("name", ["leaky_relu", "softplus", "lerp", "smooth l1", "sin", "mul"])
+@pytest.mark.parametrize("name", ["leaky_relu", "softplus", "smooth l1", "sin", "mul"])
 def test_second_derivatives(name):
     count, f = ALL[name]
     inputs = arrays(count, np.float64)

@@ -25,12 +25,24 @@ NAMES = frozenset(
     "add sub mul div neg exp expm1 log log1p sin cos tanh sigmoid sqrt rsqrt reciprocal square abs maximum minimum erf "
     "lt le gt ge eq ne where relu silu silu_slope gelu_erf gelu_erf_slope gelu_tanh gelu_tanh_slope elu_expm1 "
     "floor ceil trunc rint frac sign sgn isnan isinf isfinite copysign overwrite "
-    "xlogy affine times_difference".split()
+    "xlogy affine times_difference tanh_slope sigmoid_slope addcmul addcdiv lerp lerp_near".split()
 )
 SLOW_IN_NUMPY = frozenset(
     "where exp expm1 log log1p sin cos tanh sigmoid erf silu silu_slope gelu_erf gelu_erf_slope gelu_tanh "
-    "gelu_tanh_slope elu_expm1 rsqrt relu sign sgn isinf isfinite frac affine times_difference".split()
+    "gelu_tanh_slope elu_expm1 rsqrt relu sign sgn isinf isfinite frac affine times_difference tanh_slope "
+    "sigmoid_slope".split()
 )
+# Powers that are computed by products and roots, as the operation itself computes them.
+POWERS: dict[float, Callable[..., Any]] = {
+    0.5: lambda k, x, y: k.sqrt(x),
+    -0.5: lambda k, x, y: 1.0 / k.sqrt(x),
+    1.0: lambda k, x, y: x,
+    -1.0: lambda k, x, y: 1.0 / x,
+    2.0: lambda k, x, y: x * x,
+    -2.0: lambda k, x, y: 1.0 / (x * x),
+    3.0: lambda k, x, y: x * x * x,
+    4.0: lambda k, x, y: (x * x) * (x * x),
+}
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 BOOL = np.dtype(np.bool_)
 

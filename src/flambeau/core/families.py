@@ -278,6 +278,11 @@ def is_half(x: Any) -> bool:
     return type(x) is np.ndarray and x.dtype.itemsize == 2 and x.dtype.kind in "fV"
 
 
+def wide(x: Any) -> Any:
+    """The array that 16-bit floats are computed in: float32; any other array as it is."""
+    return x.astype(SINGLE) if is_half(x) else x
+
+
 def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
     """Half types compute in float32 and are rounded once, as in PyTorch's kernels; large arrays ask for a kernel."""
 
@@ -309,24 +314,28 @@ def pointwise_op(
     d: Sequence[Callable[..., Any] | None] | None,
     *,
     vjp: Sequence[Callable[..., Any] | None] | None = None,
+    jvp: Callable[..., Any] | None = None,
     impl: Callable[..., Any] | None = None,
     grad_name: str | None = None,
+    order: tuple[int, ...] = (),
 ) -> Op:
     """An elementwise operation.
 
     `body(k, *xs)` is its mathematics over a dialect `k`.  `d[i](t, ...)` maps the tangent of input i to its
     contribution to the tangent of the result; since the Jacobian is diagonal, the same function maps cotangents back
     (between two conjugations for complex numbers, as the Wirtinger convention asks).  `vjp` replaces that for
-    functions that are not holomorphic.  None means no gradient.
+    functions that are not holomorphic.  None means no gradient.  `jvp(ts, xs, y)` gives the whole tangent where
+    PyTorch's forward mode rounds in another order than the sum of those contributions; `ts` has None for no tangent.
     """
     inputs = inputs_of(body, 1)
     statics = statics_of(body)
+    knows_halves = getattr(impl, "knows_halves", False)
     ufunc = single_ufunc(body, len(inputs)) if not statics and impl is None else None
     if impl is None:
         impl = pooled(ufunc) if ufunc is not None else (lambda *xs, **p: body(NUMPY, *xs, **p))
     plain = impl
     op_of: list[Op] = []
-    impl = in_single(impl, op_of)
+    impl = impl if knows_halves else in_single(impl, op_of)
     tangents = [f and Rule(f, inputs) for f in d] if d is not None else []
 
     def reverse(i: int, f: Callable[..., Any], holomorphic: bool) -> Callable[..., Any]:
@@ -336,17 +345,18 @@ def pointwise_op(
         extra = len(names) - len(parameter_names(f)[1:])
         at = names.index(inputs[i] + "_meta")
 
-        def rule(g: Tensor, *args: Any) -> Tensor:
+        def whole(g: Tensor, *args: Any) -> Tensor:
             own = args[: len(args) - extra]
-            meta = args[at]
-            shape = meta.shape if meta is not None else g._a.shape
             if holomorphic and g._a.dtype.kind == "c":
                 conj = REGISTRY["conj"]
-                r = conj(f(conj(g), *own))
-            else:
-                r = f(g, *own)
-            return unbroadcast(r, shape)
+                return conj(f(conj(g), *own))  # type: ignore[no-any-return]
+            return f(g, *own)  # type: ignore[no-any-return]
 
+        def rule(g: Tensor, *args: Any) -> Tensor:
+            meta = args[at]
+            return unbroadcast(whole(g, *args), meta.shape if meta is not None else g._a.shape)
+
+        rule.whole = whole  # type: ignore[attr-defined]
         rule.direct = f  # type: ignore[attr-defined]
         rule.own = len(names) - extra  # type: ignore[attr-defined]
         rule.names = ("g", *names)  # type: ignore[attr-defined]
@@ -359,7 +369,9 @@ def pointwise_op(
     else:
         rules = None
 
-    def jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+    def forward(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+        if jvp is not None:
+            return expand(jvp(ts, xs, y), y._a.shape)
         total = None
         for t, rule in zip(ts, tangents):
             if t is not None and rule is not None:
@@ -376,13 +388,15 @@ def pointwise_op(
         impl,
         inputs,
         vjp=rules,
-        jvp=jvp,
+        jvp=forward,
         batch=batch,
         differentiable=rules is not None and any(rules),
         grad_name=grad_name,
     )
     op.scalar = body
     op_of.append(op)
+    if order:
+        op.info["order"] = order  # in which the rules run, where that is not the order of the inputs
     op.info["ufunc"] = ufunc
     op.info["plain"] = plain  # without the care for half types, for callers that know the dtype
     return op
@@ -400,7 +414,7 @@ def primal(source: tuple[int, Any], xs: Sequence[Any], y: Any, params: dict[str,
     if kind == 3:
         return tuple([helpers["meta_of"](x) for x in xs])
     if kind == 4:
-        return params[key]
+        return params.get(key)
     if kind == 7:
         return list(xs)
     if kind == 5:
@@ -463,10 +477,25 @@ def keepdims(y: Tensor, ndim: int, dims: Sequence[int]) -> Tensor:
     return reshape(y, tuple([1 if i in dims else next(sizes) for i in range(ndim)]))
 
 
+def rounded_once(impl: Callable[..., Any]) -> Callable[..., Any]:
+    """An implementation whose 16-bit inputs are computed in float32, and whose result is rounded once."""
+
+    def run(*xs: Any, **params: Any) -> Any:
+        half = next((x.dtype for x in xs if is_half(x)), None)
+        if half is None:
+            return impl(*xs, **params)
+        r = impl(*[x.astype(SINGLE) if is_half(x) else x for x in xs], **params)
+        return np.asarray(r).astype(half)
+
+    return run
+
+
 def reduction_op(
     impl: Callable[..., Any],
     *,
     weight: Callable[..., Any] | None = None,
+    jvp: Callable[..., Any] | None = None,
+    half: bool = False,
     differentiable: bool = True,
     name: str | None = None,
     grad_name: str | None = None,
@@ -474,8 +503,10 @@ def reduction_op(
     """Reduces `dims` away: ``impl(x, *, dims: Axes)``.
 
     `weight(x, y, dims)` is dy/dx elementwise (x's shape, with y's reduced dims kept); no weight means a plain sum.
-    The cotangent is expanded and weighted; the tangent is weighted and summed.
+    The cotangent is expanded and weighted; the tangent is weighted and summed, unless there is a `jvp`.  With `half`,
+    16-bit inputs are reduced in float32 and the result is rounded once; the weights are rounded at each step.
     """
+    given = jvp
 
     def vjp_sum(g: Tensor, x_meta: Any, dims: Any) -> Tensor:
         return expand(keepdims(g, len(x_meta.shape), dims), x_meta.shape)
@@ -486,7 +517,9 @@ def reduction_op(
             w = REGISTRY["conj"](w)
         return REGISTRY["mul"](keepdims(g, len(x._a.shape), dims), w)  # type: ignore[no-any-return]
 
-    def jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+    def forward(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+        if given is not None:
+            return given(ts, xs, y, params)
         t = ts[0]
         if weight is not None:
             t = REGISTRY["mul"](
@@ -497,10 +530,10 @@ def reduction_op(
     op = Op(
         name or impl.__name__.strip("_"),
         "reduction",
-        impl,
+        rounded_once(impl) if half else impl,
         ["x"],
         vjp=((vjp_weighted if weight else vjp_sum),) if differentiable else None,
-        jvp=jvp,
+        jvp=forward,
         batch=lambda *a: None,
         differentiable=differentiable,
         grad_name=grad_name,
@@ -635,6 +668,7 @@ def opaque_op(
     jvp: Callable[..., Any] | None = None,
     batch: Callable[..., Any] | None = None,
     n_out: int = 1,
+    half: bool = False,
     differentiable: bool = True,
     grad_name: str | None = None,
 ) -> Op:
@@ -643,6 +677,7 @@ def opaque_op(
     Forward mode is the given ``jvp(tangents, primals, y, params)``, else the transpose of the vjp: the vjp is linear
     in the cotangent and made of operations, so reverse mode through it gives the forward map (Christianson, 1992).
     Batching: the implementation works on trailing dims, or its parameters are annotated and get shifted.
+    `half`: 16-bit inputs are computed in float32, and the result is rounded once.
     """
     inputs = inputs_of(impl)
     shifts = shifts_of(impl)
@@ -653,7 +688,7 @@ def opaque_op(
     op = Op(
         name or impl.__name__.strip("_"),
         "opaque",
-        impl,
+        rounded_once(impl) if half else impl,
         inputs,
         vjp=vjp,
         jvp=jvp or transpose,

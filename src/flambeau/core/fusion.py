@@ -123,6 +123,8 @@ class Fusing(Interpreter):
             result = MASKS[name](*values)
         elif name in acceleration.NAMES and not params:
             result = op.scalar(k, *values)
+        elif name == "pow" and type(values[1]) in (int, float) and values[1] in acceleration.POWERS:
+            result = acceleration.POWERS[values[1]](k, *values)
         else:
             raise Unfusable
         if isinstance(result, (int, float)):

@@ -107,12 +107,18 @@ class Plan:
 
     def first_run(self, node: Any, g: Any) -> Any:
         """Most plans of a program never run: their code is generated when the first one does."""
-        self.run = compile_rules(len(self.needs), self.rules, len(self.inputs))
+        order = self.op.info.get("order")
+        rules = sorted(self.rules, key=lambda r: order.index(r[0])) if order else self.rules
+        self.run = compile_rules(len(self.needs), rules, len(self.inputs))
         return self.run(node, g)
 
 
 def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any]:
-    """One Python function that fetches what the rules name and calls them: no dispatch is left for run time."""
+    """One Python function that fetches what the rules name and calls them: no dispatch is left for run time.
+
+    The rules run in the order given.  It decides in which order derivatives of them meet, and so how a sum of several
+    16-bit numbers is rounded; `Op.info["order"]` has PyTorch's where that is not the order of the inputs.
+    """
     scope: dict[str, Any] = {}
 
     def source(kind: int, key: Any) -> str:
@@ -123,7 +129,7 @@ def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any
         if kind == META:
             return f"(node.metas[{key}] if node.metas else None)"  # None: of the result's shape
         if kind == PARAM:
-            return f"node.params[{key!r}]"
+            return f"node.params.get({key!r})"  # a parameter that was left out is None
         if kind == INPUTS:
             return f"[*[None] * {n - saved}, *[node.unpack(k) for k in range({saved})]]"
         return {METAS: "node.metas", NEEDS: "node.plan.needs", OUT_METAS: "node.out_metas"}[kind]
@@ -132,8 +138,9 @@ def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any
     for i, fn, sources in rules:
         scope[f"rule{max(i, 0)}"] = fn
         calls[i] = f"rule{max(i, 0)}({', '.join(['g', *[source(k, p) for k, p in sources]])})"
-    body = calls[-1] if -1 in calls else "(" + "".join(f"{calls.get(i, 'None')}, " for i in range(n)) + ")"
     text = "def run(node, g):\n"
+    given = {i: f"r{i}" for i, _, _ in rules}
+    result = "(" + "".join(f"{given.get(i, 'None')}, " for i in range(n)) + ")"
     if all(hasattr(fn, "direct") for _, fn, _ in rules):
         # elementwise over real numbers, nothing broadcast: the tangent map is the whole rule
         direct = {}
@@ -148,9 +155,27 @@ def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any
         text += "            r = fused(node.plan, node, g)\n"
         text += "            if r is not None:\n"
         text += "                return r\n"
-        text += "        return (" + "".join(f"{direct.get(i, 'None')}, " for i in range(n)) + ")\n"
-    exec(text + f"    return {body}", scope)
+        text += "".join(f"        r{i} = {direct[i]}\n" for i in direct) + f"        return {result}\n"
+        # Every map before the first sum over broadcast dims, as in PyTorch.
+        for i, fn, sources in rules:
+            scope[f"whole{i}"] = fn.whole
+            text += f"    r{i} = whole{i}({', '.join(['g', *[source(k, p) for k, p in sources]])})\n"
+        scope["unbroadcast"] = unbroadcast_to
+        given = {i: f"unbroadcast(r{i}, metas, {i})" for i in given}
+        result = "(" + "".join(f"{given.get(i, 'None')}, " for i in range(n)) + ")"
+    elif -1 in calls:
+        result = calls[-1]
+    else:
+        text += "".join(f"    r{i} = {calls[i]}\n" for i in calls)
+    exec(text + f"    return {result}", scope)
     return scope["run"]  # type: ignore[no-any-return]
+
+
+def unbroadcast_to(r: Any, metas: Any, i: int) -> Any:
+    """Sum a gradient over what broadcasting input `i` had expanded."""
+    from .families import unbroadcast
+
+    return unbroadcast(r, metas[i].shape) if metas else r
 
 
 FUSED_FROM = 1 << 16  # bytes of a cotangent

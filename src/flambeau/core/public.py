@@ -474,6 +474,7 @@ def unary(
     *,
     kind: str = FLOAT,
     vjp: Any = None,
+    jvp: Any = None,
     impl: Any = None,
     method: bool = True,
     inplace: bool = True,
@@ -488,7 +489,7 @@ def unary(
     `kind` is FLOAT (integers become the default dtype), SAME (dtype kept) or COMPARE (result is bool);
     `reject` lists NumPy kinds that it refuses ("c" complex, "b" bool).
     """
-    op = families.pointwise_op(name, body, d, vjp=vjp, impl=impl, grad_name=grad_name)
+    op = families.pointwise_op(name, body, d, vjp=vjp, jvp=jvp, impl=impl, grad_name=grad_name)
     ufunc = op.info["ufunc"]
     call = ufunc if ufunc is not None else op.info["plain"]
     limit = families.HEAVY if name in SLOW_IN_NUMPY else BIG  # from here on a generated kernel may do it
@@ -608,6 +609,7 @@ def binary(
     *,
     kind: str = SAME,
     vjp: Any = None,
+    jvp: Any = None,
     impl: Any = None,
     method: bool = True,
     inplace: bool = True,
@@ -622,10 +624,12 @@ def binary(
     tensor_name: str | None = None,
     reflected_name: tuple[str, str] | None = None,
     second: str = "other",
+    ordered: bool = True,
 ) -> Any:
     """Define a binary elementwise operation; as `unary`, and `dunder` names its operator (``__add__``).
 
-    `second` is the name of the second parameter.
+    `second` is the name of the second parameter.  `ordered` says that the derivative in it is taken first: PyTorch
+    goes through a function's derivatives in the alphabetical order of the parameters' names.
 
     Nodes show `grad_name`; where they differ, `tensor_name` if `other` is a tensor, and `reflected_name` for the
     operator with a number, or with a tensor, on its left.
@@ -633,7 +637,8 @@ def binary(
     `numbers` says which operands may be Python numbers: "both" (one at a time), "other", or "none".
     """
     numbers = numbers or ("other" if kind == COMPARE else "both")
-    op = families.pointwise_op(name, body, d, vjp=vjp, impl=impl, grad_name=grad_name)
+    order = (1, 0) if ordered else (0, 1)
+    op = families.pointwise_op(name, body, d, vjp=vjp, jvp=jvp, impl=impl, grad_name=grad_name, order=order)
     ufunc = op.info["ufunc"]
     names = (tensor_name, reflected_name)
     method_fn, _, slow = _binary_fast(op, name, ufunc, kind, reject, numbers, names)

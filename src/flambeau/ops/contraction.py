@@ -282,8 +282,11 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 def vector_norm(x: Tensor, ord: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """The p-norm over dims, with a subgradient of zero where the norm is zero."""
-    if ord == 2 and x._a.dtype.kind == "f":
+    half = x._a.dtype.itemsize == 2
+    if ord == 2 and (x._a.dtype.kind == "f" or half):
         return keep(red.norm2_op(x, dims=dims), x, dims, keepdim)
+    if half and abs(ord) != math.inf:
+        return keep(red.half_norm_op(x, dims=dims, p=float(ord)), x, dims, keepdim)
     a = _abs(x)
     if ord == 0:
         nonzero = where_op(isnan(a), 1, sign(a))  # `sign`: with a derivative, of zero
@@ -339,10 +342,6 @@ def norm(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {dtype_of(x).name}"
         )
     p = 2.0 if p is None else p
-    if x._a.dtype.itemsize == 2:  # half types accumulate in float32
-        d = dtype_of(x)
-        y = convert(norm(convert(x, dtypes.float32), p, dim, keepdim), d)
-        return store_out(out, y, "norm") if out is not None else y
     if p == "nuc":
         from ..core.public import FUNCTIONS
 
@@ -352,10 +351,10 @@ def norm(
             raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
         ord = 2.0 if p == "fro" else float(p)
         y = vector_norm(x, ord, wrap_dims(dim, len(x._a.shape)), keepdim)
-    return store_out(out, y, "norm") if out is not None else y
+    return store_out(out, y, "norm") if out is not None else y  # type: ignore[no-any-return]
 
 
-@public(half=True, grad_name="DistBackward0")
+@public(grad_name="DistBackward0")
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
     x = input - other

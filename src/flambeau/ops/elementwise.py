@@ -11,11 +11,12 @@ from ..core.families import BIG
 from ..core.fusion import fused
 from ..core.grad_names import by_dim, by_tensor
 from ..core.pending import known
-from ..core.promotion import FLOAT, adapt, convert, promote, result_type
+from ..core.promotion import FLOAT, SAME, adapt, convert, promote, result_type
 from ..core.public import FUNCTIONS, check_broadcast, check_tensor, public
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw
+from ..prims import ternary
 from ..prims.base import full
 from ..prims.pointwise import where_op
 from ..runtime import dtypes
@@ -329,20 +330,14 @@ def _value_checks(value: Any, *xs: Any) -> None:
         raise RuntimeError("For integral input tensors, argument value must not be a floating point number.")
 
 
-@public(inplace=True, out=True, grad_name="AddcmulBackward0", half=True)
+@public(inplace=True, out=True, grad_name="AddcmulBackward0")
 def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     _value_checks(value, *[x for x in (input, tensor1, tensor2) if isinstance(x, Tensor)])
-    return _addcmul(input, tensor1, tensor2, value)
+    return ternary.addcmul_op(*promote([input, tensor1, tensor2], SAME), value)  # type: ignore[no-any-return]
 
 
-@fused
-def _addcmul(x: Tensor, a: Any, b: Any, value: Any) -> Tensor:
-    product = a * b
-    return x + (product if type(value) is int and value == 1 else product * value)  # type: ignore[no-any-return]
-
-
-@public(inplace=True, out=True, grad_name="AddcdivBackward0", half=True)
+@public(inplace=True, out=True, grad_name="AddcdivBackward0")
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``.
 
@@ -353,16 +348,10 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
             "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true division of "
             "tensor1 and tensor2. Convert them with .float() first."
         )
-    return _addcdiv(input, tensor1, tensor2, value)
+    return ternary.addcdiv_op(*promote([input, tensor1, tensor2], FLOAT), value)  # type: ignore[no-any-return]
 
 
-@fused
-def _addcdiv(x: Tensor, a: Any, b: Any, value: Any) -> Tensor:
-    quotient = a / b
-    return x + (quotient if type(value) is int and value == 1 else quotient * value)  # type: ignore[no-any-return]
-
-
-@public(inplace=True, out=True, half=True, grad_name=by_tensor("LerpBackward1", "LerpBackward0", 2, "weight"))
+@public(inplace=True, out=True, grad_name=by_tensor("LerpBackward1", "LerpBackward0", 2, "weight"))
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """``input + weight * (end - input)``, computed from the nearer end."""
     if input._a.dtype != end._a.dtype:
@@ -372,15 +361,8 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
             raise RuntimeError(
                 f"expected dtype {dtype_of(input)} for `weight` but got dtype {dtype_of(weight)}"
             )
-    return _lerp(input, end, weight)
-
-
-@fused
-def _lerp(a: Tensor, b: Tensor, w: Any) -> Tensor:
-    if isinstance(w, Tensor):
-        near = (w.abs() if w._a.dtype.kind == "c" else w) < 0.5
-        return where_op(near, a + w * (b - a), b - (b - a) * (1 - w))  # type: ignore[no-any-return]
-    return a + w * (b - a) if builtin_abs(w) < 0.5 else b - (b - a) * (1 - w)  # type: ignore[no-any-return]
+        return ternary.lerp_op(input, end, weight)  # type: ignore[no-any-return]
+    return ternary.lerp(input, end, weight)
 
 
 builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __builtins__.abs

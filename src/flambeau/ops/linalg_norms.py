@@ -77,8 +77,6 @@ def vector_norm(
                 raise RuntimeError(
                     f"{name} cannot compute the {ord} norm on the dimension {d} because this dimension is empty and the operation does not have an identity"
                 )
-    if x._a.dtype.itemsize == 2:  # half types accumulate in float32
-        return convert(norm_over(convert(x, dtypes.float32), p, dims, bool(keepdim)), dtype_of(x))
     return norm_over(x, p, dims, bool(keepdim))
 
 

@@ -15,8 +15,8 @@ from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import linalg as prim
 from ..prims.base import from_value, sum_op
-from ..prims.contract import adjoint, matmul_op
-from ..prims.indexing import cat_op, roll_op
+from ..prims.contract import adjoint, cross_op, matmul_op
+from ..prims.indexing import cat_op
 from ..prims.linalg import transpose
 from ..prims.linalg_decompositions import qr_op, svd_op
 from ..prims.pointwise import conj, where_op
@@ -253,12 +253,9 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
         raise RuntimeError(
             f"linalg.cross: inputs dimension {dim} must have length 3. Got {sizes[0]} and {sizes[1]}"
         )
-    a, b = broadcast_tensors(input, other)
-
-    def turned(x: Tensor, by: int) -> Tensor:
-        return roll_op(x, shifts=(by,), dims=(d,))  # type: ignore[no-any-return]
-
-    return turned(a, -1) * turned(b, 1) - turned(a, 1) * turned(b, -1)  # type: ignore[no-any-return]
+    d_type = dtypes.promote_types(dtype_of(input), dtype_of(other))
+    a, b = broadcast_tensors(convert(input, d_type), convert(other, d_type))
+    return cross_op(a, b, dim=d)  # type: ignore[no-any-return]
 
 
 @public(name="linalg_vander", method=False)

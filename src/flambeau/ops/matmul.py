@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..core import families as fam
 from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims import base
@@ -12,6 +13,7 @@ from ..prims.base import sum_op
 from ..prims.contract import dot_op, matmul_op
 from ..prims.pointwise import conj
 from .args import dtype_of
+from .half_products import half_product, wanted
 from .shape import broadcast_shapes, expand_to
 
 
@@ -70,6 +72,9 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
                 f"inconsistent tensor size, expected tensor {list(sa)} and src {list(sb)} to have the same number of elements, but got {sa[0]} and {sb[0]} elements respectively"
             )
         raise _mismatch(a, b)
+    if nb > 2 and na >= nb and b._a.dtype.itemsize == 2 and math.prod(sb[:-2]) == 1:
+        b = base.reshape(b, sb[-2:])  # one product, whose gradient sums over the batch before it is rounded
+        sb, nb = b._a.shape, 2
     if na == 1:
         a = base.reshape(a, (1, sa[0]))
     if nb == 1:
@@ -79,11 +84,27 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         return base.reshape(y, (*sa[:-1], *(() if nb == 1 else (sb[-1],))))
     if na > 2 or nb > 2:
         broadcast_shapes(tuple(a._a.shape[:-2]), tuple(b._a.shape[:-2]))
+    if na == 2 and nb > 2 and a._a.dtype.itemsize == 2 and a._node is not None:
+        return _folded(a, b)
     y = matmul_op(a, b)
     if na == 1 or nb == 1:
         s = tuple(y._a.shape)
         y = base.reshape_new(y, (*s[:-2], *(() if na == 1 else s[-2:-1]), *(() if nb == 1 else s[-1:])))
     return y  # type: ignore[no-any-return]
+
+
+def _folded(a: Tensor, b: Tensor) -> Tensor:
+    """A matrix times a batch as one product: its gradient sums over the batch before it is rounded, as in PyTorch."""
+    s = tuple(b._a.shape)
+    rows, cols = a._a.shape[0], s[-1]
+    flat = base.reshape(_mT(b), (math.prod(s[:-2]) * cols, s[-2]))
+    y = base.reshape(matmul_op(flat, _mT(a)), (*s[:-2], cols, rows))
+    return fam.contiguous(_mT(y))
+
+
+def _mT(x: Tensor) -> Tensor:
+    n = len(x._a.shape)
+    return base.permute_op(x, dims=(*range(n - 2), n - 1, n - 2))  # type: ignore[no-any-return]
 
 
 def _operator(self: Tensor, other: Any) -> Any:
@@ -210,7 +231,7 @@ def _combine(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     return _scaled(bias, beta) + product  # type: ignore[no-any-return]
 
 
-@public(out=True, inplace=True, grad_name="AddmmBackward0", half=True)
+@public(out=True, inplace=True, grad_name="AddmmBackward0")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * mat1 @ mat2``."""
     for x, n in ((mat1, 1), (mat2, 2)):
@@ -220,24 +241,32 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
         raise RuntimeError(
             f"self and mat2 must have the same dtype, but got {dtype_of(input)} and {dtype_of(mat2)}"
         )
+    if wanted(input, mat1, mat2, "mm"):
+        return half_product(input, mat1, mat2, "mm", beta, alpha)
     return _combine(input, mm(mat1, mat2), beta, alpha)
 
 
-@public(out=True, inplace=True, half=True, grad_name="AddmvBackward0")
+@public(out=True, inplace=True, grad_name="AddmvBackward0")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * mat @ vec``."""
+    if wanted(input, mat, vec, "mv"):
+        return half_product(input, mat, vec, "mv", beta, alpha)
     return _combine(input, mv(mat, vec), beta, alpha)
 
 
-@public(out=True, inplace=True, grad_name="BaddbmmBackward0", half=True)
+@public(out=True, inplace=True, grad_name="BaddbmmBackward0")
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2)``."""
+    if wanted(input, batch1, batch2, "bmm"):
+        return half_product(input, batch1, batch2, "bmm", beta, alpha)
     return _combine(input, bmm(batch1, batch2), beta, alpha)
 
 
-@public(out=True, inplace=True, half=True, grad_name="AddbmmBackward0")
+@public(out=True, inplace=True, grad_name="AddbmmBackward0")
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * sum over the batch of batch1 @ batch2``."""
+    if wanted(input, batch1, batch2, "addbmm"):
+        return half_product(input, batch1, batch2, "addbmm", beta, alpha)
     return _combine(input, sum_op(bmm(batch1, batch2), dims=(0,)), beta, alpha)
 
 
@@ -250,9 +279,11 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return base.reshape(input, (input._a.shape[0], 1)) * vec2  # type: ignore[no-any-return]
 
 
-@public(out=True, inplace=True, half=True, grad_name="AddrBackward0")
+@public(out=True, inplace=True, grad_name="AddrBackward0")
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
+    if wanted(input, vec1, vec2, "outer"):
+        return half_product(input, vec1, vec2, "outer", beta, alpha)
     product = outer(vec1, vec2)
     if isinstance(input, Tensor) and product._a.dtype.kind in "bui" and input._a.dtype.kind in "bui":
         _integer_scalars(product, beta, alpha)

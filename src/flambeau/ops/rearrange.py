@@ -34,11 +34,18 @@ def repeat(self: Tensor, *repeats: Any, **kw: Any) -> Tensor:
         )
     if any(t < 0 for t in times):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(times)}: {list(times)}")
-    s = (1,) * (len(times) - len(s)) + s
+    lead, times = times[: len(times) - len(s)], times[len(times) - len(s) :]
     inner = tuple([v for n in s for v in (1, n)])
     outer = tuple([v for t, n in zip(times, s) for v in (t, n)])
-    y = expand_to(base.reshape(self, inner), outer)
-    result = base.reshape(y, tuple([t * n for t, n in zip(times, s)]))
+    result = self
+    if any(t != 1 for t in times):
+        result = base.reshape(
+            expand_to(base.reshape(self, inner), outer), tuple([t * n for t, n in zip(times, s)])
+        )
+    for t in reversed(lead):  # the gradient is summed over one new dim after the other, as in PyTorch
+        result = expand_to(result, (t, *result._a.shape))
+    if result is self:
+        return contiguous(self)
     return contiguous(result) if result._base is not None else result  # a single repeated dim is still a view
 
 

@@ -14,7 +14,7 @@ from ..core.tensor import Tensor
 from ..prims import base
 from ..prims import reductions as red
 from ..prims.indexing import gather_op
-from ..prims.norm import variance_op
+from ..prims.norm import deviation_op, variance_op
 from ..prims.pointwise import exp, isnan, log, sqrt, where_op
 from ..prims.reductions import sum_op
 from ..runtime import dtypes
@@ -96,6 +96,8 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
     x = input if dtype is None else convert(input, as_dtype(dtype))
     dims = wrap_dims(dim, len(x._a.shape))
     n = count(x, dims)
+    if x._a.dtype.itemsize == 2:
+        return keep(red.half_mean_op(x, dims=dims), x, dims, keepdim)
     total = sum_op(x, dims=dims)
     return keep(total / n if n else total * math.nan, x, dims, keepdim)
 
@@ -345,8 +347,11 @@ def _variance(name: str, root: bool, both: bool) -> Any:
         dims = wrap_dims(dim, len(input._a.shape))
         left = _correction(unbiased, correction)
         if input._a.dtype.kind != "c":
-            y = keep(variance_op(input, dims=dims, correction=left), input, dims, keepdim)
-            y = _root_of_variance(y) if root else y
+            if root and input._a.dtype.itemsize == 2:
+                y = keep(deviation_op(input, dims=dims, correction=left), input, dims, keepdim)
+            else:
+                y = keep(variance_op(input, dims=dims, correction=left), input, dims, keepdim)
+                y = _root_of_variance(y) if root else y
             return (y, mean(input, dims, keepdim)) if both else y
         v, m = moments(input, dims, left)
         v = (
@@ -364,9 +369,7 @@ def _variance(name: str, root: bool, both: bool) -> Any:
         f"The {'standard deviation' if root else 'variance'}{' and the mean' if both else ''} over all or the given dims, "
         "with `correction` (default 1) subtracted from the count."
     )
-    return public(out=not both, name=name, grad_name=f"{name.title().replace('_', '')}Backward0", half=True)(
-        fn
-    )
+    return public(out=not both, name=name, grad_name=f"{name.title().replace('_', '')}Backward0")(fn)
 
 
 var = _variance("var", False, False)
@@ -375,7 +378,7 @@ var_mean = _variance("var_mean", False, True)
 std_mean = _variance("std_mean", True, True)
 
 
-@public(out=True, grad_name="LogsumexpBackward0", half=True)
+@public(out=True, grad_name="LogsumexpBackward0")
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(x)))`` over the dims, computed around the maximum so that nothing overflows."""
     x = convert(input, as_dtype(None)) if input._a.dtype.kind in "bui" else input

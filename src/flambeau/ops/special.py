@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable
@@ -9,16 +10,40 @@ from typing import Any
 
 import numpy as np
 
-from ..core.promotion import FLOAT, convert
+from ..core.families import is_half, pointwise_op
+from ..core.promotion import FLOAT, convert, promote
 from ..core.public import FUNCTIONS, binary, check_tensor, inplace_form, public
 from ..core.state import defaults
 from ..core.tensor import Tensor
+from ..prims import base
 from ..prims import special_functions as sf
-from ..prims.pointwise import log
+from ..prims.pointwise import where_op
+from .args import dtype_of
 
 
 def _floating(x: Tensor) -> Tensor:
     return convert(x, defaults.dtype) if x._a.dtype.kind in "bui" else x
+
+
+def _logit_tangent(t: Tensor, x: Tensor, eps: Any) -> Tensor:
+    """Where x was clamped there is no slope; outside of [0, 1] it is NaN."""
+    low, high, outside = (0.0, 1.0, math.nan) if eps is None else (eps, 1 - eps, 0.0)
+    return where_op((x < low) | (x > high), outside, t / (x * (1 - x)))  # type: ignore[no-any-return]
+
+
+def _logit_values(x: Any, eps: Any) -> Any:
+    if eps is not None:
+        x = np.where(x < eps, eps, np.where(x > 1 - eps, 1 - eps, x)).astype(x.dtype)
+    return np.log(x / (x.dtype.type(1) - x))
+
+
+_logit_values.knows_halves = True  # type: ignore[attr-defined]  # rounded after each step, as in PyTorch
+_logit_op: Any = pointwise_op(
+    "logit",
+    lambda k, x, eps: k.log(x / (1 - x)),
+    (lambda t, x, eps: _logit_tangent(t, x, eps), None),
+    impl=_logit_values,
+)
 
 
 @public(out=True, inplace=True, aliases=("special_logit",), grad_name="LogitBackward0")
@@ -27,10 +52,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     x = _floating(input)
     if x._a.dtype.kind == "c":
         raise RuntimeError('"logit_cpu" not implemented for complex dtypes')
-    if eps is not None:
-        clamped = FUNCTIONS["clamp"](x, eps, 1 - eps)
-        return log(clamped / (1 - clamped))  # type: ignore[no-any-return]
-    return log(x / (1 - x))  # type: ignore[no-any-return]
+    return _logit_op(x, None if eps is None else float(eps))  # type: ignore[no-any-return]
 
 
 @public(out=True, aliases=("special_polygamma",), name="polygamma", method=False)
@@ -59,7 +81,28 @@ setattr(Tensor, "polygamma", _polygamma_method)
 setattr(Tensor, "polygamma_", inplace_form(_polygamma_method, "polygamma_", "PolygammaBackward1"))
 
 
-@public(out=True, inplace=True, aliases=("special_multigammaln",), half=True, grad_name="MvlgammaBackward0")
+@functools.lru_cache(maxsize=64)
+def _mvlgamma_op(p: int) -> Any:
+    """The operation for one dimension; 16-bit floats are rounded after each step, as in PyTorch."""
+    constant = p * (p - 1) / 4 * math.log(math.pi)
+
+    def impl(x: Any) -> Any:
+        half = is_half(x)
+        parts = [sf.lgamma_values(np.asarray(x - x.dtype.type(j / 2))) for j in range(p)]
+        total = np.add.reduce([v.astype(np.float32) if half else v for v in parts])
+        return total.astype(x.dtype) + x.dtype.type(constant)
+
+    impl.knows_halves = True  # type: ignore[attr-defined]
+
+    def slope(t: Tensor, x: Tensor) -> Tensor:
+        shifts = base.from_value(np.arange(1 - p, 1).astype(np.float32) / 2)
+        each = sf.digamma(x.unsqueeze(-1) + convert(shifts, dtype_of(x)))
+        return t * each.sum(-1)  # type: ignore[no-any-return]
+
+    return pointwise_op(f"mvlgamma_{p}", lambda k, x: k.multigammaln(x, p), (slope,), impl=impl)
+
+
+@public(out=True, inplace=True, aliases=("special_multigammaln",), grad_name="MvlgammaBackward0")
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The log of the multivariate gamma function of dimension p.
 
@@ -69,12 +112,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
         raise RuntimeError("p has to be greater than or equal to 1")
     if p > 1 << 20:
         raise RuntimeError(f"mvlgamma: not enough memory for p = {p} terms of each element")
-    x = _floating(input)
-    total = p * (p - 1) / 4 * math.log(math.pi)
-    y: Tensor = sf.lgamma(x)
-    for j in range(1, p):
-        y = y + sf.lgamma(x - j / 2)
-    return y + total  # type: ignore[no-any-return]
+    return _mvlgamma_op(p)(_floating(input))  # type: ignore[no-any-return]
 
 
 @public(method=False, name="special_log_softmax")
@@ -175,8 +213,26 @@ def rad2deg(input: Tensor) -> Tensor:
     return _floating(input) * (180 / math.pi)  # type: ignore[no-any-return]
 
 
-@public(inplace=True, out=True, half=True, grad_name="LdexpBackward0")
+def _ldexp_values(x: Any, n: Any) -> Any:
+    """16-bit floats are rounded after each of the two steps, as in PyTorch."""
+    if is_half(x) or is_half(n):
+        half = x.dtype if is_half(x) else n.dtype
+        return x * np.exp2(np.asarray(n, np.float32)).astype(half)
+    return x * np.exp2(n)
+
+
+_ldexp_values.knows_halves = True  # type: ignore[attr-defined]
+_ldexp_op: Any = pointwise_op(
+    "ldexp",
+    lambda k, x, n: x * k.pow(2.0, n),
+    (lambda t, n: t * FUNCTIONS["pow"](2.0, n), lambda t, y: t * y * math.log(2)),
+    impl=_ldexp_values,
+)
+
+
+@public(inplace=True, out=True, grad_name="LdexpBackward0")
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """``input * 2 ** other``."""
     check_tensor(input, "ldexp")
-    return input * FUNCTIONS["pow"](2.0, other)  # type: ignore[no-any-return]
+    check_tensor(other, "ldexp", "other")
+    return _ldexp_op(*promote([input, other], FLOAT))  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import families as fam
-from ..core.families import multilinear_op
+from ..core.families import Axis, multilinear_op
 from ..core.op import Op, bind
 from ..core.tensor import Tensor
 from . import products
@@ -44,6 +44,7 @@ def _batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict
 
 
 matmul_op = multilinear_op("matmul", _matmul, (_vjp_a, _vjp_b), _batch, grad_name="MmBackward0")
+matmul_op.info["order"] = (1, 0)
 
 
 def _dot(a: Any, b: Any) -> Any:
@@ -61,6 +62,28 @@ def _dot_batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: 
 dot_op = multilinear_op(
     "dot", _dot, (lambda g, b: g * conj(b), lambda g, a: g * conj(a)), _dot_batch, grad_name="DotBackward0"
 )
+
+
+def _cross(a: Any, b: Any, *, dim: Axis) -> Any:
+    """Cross products along a dim of three; the two products of each element are rounded, as in PyTorch."""
+
+    def turned(x: Any, by: int) -> Any:
+        return np.roll(x, by, dim)
+
+    return turned(a, -1) * turned(b, 1) - turned(a, 1) * turned(b, -1)
+
+
+cross_op: Any = multilinear_op(
+    "linalg_cross",
+    _cross,
+    (lambda g, b, dim: cross_op(conj(b), g, dim=dim), lambda g, a, dim: cross_op(g, conj(a), dim=dim)),
+    lambda size, batched, args, params: (
+        bind(cross_op, tuple(fam.batch_to_front(args, batched, size)), {"dim": params["dim"] + 1}),
+        True,
+    ),
+    grad_name="LinalgCrossBackward0",
+)
+cross_op.info["order"] = (1, 0)
 
 
 def _linear(x: Any, w: Any, *b: Any) -> Any:

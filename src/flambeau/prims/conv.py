@@ -23,7 +23,15 @@ from ..core.families import multilinear_op
 from ..core.op import bind
 from ..core.tensor import Tensor
 from .base import index_view_op, permute_op, reshape, sum_op
-from .conv_arrays import Geometry, Sizes, convolve, convolve_input, convolve_weight, output_size
+from .conv_arrays import (
+    Geometry,
+    Sizes,
+    convolve,
+    convolve_input,
+    convolve_weight,
+    half_convolve_input,
+    output_size,
+)
 from .pointwise import conj
 
 
@@ -44,6 +52,8 @@ def _conv(x: Any, w: Any, *, stride: Any, padding: Any, dilation: Any, groups: i
 
 def _conv_input(g: Any, w: Any, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     q = _geometry(size, w.shape[2:], g.shape[2:], stride, padding, dilation)
+    if g.dtype == np.float16 and g.size and w.size:
+        return half_convolve_input(g, w, q, groups)
     return convolve_input(_wide(g), _wide(w), q, groups).astype(g.dtype, copy=False)
 
 

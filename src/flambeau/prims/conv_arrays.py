@@ -379,6 +379,20 @@ def convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
     return _images_input(g, w, q, groups)
 
 
+def half_convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
+    """`convolve_input` of float16: each tap's product and each sum is rounded, as in PyTorch."""
+    n, channels = g.shape[0], w.shape[1] * groups
+    rows = g.astype(np.float32).reshape(n, groups, g.shape[1] // groups, -1)
+    taps = w.astype(np.float32).reshape(groups, w.shape[0] // groups, w.shape[1], *q.kernel)
+    out: Any = np.zeros((n, channels, *q.padded), g.dtype)
+    for at, place in q.taps():
+        part = np.matmul(taps[(slice(None), slice(None), slice(None), *at)].swapaxes(-1, -2), rows).astype(
+            g.dtype
+        )
+        out[(..., *place)] += part.reshape(n, channels, *q.out)
+    return np.ascontiguousarray(out[(..., *q.inner)])
+
+
 def convolve_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
     """The adjoint in w: x (N, C, *size), g (N, O, *out) to (O, C / groups, *kernel)."""
     if not (x.size and g.size):

@@ -21,6 +21,7 @@ from .norm import (
     _standardize,
     _standardize_grad,
     affine_op,
+    saved_statistics,
     standardize_grad_op,
     standardize_op,
 )
@@ -34,7 +35,7 @@ def _last_dims(x: Any, w: Any) -> Any:
     return tuple(range(nd - len(w.shape), nd))
 
 
-def _layer_norm(bias: Any, x: Any, weight: Any, *, eps: float) -> Any:
+def _layer_norm(bias: Any, x: Any, weight: Any, *, eps: float, stats: Any = None) -> Any:
     dims = _last_dims(x, weight)
     x = in_order(x)
     rows = _rows(x, dims) if x.size else None
@@ -74,10 +75,10 @@ def _at_once(g: Tensor, x: Tensor, w: Tensor, mean: Tensor, var: Tensor, eps: fl
     return [wrap(gb.reshape(wa.shape)), wrap(gx.reshape(xa.shape)), wrap(gw.reshape(wa.shape))]
 
 
-def _vjp(g: Any, inputs: Any, y: Any, needs: Any, eps: float) -> list[Any]:
+def _vjp(g: Any, inputs: Any, y: Any, needs: Any, eps: float, stats: Any) -> list[Any]:
     x, w = inputs[1:]
     values = g[0] if isinstance(g, (tuple, list)) else g
-    mean, var = y[1].detach(), y[2].detach()
+    mean, var = saved_statistics(y, eps, stats)
     found = _at_once(values, x, w, mean, var, eps)
     if found is not None:
         return [t if need else None for t, need in zip(found, needs)]
@@ -95,7 +96,8 @@ def _jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -
     eps, dims = params["eps"], _last_dims(x._a, w._a)
     total = None
     if tx is not None:
-        total = standardize_grad_op(tx, x, y[1].detach(), y[2].detach(), dims=dims, eps=eps) * w
+        statistics = saved_statistics(y, eps, params.get("stats"))
+        total = standardize_grad_op(tx, x, *statistics, dims=dims, eps=eps) * w
     if tw is not None:
         part = standardize_op(x, dims=dims, eps=eps)[0] * tw
         total = part if total is None else total + part

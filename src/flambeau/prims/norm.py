@@ -15,8 +15,9 @@ import numpy as np
 from ..core import families as fam
 from ..core.families import Axes, pointwise_op
 from ..core.tensor import Tensor
-from .base import sum_op
-from .pointwise import rsqrt
+from .base import convert_to, sum_op
+from .pointwise import rsqrt, where_op
+from .reductions import half_mean_op
 from .row_kernels import WORTH, elementwise, in_order, kernels, reduced
 
 
@@ -32,7 +33,10 @@ def _kept(x: Any, dims: Any) -> tuple[int, ...]:
     return tuple([1 if d in dims else n for d, n in enumerate(x.shape)])
 
 
-def _standardize(x: Any, *, dims: Axes, eps: float) -> Any:
+def _standardize(x: Any, *, dims: Axes, eps: float, stats: Any = None, early: bool = False) -> Any:
+    if early and stats is not None:
+        mean, var = _standardize(x, dims=dims, eps=eps)[1:]
+        return (x - _rounded(mean, stats)) * _rounded(_scale(var, eps), stats), mean, var
     if dims and dims[0] == x.ndim - len(dims):  # the last ones, as in layer norm; batch norm keeps the layout
         x = in_order(x)
     rows = _rows(x, dims) if x.size else None
@@ -85,6 +89,11 @@ def _standardize_grad_large(g: Any, x: Any, mean: Any, scale: Any, dims: Any, n:
     )
 
 
+def _rounded(x: Any, dtype: Any) -> Any:
+    """An array with no more digits than `dtype` has."""
+    return x.astype(dtype).astype(x.dtype)
+
+
 def _scale(var: Any, eps: float) -> Any:
     return 1 / np.sqrt(var + var.dtype.type(eps))
 
@@ -120,10 +129,18 @@ def _standardize_grad(g: Any, x: Any, mean: Any, var: Any, *, dims: Axes, eps: f
 affine_op: Any = pointwise_op(
     "affine", lambda k, x, w, b: x * w + b, (lambda t, w: t * w, lambda t, x: t * x, lambda t: t)
 )
+
+
+def _times_difference(g: Any, x: Any, m: Any) -> Any:
+    return g * (x - m)  # 16-bit floats are rounded twice, as in PyTorch
+
+
+_times_difference.knows_halves = True  # type: ignore[attr-defined]
 times_difference_op: Any = pointwise_op(
     "times_difference",
     lambda k, g, x, m: g * (x - m),
     (lambda t, x, m: t * (x - m), lambda t, g: t * g, lambda t, g: -(t * g)),
+    impl=_times_difference,
 )
 
 
@@ -148,23 +165,50 @@ def _degrees(x: Tensor, dims: Any, correction: float) -> float:
 
 
 def _mean(x: Tensor, dims: Any) -> Any:
+    if x._a.dtype.itemsize == 2:
+        return fam.keepdims(half_mean_op(x, dims=dims), len(x._a.shape), dims)
     n = math.prod([x._a.shape[d] for d in dims])
     return _total(x, dims) / n if n else _total(x, dims) * math.nan
 
 
 def _variance_vjp(g: Tensor, x: Tensor, dims: Any, correction: float) -> Tensor:
-    each = fam.keepdims(g, len(x._a.shape), dims) * 2.0 / _degrees(x, dims, correction)
+    each = fam.keepdims(g, len(x._a.shape), dims) * _twice_over(_degrees(x, dims, correction))
     return times_difference_op(each, x, _mean(x, dims))  # type: ignore[no-any-return]
 
 
 def _variance_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
     dims, correction = params["dims"], params["correction"]
-    total = sum_op(times_difference_op(ts[0], xs[0], _mean(xs[0], dims)), dims=dims)
-    return total * 2.0 / _degrees(xs[0], dims, correction)
+    each = ts[0] * _twice_over(_degrees(xs[0], dims, correction))
+    return sum_op(times_difference_op(each, xs[0], _mean(xs[0], dims)), dims=dims)
+
+
+def _twice_over(n: float) -> float:
+    return 2.0 / n if n else math.inf
 
 
 variance_op: Any = fam.opaque_op(
-    _variance, (_variance_vjp,), name="variance", jvp=_variance_jvp, grad_name="VarBackward0"
+    _variance, (_variance_vjp,), name="variance", jvp=_variance_jvp, half=True, grad_name="VarBackward0"
+)
+
+
+def _deviation(x: Any, *, dims: Axes, correction: float) -> Any:
+    return np.sqrt(_variance(x, dims=dims, correction=correction))
+
+
+def _over_twice(t: Tensor, y: Tensor) -> Tensor:
+    """``t / (2 y)``, and zero where y is zero."""
+    zero = y == 0
+    return where_op(zero, 0, t / (where_op(zero, 1, y) * 2))  # type: ignore[no-any-return]
+
+
+# For 16-bit floats: the variance in between is not rounded.
+deviation_op: Any = fam.opaque_op(
+    _deviation,
+    (lambda g, x, y, dims, correction: _variance_vjp(_over_twice(g, y), x, dims, correction),),
+    name="deviation",
+    jvp=lambda ts, xs, y, p: _over_twice(_variance_jvp(ts, xs, y, p), y),
+    half=True,
+    grad_name="StdBackward0",
 )
 
 
@@ -178,14 +222,28 @@ def _scale_of(x: Tensor, dims: Any, eps: float, n: int) -> Tensor:
     return rsqrt(_total(c * c, dims) / n + eps)  # type: ignore[no-any-return]
 
 
-def _vjp(g: Any, x: Tensor, y: Any, dims: Any, eps: float) -> Tensor:
+def saved_statistics(y: Any, eps: float, stats: Any) -> tuple[Tensor, Tensor]:
+    """The mean and the variance as the gradient sees them.
+
+    `stats` is the dtype of 16-bit input: PyTorch keeps the mean and 1 / sqrt(var + eps) in it.
+    """
+    mean, var = y[1].detach(), y[2].detach()
+    if stats is None:
+        return mean, var
+    own = mean._a.dtype
+    mean, scale = (convert_to(convert_to(t, stats), own) for t in (mean, rsqrt(var + eps)))
+    return mean, 1 / (scale * scale) - eps
+
+
+def _vjp(g: Any, x: Tensor, y: Any, dims: Any, eps: float, stats: Any) -> Tensor:
     values = g[0] if isinstance(g, (tuple, list)) else g
-    return standardize_grad_op(values, x, y[1].detach(), y[2].detach(), dims=dims, eps=eps)  # type: ignore[no-any-return]
+    return standardize_grad_op(values, x, *saved_statistics(y, eps, stats), dims=dims, eps=eps)  # type: ignore[no-any-return]
 
 
 def _jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
     dims, eps = params["dims"], params["eps"]
-    t = standardize_grad_op(ts[0], xs[0], y[1].detach(), y[2].detach(), dims=dims, eps=eps)
+    statistics = saved_statistics(y, eps, params.get("stats"))
+    t = standardize_grad_op(ts[0], xs[0], *statistics, dims=dims, eps=eps)
     return t, fam.zeros_like(y[1]), fam.zeros_like(y[2])
 
 
@@ -212,4 +270,5 @@ standardize_grad_op: Any = fam.opaque_op(
     name="standardize_grad",
     grad_name="NativeLayerNormBackwardBackward0",
 )
+# `stats` and `early` are for 16-bit input that was converted: see `saved_statistics`; batch norm rounds before use.
 standardize_op: Any = fam.opaque_op(_standardize, (_vjp,), name="standardize", jvp=_jvp, n_out=3)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..core import inplace
-from ..core.families import pointwise_op
-from ..core.op import REGISTRY
-from ..core.promotion import COMPARE, FLOAT, SAME
+from ..core.families import is_half, pointwise_op
+from ..core.op import REGISTRY, dtype_of
+from ..core.promotion import COMPARE, FLOAT, SAME, convert
 from ..core.public import OPERANDS, binary, unary
 from ..core.state import tls
 from ..core.tape import helpers
@@ -45,10 +45,18 @@ div = binary(
     "div",
     lambda k, a, b: a / b,
     (lambda t, b: t / b, lambda t, a, b: -t * (a / b / b)),  # from a, not y: the result may be written to
+    jvp=lambda ts, xs, y: (ts[0] if ts[1] is None else _less(ts[0], ts[1] * y)) / xs[1],
     kind=FLOAT,
     dunder="__truediv__",
     aliases=("true_divide", "divide"),
 )
+
+
+def _less(a: Tensor | None, b: Tensor) -> Tensor:
+    """``a - b``, where no `a` is zero."""
+    return -b if a is None else a - b  # type: ignore[no-any-return]
+
+
 neg = unary("neg", lambda k, x: -x, (lambda t: -t,), kind=SAME, aliases=("negative",), reject="b")
 setattr(Tensor, "__neg__", neg)
 helpers["add"] = lambda a, b: a + b
@@ -92,7 +100,7 @@ def _divided_into(self: Tensor, other: Any) -> Any:
 
 setattr(Tensor, "__rtruediv__", _divided_into)
 sqrt = unary("sqrt", lambda k, x: k.sqrt(x), (lambda t, y: t / (2 * y),))
-rsqrt = unary("rsqrt", lambda k, x: k.rsqrt(x), (lambda t, y: -0.5 * t * (y * y * y),))
+rsqrt = unary("rsqrt", lambda k, x: k.rsqrt(x), (lambda t, y: -0.5 * t * power(y, 3),))
 square = unary(
     "square", lambda k, x: x * x, (lambda t, x: 2 * t * x,), kind=SAME, grad_name="PowBackward0",
     impl=lambda x: np.multiply(x, x) if x.dtype.kind != "b" else x.astype(np.int64),
@@ -117,6 +125,7 @@ where_op: Any = pointwise_op(
     # select, never multiply by a mask: 0 * inf would put NaN into the branch that was not taken
     (None, lambda t, c: where_op(c, t, 0), lambda t, c: where_op(c, 0, t)),
     impl=lambda c, a, b: _select(c, a, b),
+    order=(2, 1, 0),
 )
 
 
@@ -163,10 +172,22 @@ def tie_share(t: Tensor, loses: Tensor, ties: Tensor) -> Tensor:
     return where_op(loses, 0, where_op(ties, t * 0.5, t))  # type: ignore[no-any-return]
 
 
+def _chosen_tangent(ts: Any, xs: Any, first: Tensor, ties: Tensor | None = None) -> Tensor:
+    """The tangent of a choice between two, ``tb + weight * (ta - tb)``: rounded as in PyTorch."""
+    weight = convert(first, dtype_of(xs[0]))
+    if ties is not None:
+        weight = where_op(ties, 0.5, weight)
+    ta, tb = ts
+    if tb is None:
+        return weight * ta  # type: ignore[no-any-return]
+    return tb + weight * (-tb if ta is None else ta - tb)  # type: ignore[no-any-return]
+
+
 maximum = binary(
     "maximum",
     lambda k, a, b: k.max(a, b),
     (lambda t, a, b: tie_share(t, a < b, a == b), lambda t, a, b: tie_share(t, b < a, a == b)),
+    jvp=lambda ts, xs, y: _chosen_tangent(ts, xs, xs[0] > xs[1], xs[0] == xs[1]),
     reject="c",
     inplace=False,
     numbers="none",
@@ -175,6 +196,7 @@ minimum = binary(
     "minimum",
     lambda k, a, b: k.min(a, b),
     (lambda t, a, b: tie_share(t, a > b, a == b), lambda t, a, b: tie_share(t, b > a, a == b)),
+    jvp=lambda ts, xs, y: _chosen_tangent(ts, xs, xs[0] < xs[1], xs[0] == xs[1]),
     reject="c",
     inplace=False,
     numbers="none",
@@ -183,6 +205,7 @@ fmax = binary(
     "fmax",
     lambda k, a, b: k.fmax(a, b),
     (lambda t, a, b: masked(t, (a >= b) | isnan(b)), lambda t, a, b: masked(t, ~((a >= b) | isnan(b)))),
+    jvp=lambda ts, xs, y: _chosen_tangent(ts, xs, (xs[0] > xs[1]) | isnan(xs[1])),
     reject="c",
     inplace=False,
     numbers="none",
@@ -191,6 +214,7 @@ fmin = binary(
     "fmin",
     lambda k, a, b: k.fmin(a, b),
     (lambda t, a, b: masked(t, (a <= b) | isnan(b)), lambda t, a, b: masked(t, ~((a <= b) | isnan(b)))),
+    jvp=lambda ts, xs, y: _chosen_tangent(ts, xs, (xs[0] <= xs[1]) | isnan(xs[1])),
     reject="c",
     inplace=False,
     numbers="none",
@@ -261,6 +285,23 @@ def _pow(a: Any, b: Any) -> Any:
     return np.power(a, b)
 
 
+def _pow_halves(a: Any, b: Any) -> Any:
+    """`_pow`, where 16-bit floats are rounded once; bfloat16 at each step of a cube or inverse square, as PyTorch."""
+    if is_half(a) or is_half(b):
+        if is_half(a) and a.dtype.kind == "V" and (not isinstance(b, np.ndarray) or not b.ndim):
+            if b == 3:
+                return a * a * a
+            if b == -2:
+                return np.reciprocal(a * a)
+        dtype = a.dtype if is_half(a) else b.dtype
+        r = np.asarray(_pow(*[x.astype(np.float32) if is_half(x) else x for x in (a, b)]))
+        return r.astype(dtype) if r.dtype.kind == "f" else r
+    return _pow(a, b)
+
+
+_pow_halves.knows_halves = True  # type: ignore[attr-defined]
+
+
 def _integer_pow(a: Any, b: Any) -> Any:
     """Integer powers; a negative exponent gives 1 for 1, +-1 for -1 and 0 otherwise, as PyTorch does."""
     dtype = np.result_type(a, b)
@@ -276,34 +317,61 @@ _pow_binary = binary(
     "pow",
     lambda k, a, b: k.pow(a, b),
     (_pow_base_tangent, _pow_exponent_tangent),
-    impl=_pow,
+    impl=_pow_halves,
     dunder="__pow__",
     tensor_name="PowBackward1",
     reflected_name=("PowBackward2", "PowBackward1"),
     second="exponent",
 )
-power = _pow_binary
+power: Any = _pow_binary
 
 # ------------------------------------------------------------------------------------------------ trigonometric
 
 sin = unary("sin", lambda k, x: k.sin(x), (lambda t, x: t * cos(x),))
 cos: Any = unary("cos", lambda k, x: k.cos(x), (lambda t, x: -t * sin(x),))
-tan = unary("tan", lambda k, x: k.tan(x), (lambda t, y: t * (y * y + 1),))
-asin = unary("asin", lambda k, x: k.arcsin(x), (lambda t, x: t * rsqrt(1 - x * x),), aliases=("arcsin",))
-acos = unary("acos", lambda k, x: k.arccos(x), (lambda t, x: -t * rsqrt(1 - x * x),), aliases=("arccos",))
+tan = unary("tan", lambda k, x: k.tan(x), (lambda t, y: t * (power(y, 2) + 1),))
+asin = unary("asin", lambda k, x: k.arcsin(x), (lambda t, x: t * rsqrt(-x * x + 1),), aliases=("arcsin",))
+acos = unary("acos", lambda k, x: k.arccos(x), (lambda t, x: t * -rsqrt(-x * x + 1),), aliases=("arccos",))
 atan = unary("atan", lambda k, x: k.arctan(x), (lambda t, x: t / (x * x + 1),), aliases=("arctan",))
 sinh = unary("sinh", lambda k, x: k.sinh(x), (lambda t, x: t * cosh(x),))
 cosh: Any = unary("cosh", lambda k, x: k.cosh(x), (lambda t, x: t * sinh(x),))
-tanh = unary("tanh", lambda k, x: k.tanh(x), (lambda t, y: t * (1 - y * y),))
-asinh = unary("asinh", lambda k, x: k.arcsinh(x), (lambda t, x: t * rsqrt(x * x + 1),), aliases=("arcsinh",))
-acosh = unary(
-    "acosh", lambda k, x: k.arccosh(x), (lambda t, x: t * rsqrt(x - 1) * rsqrt(x + 1),), aliases=("arccosh",)
+tanh_slope: Any = pointwise_op(
+    "tanh_slope",
+    lambda k, t, y: t * (1 - y * y),
+    (lambda s, y: tanh_slope(s, y), lambda s, t, y: s * (-2 * y * t)),
+    grad_name="TanhBackwardBackward0",
 )
-atanh = unary("atanh", lambda k, x: k.arctanh(x), (lambda t, x: t / (1 - x * x),), aliases=("arctanh",))
+tanh = unary("tanh", lambda k, x: k.tanh(x), (lambda t, y: tanh_slope(t, y),))
+asinh = unary(
+    "asinh", lambda k, x: k.arcsinh(x), (lambda t, x: t * rsqrt(power(x, 2) + 1),), aliases=("arcsinh",)
+)
+
+
+def _acosh_tangent(t: Tensor, x: Tensor) -> Tensor:
+    if x._a.dtype.kind == "c":  # sqrt(x * y) is not sqrt(x) * sqrt(y) there
+        return t * (rsqrt(x + 1) * rsqrt(x - 1))  # type: ignore[no-any-return]
+    return t * rsqrt(x * x - 1)  # type: ignore[no-any-return]
+
+
+acosh = unary("acosh", lambda k, x: k.arccosh(x), (_acosh_tangent,), aliases=("arccosh",))
+atanh = unary("atanh", lambda k, x: k.arctanh(x), (lambda t, x: t / (1 - power(x, 2)),), aliases=("arctanh",))
+
+
+def _turned(ta: Tensor | None, tb: Tensor | None, a: Tensor, b: Tensor) -> Any:
+    """``b ta - a tb``."""
+    parts = [x for x in (None if tb is None else -a * tb, None if ta is None else b * ta) if x is not None]
+    return functools.reduce(helpers["add"], parts)
+
+
 atan2 = binary(
     "atan2",
     lambda k, a, b: k.arctan2(a, b),
-    (lambda t, a, b: t * (b / (a * a + b * b)), lambda t, a, b: t * (-a / (a * a + b * b))),
+    (
+        lambda t, a, b: t * b * reciprocal(a * a + b * b),
+        lambda t, a, b: t * -a * reciprocal(a * a + b * b),
+    ),
+    jvp=lambda ts, xs, y: _turned(*ts, *xs) / (power(xs[0], 2) + power(xs[1], 2)),
+    ordered=False,
     kind=FLOAT,
     reject="c",
     aliases=("arctan2",),
@@ -312,14 +380,20 @@ atan2 = binary(
 hypot = binary(
     "hypot",
     lambda k, a, b: k.hypot(a, b),
-    (lambda t, a, y: t * (a / y), lambda t, b, y: t * (b / y)),
+    (lambda t, a, y: t * a / y, lambda t, b, y: t * b / y),
     reject="c",
     numbers="none",
+)
+sigmoid_slope: Any = pointwise_op(
+    "sigmoid_slope",
+    lambda k, t, y: t * (1 - y) * y,
+    (lambda s, y: sigmoid_slope(s, y), lambda s, t, y: s * t * (-2 * y + 1)),
+    grad_name="SigmoidBackwardBackward0",
 )
 sigmoid = unary(
     "sigmoid",
     lambda k, x: 1 / (1 + k.exp(-x)),
-    (lambda t, y: t * (y * (1 - y)),),
+    (lambda t, y: sigmoid_slope(t, y),),
     aliases=("special_expit",),
 )
 
@@ -567,6 +641,12 @@ def _floor_divide(a: Any, b: Any) -> Any:
 
 
 def _trunc_divide(a: Any, b: Any) -> Any:
+    if is_half(a) or is_half(b):  # PyTorch rounds the quotient first
+        half = a.dtype if is_half(a) else b.dtype
+        wide = [v.astype(np.float32) if is_half(v) else v for v in (a, b)]
+        return np.trunc(np.asarray(np.true_divide(*wide), np.float32).astype(half).astype(np.float32)).astype(
+            half
+        )
     x = a if isinstance(a, np.ndarray) else b
     if x.dtype.kind not in "bui":
         return np.trunc(np.true_divide(a, b))
@@ -575,6 +655,7 @@ def _trunc_divide(a: Any, b: Any) -> Any:
     return q + ((np.remainder(a, b) != 0) & (q < 0)).astype(q.dtype)
 
 
+_trunc_divide.knows_halves = True  # type: ignore[attr-defined]
 remainder = binary(
     "remainder",
     lambda k, a, b: k.remainder(a, b),
@@ -601,7 +682,7 @@ div_trunc: Any = binary("div_trunc", lambda k, a, b: k.trunc_divide(a, b), (lamb
 copysign = binary(
     "copysign",
     lambda k, a, b: k.copysign(a, b),
-    (lambda t, a, y: where_op(a == 0, 0, t * (sgn(a) * sgn(y))), lambda t: _zeros(t)),
+    (lambda t, a, y: t * where_op(a == 0, 0, y / where_op(a == 0, 1, a)), lambda t: _zeros(t)),
     kind=FLOAT,
     reject="c",
     numbers="other",
@@ -609,7 +690,11 @@ copysign = binary(
     tensor_name="CopysignBackward0",
 )
 nextafter = binary(
-    "nextafter", lambda k, a, b: k.nextafter(a, b), (lambda t: t, None), reject="c", numbers="none"
+    "nextafter",
+    lambda k, a, b: k.nextafter(a, b),
+    (lambda t, a, b: where_op(a != b, t, 0), lambda t: _zeros(t)),
+    reject="c",
+    numbers="none",
 )
 gcd = binary("gcd", lambda k, a, b: k.gcd(a, b), reject="fcbV", numbers="none")
 lcm = binary("lcm", lambda k, a, b: k.lcm(a, b), reject="fcbV", numbers="none")

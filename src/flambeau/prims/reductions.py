@@ -12,7 +12,8 @@ from ..core.families import Axes
 from ..core.pending import Pending
 from ..core.tensor import Tensor
 from .base import convert_to, full, sum_op
-from .pointwise import exp, where_op
+from .pointwise import abs as magnitude
+from .pointwise import exp, power, sgn, where_op
 from .row_kernels import WORTH, elementwise, in_order, reduced
 
 __all__ = [
@@ -51,6 +52,28 @@ def _extreme(ufunc: Any, name: str) -> Any:
 
 amax_op = fam.reduction_op(_extreme(np.maximum, "amax"), weight=_share)
 amin_op = fam.reduction_op(_extreme(np.minimum, "amin"), weight=_share)
+
+
+def _half_mean(x: Any, *, dims: Axes) -> Any:
+    axes = tuple(dims)
+    with np.errstate(invalid="ignore"):
+        return in_order(np.add.reduce(x, axis=axes) / np.float32(math.prod([x.shape[d] for d in axes])))
+
+
+def _half_mean_vjp(g: Tensor, x_meta: Any, dims: Any) -> Tensor:
+    shape = tuple(x_meta.shape)
+    return fam.expand(fam.keepdims(g, len(shape), dims), shape) / math.prod([shape[d] for d in dims])  # type: ignore[no-any-return]
+
+
+# Means of 16-bit floats: the sum in between is not rounded, and may be larger than float16 can hold.
+half_mean_op: Any = fam.opaque_op(
+    _half_mean,
+    (_half_mean_vjp,),
+    jvp=lambda ts, xs, y, p: half_mean_op(ts[0], **p),
+    half=True,
+    name="half_mean",
+    grad_name="MeanBackward1",
+)
 
 
 def _prod(x: Any, *, dims: Axes) -> Any:
@@ -114,7 +137,68 @@ def _direction(x: Tensor, y: Tensor, dims: Any) -> Tensor:
     return where_op(zero, 0, x / where_op(zero, 1, y))  # type: ignore[no-any-return]
 
 
-norm2_op = fam.reduction_op(_norm2, weight=_direction, grad_name="LinalgVectorNormBackward0")
+norm2_op = fam.reduction_op(
+    _norm2,
+    weight=_direction,
+    jvp=lambda ts, xs, y, p: _norm2_tangent(ts[0], xs[0], y, p["dims"]),
+    half=True,
+    grad_name="LinalgVectorNormBackward0",
+)
+
+
+def _norm2_tangent(t: Tensor, x: Tensor, y: Tensor, dims: Any) -> Tensor:
+    zero = y == 0
+    return where_op(zero, 0, sum_op(x * t, dims=dims) / where_op(zero, 1, y))  # type: ignore[no-any-return]
+
+
+def _half_norm(x: Any, *, dims: Axes, p: float) -> Any:
+    """The p-norm, p not 2 nor infinite."""
+    a = np.abs(x)
+    if p == 0:
+        return in_order(np.add.reduce((a != 0).astype(x.dtype), axis=tuple(dims)))
+    with np.errstate(all="ignore"):
+        return in_order(np.power(np.add.reduce(np.power(a, p), axis=tuple(dims)), 1 / p))
+
+
+def _half_norm_vjp(g: Tensor, x: Tensor, y: Tensor, dims: Any, p: float) -> Tensor:
+    n = len(x._a.shape)
+    g, y = fam.keepdims(g, n, dims), fam.keepdims(y, n, dims)
+    if p == 0:
+        return x * 0 + g * 0  # type: ignore[no-any-return]
+    if p == 1:
+        return sgn(x) * g  # type: ignore[no-any-return]
+    size = magnitude(x)
+    if p < 1:
+        scaled = sgn(x) * where_op(x == 0, 0, power(where_op(x == 0, 1, size), p - 1))
+        return scaled * g * power(y, 1 - p)  # type: ignore[no-any-return]
+    scaled = sgn(x) * power(size, p - 1) if p < 2 else x * power(size, p - 2)
+    return scaled * where_op(y == 0, 0, g / power(where_op(y == 0, 1, y), p - 1))  # type: ignore[no-any-return]
+
+
+def _half_norm_jvp(ts: Any, xs: Any, y: Tensor, params: dict[str, Any]) -> Tensor:
+    (t,), (x,) = ts, xs
+    dims, p = params["dims"], params["p"]
+    if p == 0:
+        return y * 0  # type: ignore[no-any-return]
+    if p == 1:
+        return sum_op(sgn(x) * t, dims=dims)  # type: ignore[no-any-return]
+    size = magnitude(x)
+    if p < 1:
+        each = where_op(x == 0, 0, power(where_op(x == 0, 1, size), p - 1)) * (sgn(x) * t)
+        return sum_op(each, dims=dims) * power(y, 1 - p)  # type: ignore[no-any-return]
+    each = power(size, p - 1) * (sgn(x) * t) if p < 2 else power(size, p - 2) * (x * t)
+    return where_op(y == 0, 0, sum_op(each, dims=dims) / power(where_op(y == 0, 1, y), p - 1))  # type: ignore[no-any-return]
+
+
+# 16-bit norms: one operation, whose derivatives are rounded at each step as PyTorch's are.
+half_norm_op = fam.opaque_op(
+    _half_norm,
+    (_half_norm_vjp,),
+    jvp=_half_norm_jvp,
+    half=True,
+    name="half_norm",
+    grad_name="LinalgVectorNormBackward0",
+)
 
 
 def _logsumexp(x: Any, *, dims: Axes) -> Any:
@@ -135,7 +219,23 @@ def _logsumexp(x: Any, *, dims: Axes) -> Any:
     return in_order(np.log(total) + top.reshape(np.shape(total)))
 
 
-logsumexp_op = fam.reduction_op(_logsumexp, weight=lambda x, y, dims: exp(x - y))
+def logsumexp_tangent(t: Tensor, x: Tensor, dims: Any) -> Tensor:
+    """The mean of the tangents, weighted by ``exp(x - max)``."""
+    top = fam.keepdims(amax_op(x.detach(), dims=dims), len(x._a.shape), dims)
+    weights = exp(x - where_op(_infinite(top), 0, top))
+    return sum_op(weights * t, dims=dims) / sum_op(weights, dims=dims)  # type: ignore[no-any-return]
+
+
+def _infinite(x: Tensor) -> Tensor:
+    return (x == math.inf) | (x == -math.inf)  # type: ignore[no-any-return]
+
+
+logsumexp_op = fam.reduction_op(
+    _logsumexp,
+    weight=lambda x, y, dims: exp(x - y),
+    jvp=lambda ts, xs, y, p: logsumexp_tangent(ts[0], xs[0], p["dims"]),
+    half=True,
+)
 
 
 def _any(x: Any, *, dims: Axes) -> Any:

@@ -108,6 +108,8 @@ def _cumprod_jvp(ts: Any, xs: Any, y: Any, p: Any) -> Any:
     from .contract import matmul_op
 
     dim = p["dim"]
+    if type(xs[0]._a) is np.ndarray and xs[0]._a.all():
+        return cumsum_op(ts[0] / xs[0], dim=dim) * y
     xl, tl = _last(xs[0], dim), _last(ts[0], dim)
     if xl._a.shape[-1] == 0:
         return ts[0]

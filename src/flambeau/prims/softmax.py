@@ -16,6 +16,7 @@ from ..core.families import Axis
 from ..core.tensor import Tensor
 from .base import reshape, sum_op
 from .pointwise import exp
+from .reductions import logsumexp_tangent
 from .row_kernels import in_order, kernels
 
 
@@ -57,7 +58,11 @@ def _log_softmax(x: Any, *, dim: Axis) -> Any:
     if k is not None:
         return k.log_softmax(x)
     z = _centered(_wide(x), dim)
-    z -= np.log(np.add.reduce(np.exp(z), axis=dim, keepdims=True))
+    total = np.add.reduce(np.exp(z), axis=dim, keepdims=True)
+    if fam.is_half(x) and _last(x, dim):  # PyTorch's kernel for rows keeps the sum and its log in 16 bits
+        z -= np.log(total.astype(x.dtype)).astype(z.dtype)
+    else:
+        z -= np.log(total)
     return z.astype(x.dtype, copy=False)
 
 
@@ -86,12 +91,28 @@ def _sum(x: Tensor, dim: int) -> Tensor:
     return fam.keepdims(sum_op(x, dims=(dim,)), len(x._a.shape), (dim,))
 
 
+def _mean_tangent(t: Tensor, x: Tensor, dim: int) -> Tensor:
+    return fam.keepdims(logsumexp_tangent(t, x, (dim,)), len(x._a.shape), (dim,))
+
+
+def _softmax_jvp(t: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
+    if x._a.dtype.itemsize == 2:  # rounded step by step, as in PyTorch
+        return y * (t - _mean_tangent(t, x, dim))  # type: ignore[no-any-return]
+    return softmax_grad_op(t, y, dim=dim)  # type: ignore[no-any-return]
+
+
+def _log_softmax_jvp(t: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
+    if x._a.dtype.itemsize == 2:
+        return t - _mean_tangent(t, x, dim)  # type: ignore[no-any-return]
+    return t - _sum(exp(y) * t, dim)  # type: ignore[no-any-return]
+
+
 # The Jacobian of softmax is symmetric, so the gradient's adjoint in g is itself.
 softmax_grad_op: Any = fam.opaque_op(
     _softmax_grad,
     (
         lambda h, y, dim: softmax_grad_op(h, y, dim=dim),
-        lambda h, g, y, dim: h * (g - _sum(g * y, dim)) - g * _sum(h * y, dim),
+        lambda h, g, y, dim: g * h - _sum(y * g, dim) * h - g * _sum(y * h, dim),
     ),
     name="softmax_grad",
     grad_name="SoftmaxBackwardDataBackward0",
@@ -100,7 +121,7 @@ log_softmax_grad_op: Any = fam.opaque_op(
     _log_softmax_grad,
     (
         lambda h, y, dim: h - _sum(h * exp(y), dim),
-        lambda h, g, y, dim: -h * exp(y) * _sum(g, dim),
+        lambda h, g, y, dim: -_sum(g, dim) * exp(y) * h,
     ),
     name="log_softmax_grad",
     grad_name="LogSoftmaxBackwardDataBackward0",
@@ -109,13 +130,13 @@ softmax_op: Any = fam.opaque_op(
     _softmax,
     (lambda g, y, dim: softmax_grad_op(g, y, dim=dim),),
     name="softmax",
-    jvp=lambda ts, xs, y, p: softmax_grad_op(ts[0], y, dim=p["dim"]),
+    jvp=lambda ts, xs, y, p: _softmax_jvp(ts[0], xs[0], y, p["dim"]),
 )
 log_softmax_op: Any = fam.opaque_op(
     _log_softmax,
     (lambda g, y, dim: log_softmax_grad_op(g, y, dim=dim),),
     name="log_softmax",
-    jvp=lambda ts, xs, y, p: ts[0] - _sum(exp(y) * ts[0], p["dim"]),
+    jvp=lambda ts, xs, y, p: _log_softmax_jvp(ts[0], xs[0], y, p["dim"]),
 )
 
 # ---------------------------------------------------------------------------------------------------- cross entropy

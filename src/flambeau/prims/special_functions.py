@@ -15,7 +15,7 @@ import numpy as np
 from ..core.promotion import FLOAT, SAME
 from ..core.public import binary, unary
 from ..core.tensor import Tensor
-from .pointwise import cos, exp, log, log1p, masked, sin, where_op
+from .pointwise import cos, exp, log, masked, power, sin, where_op
 
 
 def ufunc(name: str) -> Any:
@@ -61,7 +61,8 @@ def special(name: str, d: Any = None, *, scipy: str = "", aliases: tuple[str, ..
 _gammaln = scipy_impl("gammaln")
 
 
-def _lgamma(x: Any) -> Any:
+def lgamma_values(x: Any) -> Any:
+    """log |gamma(x)| of an array; infinite at the poles and at both infinities."""
     y = _gammaln(x)
     return np.where(np.isneginf(y), np.asarray(np.inf, y.dtype), y)  # of -inf it is inf, as in C
 
@@ -82,7 +83,7 @@ lgamma = unary(
     "lgamma",
     lambda k, x: k.gammaln(x),
     (lambda t, x: t * digamma(x),),
-    impl=_lgamma,
+    impl=lgamma_values,
     aliases=("special_gammaln",),
     reject="c",
 )
@@ -236,10 +237,22 @@ spherical_bessel_j0 = unary(
 )  # fmt: skip
 
 # normal distribution
-ndtr = special(
+
+
+def _ndtr(x: Any) -> Any:
+    if x.dtype.itemsize == 2:  # rounded after each step, as in PyTorch
+        at = (x.astype(np.float32) / np.float32(math.sqrt(2))).astype(x.dtype)
+        return (1 + ufunc("erf")(at.astype(np.float32)).astype(x.dtype)) * x.dtype.type(0.5)
+    return ufunc("ndtr")(x)
+
+
+_ndtr.knows_halves = True  # type: ignore[attr-defined]
+ndtr = unary(
     "special_ndtr",
-    (lambda t, x: t * (exp(-x * x / 2) / math.sqrt(2 * math.pi)),),
-    scipy="ndtr",
+    lambda k, x: k.ndtr(x),
+    (lambda t, x: TWO_OVER_SQRT_PI * exp(-power(x / math.sqrt(2), 2)) * (t * 0.5) / math.sqrt(2),),
+    impl=_ndtr,
+    reject="c",
     grad_name="MulBackward1",
     method=False,
     inplace=False,
@@ -279,29 +292,33 @@ def _xlog(name: str) -> Callable[..., Any]:
         like = next(v for v in (x, y) if isinstance(v, np.ndarray))
         if like.dtype.itemsize == 2 and like.dtype.kind in "fV":
             x, y = (v.astype(np.float32) if isinstance(v, np.ndarray) else v for v in (x, y))
+            log = np.asarray((np.log if name == "xlogy" else np.log1p)(y), np.float32)
+            r = np.asarray(x * log.astype(like.dtype).astype(np.float32))  # rounded twice, as in PyTorch
+            return np.where((x == 0) & ~np.isnan(y), 0, r).astype(like.dtype)
         r = np.asarray(found[0](x, y))
         return np.where(np.isnan(y), np.nan, r).astype(like.dtype, copy=False)
 
+    impl.knows_halves = True  # type: ignore[attr-defined]
     return impl
 
 
 def _xlogy_slope(t: Tensor, x: Any, y: Any) -> Tensor:
     """t * log(y), and zero where x log(y) is zero by definition; y may be a number."""
     if not isinstance(y, Tensor):
-        return t * math.log(y) if y > 0 else masked(t * (-math.inf if y == 0 else math.nan), x != 0)
-    return masked(t * log(y), ~((x == 0) & (y <= 0)))
+        return xlogy(t, y) if y > 0 else masked(t * (-math.inf if y == 0 else math.nan), x != 0)
+    return masked(xlogy(t, y), ~((x == 0) & (y <= 0)))
 
 
 def _xlog1py_slope(t: Tensor, x: Any, y: Any) -> Tensor:
     if not isinstance(y, Tensor):
         return _xlogy_slope(t, x, y + 1)
-    return masked(t * log1p(y), ~((x == 0) & (y <= -1)))
+    return masked(xlog1py(t, y), ~((x == 0) & (y <= -1)))
 
 
-xlogy = binary(
+xlogy: Any = binary(
     "xlogy",
     lambda k, x, y_: k.xlogy(x, y_),
-    (lambda t, x, y_: _xlogy_slope(t, x, y_), lambda t, x, y_: t * (x / y_)),
+    (lambda t, x, y_: _xlogy_slope(t, x, y_), lambda t, x, y_: t * x / y_),
     impl=_xlog("xlogy"),
     kind=FLOAT,
     aliases=("special_xlogy",),
@@ -309,10 +326,10 @@ xlogy = binary(
     grad_name="XlogyBackward2",
     tensor_name="XlogyBackward0",
 )
-xlog1py = binary(
+xlog1py: Any = binary(
     "special_xlog1py",
     lambda k, x, y_: k.xlog1py(x, y_),
-    (lambda t, x, y_: _xlog1py_slope(t, x, y_), lambda t, x, y_: t * (x / (y_ + 1))),
+    (lambda t, x, y_: _xlog1py_slope(t, x, y_), lambda t, x, y_: t * x / (y_ + 1)),
     impl=_xlog("xlog1py"),
     kind=FLOAT,
     method=False,
@@ -349,7 +366,7 @@ def _sinc_slope(x: Tensor) -> Tensor:
     zero = x == 0
     safe = where_op(zero, 1, x)
     p = safe * math.pi
-    return where_op(zero, 0, (p * cos(p) - sin(p)) / (p * safe))  # type: ignore[no-any-return]
+    return where_op(zero, 0, (p * cos(p) - sin(p)) / (safe * safe * math.pi))  # type: ignore[no-any-return]
 
 
 sinc = unary(
@@ -375,13 +392,11 @@ def _logaddexp(fn: Any) -> Callable[..., Any]:
 
 
 def _softmax_share(base: float) -> Any:
-    scale = math.log(base)
-
     def share(t: Tensor, mine: Tensor, other: Tensor) -> Tensor:
-        d = (other - mine) * scale
+        d = other - mine
         if d._a.dtype.kind != "c":
             d = where_op(mine == other, 0, d)  # equal infinities
-        return t / (1 + exp(d))  # type: ignore[no-any-return]
+        return t / (1 + (exp(d) if base == math.e else power(base, d)))  # type: ignore[no-any-return]
 
     return lambda t, a, b: share(t, a, b), lambda t, a, b: share(t, b, a)
 

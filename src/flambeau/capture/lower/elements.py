@@ -9,7 +9,7 @@ import numpy as np
 
 from ...compiler.dialect import Dialect
 from ...compiler.dialect import Value as Lane
-from ...core.acceleration import NAMES
+from ...core.acceleration import NAMES, POWERS
 from ..graph import Instr, Scalar, Value
 
 __all__ = ["element", "is_elementwise", "kernel_dtype"]
@@ -68,25 +68,13 @@ def _power(instr: Instr) -> Callable[..., Any] | None:
     if any(t != instr.out.dtype or t not in (F32, F64) for t in floats):
         return None
     if type(exponent) in (int, float) and type(base) is Value:
-        form = _POWERS.get(float(exponent)) if abs(exponent) <= 4 else None
+        form = POWERS.get(float(exponent)) if abs(exponent) <= 4 else None
         if form is not None:
             return form
     if any(type(a) not in (Value, int, float) for a in instr.args):
         return None
     # C's function, lane by lane, gains nothing over NumPy's.
     return (lambda k, x, y: k.pow(x, y)) if instr.out.dtype == F32 else None
-
-
-_POWERS: dict[float, Callable[..., Any]] = {
-    0.5: lambda k, x, y: k.sqrt(x),
-    -0.5: lambda k, x, y: 1.0 / k.sqrt(x),
-    1.0: lambda k, x, y: x,
-    -1.0: lambda k, x, y: 1.0 / x,
-    2.0: lambda k, x, y: x * x,
-    -2.0: lambda k, x, y: 1.0 / (x * x),
-    3.0: lambda k, x, y: x * x * x,
-    4.0: lambda k, x, y: (x * x) * (x * x),
-}
 
 
 def element(k: Dialect, instr: Instr, args: list[Any]) -> Any:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ... import ops
-from ...core.families import random_op
+from ...core.families import pointwise_op, random_op, wide
 from ...core.fusion import fused
 from ...core.grad_names import rename, shows
 from ...core.promotion import SAME
@@ -264,10 +266,31 @@ _gelu_tanh_slope = _slope(
     "GeluBackwardBackward0",
 )
 _silu_slope = _slope("silu_slope", _silu_slope_body, lambda t, x: t * _silu_bend(x), "SiluBackwardBackward0")
+
+
+def _half_gelu_bend(s: Tensor, g: Tensor, x: Tensor) -> Tensor:
+    square = x * x
+    density = PHI_0 * exp(-0.5 * square)
+    return s * g * (2 * density - square * density)  # type: ignore[no-any-return]
+
+
+# The product with the cotangent is part of it: 16-bit gradients are rounded once.
+_half_gelu_slope: Any = pointwise_op(
+    "half_gelu_slope",
+    lambda k, g, x: g * _gelu_slope_body(k, x),
+    (lambda s, x: _half_gelu_slope(s, x), _half_gelu_bend),
+    grad_name="GeluBackwardBackward0",
+)
+
+
+def _gelu_tangent(t: Tensor, x: Tensor) -> Tensor:
+    return _half_gelu_slope(t, x) if x._a.dtype.itemsize == 2 else t * _gelu_slope(x)  # type: ignore[no-any-return]
+
+
 _gelu_erf = unary(
     "gelu_erf",
     lambda k, x: 0.5 * x * (1 + k.erf(x * SQRT_HALF)),
-    (lambda t, x: t * _gelu_slope(x),),
+    (lambda t, x: _gelu_tangent(t, x),),
     method=False,
     inplace=False,
     function=False,
@@ -303,10 +326,17 @@ def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None)
     raise RuntimeError("approximate argument must be either none or tanh.")
 
 
+def _silu_tangent(t: Tensor, x: Tensor) -> Tensor:
+    if x._a.dtype.itemsize == 2 and tls.grad:  # where derivatives may follow, PyTorch takes these steps
+        s = pw.sigmoid(x)
+        return t * s * (1.0 + x * (1.0 - s))  # type: ignore[no-any-return]
+    return t * _silu_slope(x)  # type: ignore[no-any-return]
+
+
 _silu = unary(
     "silu",
     lambda k, x: x / (1 + k.exp(-x)),
-    (lambda t, x: t * _silu_slope(x),),
+    (lambda t, x: _silu_tangent(t, x),),
     kind=SAME,
     method=False,
     inplace=False,
@@ -329,12 +359,48 @@ def _mish(x: Tensor) -> Tensor:
     return x * pw.tanh(_softplus(x, 1.0, 20.0))  # type: ignore[no-any-return]
 
 
+def _half_mish_body(k: Any, t: Any, x: Any) -> Any:
+    e = k.exp(-x)
+    u = k.tanh(k.select(x > 20, x, k.log1p(k.exp(x))))
+    return t * (u + x / (1 + e) * (1 - u * u))
+
+
+def _half_mish_tangent(t: Tensor, x: Tensor) -> Tensor:
+    if not tls.grad:
+        return _half_mish_slope(t, x)  # type: ignore[no-any-return]
+    u = pw.tanh(log1p(exp(x)))  # PyTorch's steps, where derivatives may follow
+    return t * (u + x * pw.sigmoid(x) * (1.0 - u * u))  # type: ignore[no-any-return]
+
+
+_half_mish_slope: Any = pointwise_op(
+    "half_mish_slope",
+    _half_mish_body,
+    (lambda s, x: _half_mish_slope(s, x), lambda s, t, x: s * t * _mish_bend(x)),
+)
+
+
+def _mish_bend(x: Tensor) -> Tensor:
+    """The second derivative."""
+    s, u = pw.sigmoid(x), pw.tanh(_softplus(x, 1.0, 20.0))
+    d = s * (1 - u * u)
+    return d * (2 + x * (1 - s - 2 * s * u))  # type: ignore[no-any-return]
+
+
+_half_mish: Any = pointwise_op(
+    "half_mish",
+    lambda k, x: x * k.tanh(k.select(x > 20, x, k.log1p(k.exp(x)))),
+    (lambda t, x: _half_mish_tangent(t, x),),
+)
+
+
 @shows("MishBackward0")
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * tanh(softplus(x))`` (Misra, 2019)."""
     _floating(input, "mish")
     if inplace:
         return _mish_in_place(input)  # type: ignore[no-any-return]
+    if input._a.dtype.itemsize == 2:
+        return _half_mish(input)  # type: ignore[no-any-return]
     return _mish(input)
 
 
@@ -477,7 +543,6 @@ def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, traini
 
 
 @shows("GluBackward0")
-@half_in_single
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half of a dim times the sigmoid of the second.
 
@@ -491,12 +556,53 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if n % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {d} is size {n}")
     a, b = input.split(n // 2, d) if n else (input, input)
-    return _gated(a, b)
+    return _half_gated(a, b) if a._a.dtype.itemsize == 2 else _gated(a, b)
 
 
 @fused
 def _gated(a: Tensor, b: Tensor) -> Tensor:
     return a * pw.sigmoid(b)  # type: ignore[no-any-return]
+
+
+# For 16-bit floats: rounded once, and in the gradients where PyTorch rounds.
+def _bell(b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The sigmoid of `b`, 1 minus it, and their product."""
+    s = pw.sigmoid(b)
+    rest = 1 - s
+    return s, rest, s * rest
+
+
+def _half_gate_curve(t: Tensor, g: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    s, rest, bell = _bell(b)
+    return t * a * g * (bell * rest - s * bell)  # type: ignore[no-any-return]
+
+
+def _half_gate_values(g: Any, a: Any, b: Any) -> Any:
+    s = wide((1 / (1 + np.exp(-wide(b)))).astype(b.dtype))
+    return ((1 - s) * s * wide(g) * wide(a)).astype(b.dtype)
+
+
+_half_gate_values.knows_halves = True  # type: ignore[attr-defined]
+_half_gate_slope: Any = pointwise_op(
+    "half_gate_slope",
+    lambda k, g, a, b: g * a * k.exp(-b) / ((1 + k.exp(-b)) * (1 + k.exp(-b))),
+    (
+        lambda t, a, b: t * _half_gate_slope(a * 0 + 1, a, b),
+        lambda t, g, b: t * g * _bell(b)[2],
+        _half_gate_curve,
+    ),
+    impl=_half_gate_values,
+)
+_half_open: Any = pointwise_op(
+    "half_gate_open",
+    lambda k, g, b: g / (1 + k.exp(-b)),
+    (lambda t, b: t * pw.sigmoid(b), lambda t, g, b: t * g * _bell(b)[2]),
+)
+_half_gated: Any = pointwise_op(
+    "half_gated",
+    lambda k, a, b: a / (1 + k.exp(-b)),
+    (lambda t, b: _half_open(t, b), lambda t, a, b: _half_gate_slope(t, a, b)),
+)
 
 
 def _dim(name: str, nd: int, dim: int | None) -> int:

@@ -10,7 +10,7 @@ from ...core.fusion import fused
 from ...core.grad_names import rename, shows
 from ...core.pending import seen
 from ...core.promotion import convert
-from ...core.public import FUNCTIONS, half_in_single, overridable
+from ...core.public import FUNCTIONS, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
@@ -20,6 +20,7 @@ from ...prims.pointwise import log, log1p, where_op
 from ...prims.softmax import cross_entropy_op, log_softmax_op
 from ...runtime import dtypes
 from ...runtime.draws import type_name
+from . import half_losses
 from .activation import logsigmoid
 from .loss import Reduce, apply_reduction, check_reduction, reduction_of
 
@@ -243,7 +244,6 @@ def _binary_entropy_of_logits(x: Tensor, target: Tensor) -> Tensor:
 
 @overridable
 @shows("BinaryCrossEntropyBackward0")
-@half_in_single
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -269,6 +269,8 @@ def binary_cross_entropy(
             f"Found dtype {type_name(target._a.dtype)} but expected {type_name(input._a.dtype)}: "
             "binary_cross_entropy needs a target of the input's dtype"
         )
+    if half_losses.is_half(input, target, *([] if weight is None else [weight])):
+        return half_losses.binary_cross_entropy_op(input, target, weight, reduction=reduction, setting=0.0)  # type: ignore[no-any-return]
     loss = _binary_entropy(input, target)
     if weight is not None:
         loss = loss * weight
@@ -293,7 +295,9 @@ def binary_cross_entropy_with_logits(
     reduction = reduction_of(size_average, reduce, reduction)
     if tuple(input._a.shape) != tuple(target._a.shape):
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    if pos_weight is not None:
+    if half_losses.is_half(input, target, *([] if pos_weight is None else [pos_weight])):
+        loss = half_losses.binary_cross_entropy_with_logits(input, target, pos_weight)
+    elif pos_weight is not None:
         factor = (pos_weight - 1) * target + 1
         loss = (1 - target) * input - factor * logsigmoid(input)
     else:

@@ -6,13 +6,14 @@ import math
 from typing import Any
 
 from ...core.grad_names import rename
-from ...core.public import FUNCTIONS, half_in_single, overridable
+from ...core.public import FUNCTIONS, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...ops.layouts import like_images
 from ...prims.conv import biased_conv_op, conv_input_op, conv_op
 from ...prims.conv_arrays import output_size
+from ...prims.half_conv import half_conv_op
 from .padding import pad
 
 IntOrTuple = int | tuple[int, ...]
@@ -91,7 +92,9 @@ def _positive(values: tuple[int, ...], name: str) -> None:
 
 def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dict[str, Any]) -> Tensor:
     y: Tensor
-    if bias is not None and op is conv_op and bias._a.dtype.kind == "f":
+    if bias is not None and x._a.dtype.itemsize == 2:
+        y = half_conv_op(x, w, bias, transposed=op is conv_input_op, **{"size": None, **settings})
+    elif bias is not None and op is conv_op and bias._a.dtype.kind == "f":
         y = biased_conv_op(x, w, bias, **settings)
     else:
         y = op(x, w, **settings)
@@ -102,9 +105,6 @@ def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dic
     y = like_images(y, x, w)
     # PyTorch puts complex convolutions together from real ones
     return rename(y, "AddBackward0" if y._a.dtype.kind == "c" else "ConvolutionBackward0")  # type: ignore[no-any-return]
-
-
-_with_bias_rounded_once = half_in_single(_with_bias)
 
 
 def _conv(
@@ -237,7 +237,7 @@ def _transposed(
             f"Given input size per channel: {list(x._a.shape[2:])}. Calculated output size per channel: {list(size)}. Output size is too small"
         )
     settings = {"size": size, "stride": s, "padding": p, "dilation": d, "groups": groups}
-    y = _with_bias_rounded_once(x, w, bias, conv_input_op, settings)
+    y = _with_bias(x, w, bias, conv_input_op, settings)
     return y.squeeze(0) if single else y
 
 

@@ -210,11 +210,12 @@ def interpolate(
         return pool(input, sizes if nd > 3 else sizes[0])  # type: ignore[no-any-return]
     factors: list[Any] = [None] * (nd - 2) if scales is None else list(scales)
     if mode.startswith("nearest"):
-        x = input
+        half = input._a.dtype.itemsize == 2 and input._a.dtype.kind in "fV"
+        x = convert(input, dtypes.float32) if half else input  # gradients are summed, and rounded once
         for k, (n, m, f) in enumerate(zip(s[2:], sizes, factors), 2):
             at = _nearest(n, m, f, mode == "nearest-exact")
             x = index_get_op(x, from_value(at), spec=(*[False] * k, True))
-        x = like_images(x, input)
+        x = like_images(convert(x, dtype_of(input)), input)
         kind = "Exact" if mode == "nearest-exact" else ""
         return x if tls.stack else rename(x, f"UpsampleNearest{kind}{nd - 2}DBackward0", (input,))
     d = dtype_of(input)

@@ -76,6 +76,10 @@ def _weighted(loss: Tensor, weight: Tensor | None, reduction: str, name: str) ->
     return apply_reduction(loss, reduction)
 
 
+def _halves(a: Tensor, b: Tensor) -> bool:
+    return a._a.dtype.itemsize == 2 and a._a.dtype == b._a.dtype and a._a.dtype.kind in "fV"
+
+
 @fused
 def _squared_error(a: Tensor, b: Tensor) -> Tensor:
     d = a - b
@@ -94,6 +98,14 @@ def mse_loss(
 ) -> Tensor:
     """The squared error."""
     a, b = _pair(input, target, "mse_loss")
+    if weight is None and _halves(a, b):
+        from .half_losses import (
+            square_error_op,
+        )  # it needs the activations, which need this module's neighbours
+
+        reduction = reduction_of(size_average, reduce, reduction)
+        check_reduction(reduction)
+        return square_error_op(a, b, None, reduction=reduction, setting=0.0)  # type: ignore[no-any-return]
     return _weighted(_squared_error(a, b), weight, reduction_of(size_average, reduce, reduction), "mse_loss")
 
 
@@ -168,7 +180,6 @@ def _huber(a: Tensor, b: Tensor, delta: float) -> Tensor:
 
 @overridable
 @shows("HuberLossBackward0")
-@half_in_single
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -179,6 +190,11 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     a, b = _pair(input, target, "huber_loss")
+    if weight is None and _halves(a, b):
+        from .half_losses import huber_op
+
+        check_reduction(reduction)
+        return huber_op(a, b, None, reduction=reduction, setting=float(delta))  # type: ignore[no-any-return]
     return _weighted(_huber(a, b, delta), weight, reduction, "huber_loss")
 
 

@@ -20,11 +20,9 @@ from ...ops.layouts import in_own_order, is_images, like_images
 from ...ops.shape import expand_to
 from ...prims import base
 from ...prims.batch_norm import batch_moments_op, batch_norm_op
-from ...prims.group_norm import group_norm_op
 from ...prims.layer_norm import layer_norm_op
 from ...prims.norm import affine_op, standardize_op
 from ...prims.pointwise import rsqrt
-from ...prims.rms_norm import rms_norm_op
 from ...runtime import dtypes
 from .padding import constant_pad_nd
 from .pooling import avg_pool2d, avg_pool3d
@@ -36,6 +34,11 @@ def _per_channel(t: Tensor, nd: int) -> Tensor:
 
 def _wide(x: Tensor) -> Tensor:
     return convert(x, dtypes.float32) if x._a.dtype.itemsize == 2 else x
+
+
+def _kept_in(x: Any) -> Any:
+    """The dtype in which PyTorch keeps the statistics for the gradient, where that is a 16-bit one."""
+    return x._a.dtype if x._a.dtype.itemsize == 2 else None
 
 
 def _check_floating(x: Tensor, name: str) -> None:
@@ -115,14 +118,19 @@ def batch_norm(
     dims = (0, *range(2, nd))
     x = _wide(input)
     if training:
-        at_once = weight is not None and bias is not None and n > 0 and not is_images(input)
+        half = _kept_in(input) is not None
+        at_once = weight is not None and bias is not None and n > 0 and not is_images(input) and not half
         if at_once:
             assert weight is not None and bias is not None
             mean, var = batch_moments_op(x)
             w, b = (convert(t, dtype_of(x)) for t in (weight, bias))
             y = batch_norm_op(b, x, w, mean, var, eps=float(eps))
         else:
-            y, mean, var = standardize_op(x, dims=dims, eps=float(eps))
+            stats = _kept_in(input)
+            if running_mean is not None or weight is not None:
+                # PyTorch keeps the statistics in the parameters' dtype
+                stats = _kept_in(running_mean if weight is None else weight)
+            y, mean, var = standardize_op(x, dims=dims, eps=float(eps), stats=stats, early=True)
             mean, var = (base.reshape(t.detach(), (channels,)) for t in (mean, var))
         if running_mean is not None and n:
             _update(running_mean, mean, momentum)
@@ -211,8 +219,9 @@ def layer_norm(
     x = _wide(input)
     if weight is not None and bias is not None and tls.capture is None:
         w, b = (convert(t, dtype_of(x)) for t in (weight, bias))
-        return convert(layer_norm_op(b, x, w, eps=float(eps))[0], dtype_of(input))
-    y = standardize_op(x, dims=dims, eps=float(eps))[0]
+        return convert(layer_norm_op(b, x, w, eps=float(eps), stats=_kept_in(weight))[0], dtype_of(input))
+    stats = _kept_in(input if weight is None else weight)
+    y = standardize_op(x, dims=dims, eps=float(eps), stats=stats)[0]
     return _affine(y, weight, bias, lambda t: t, dtype_of(input))
 
 
@@ -237,9 +246,6 @@ def rms_norm(
     x = _wide(input)
     e = dtypes.finfo(dtype_of(x)).eps if eps is None else eps
     dims = tuple(range(len(s) - len(shape), len(s)))
-    if weight is not None and tls.capture is None and not is_images(input) and x._a.dtype.kind == "f":
-        w = convert(weight, dtype_of(x))
-        return convert(rms_norm_op(x, w, eps=float(e))[0], dtype_of(input))
     y = like_images(x * rsqrt((x * x).mean(dims, True) + e), input)
     return _affine(y, weight, None, lambda t: t, dtype_of(input))
 
@@ -274,13 +280,9 @@ def group_norm(
     _check_one_dtype(input, weight, bias)
     if not numel(input):
         return input.clone()  # type: ignore[no-any-return]
-    if weight is not None and bias is not None and tls.capture is None and not is_images(input):
-        x = _wide(input)
-        w, b = (convert(t, dtype_of(x)) for t in (weight, bias))
-        y = group_norm_op(b, x, w, groups=num_groups, eps=float(eps))[0]
-        return convert(y, dtype_of(input))
     x = base.reshape(_wide(input), (s[0], num_groups, numel(input) // (s[0] * num_groups)))
-    y = base.reshape(standardize_op(x, dims=(2,), eps=float(eps))[0], s)
+    stats = _kept_in(input if weight is None else weight)
+    y = base.reshape(standardize_op(x, dims=(2,), eps=float(eps), stats=stats)[0], s)
     y = _affine(y, weight, bias, lambda t: _per_channel(t, len(s)), dtype_of(input))
     return like_images(y, input)
 

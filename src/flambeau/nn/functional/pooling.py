@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import rename, shows
-from ...core.public import FUNCTIONS, half_in_single, overridable, store_out
+from ...core.public import FUNCTIONS, overridable, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...ops.layouts import in_own_order, is_images, like_images
 from ...prims import base
 from ...prims.base import from_value, sum_op
+from ...prims.half_pool import Bins, half_mean_pool
 from ...prims.pointwise import power
 from ...prims.pool import Windows, sum_pool_op
 from .conv import spread
@@ -89,7 +90,15 @@ def windows(
     return Windows(k, s, p, d, size, out)
 
 
-@half_in_single
+def _half_bins(w: Windows, include: bool, divisor: Any) -> Bins:
+    """Windows as `prims.half_pool` wants them."""
+    start = [np.arange(o) * s - p for o, s, p in zip(w.out, w.stride, w.padding)]
+    low = [tuple(np.maximum(a, 0).tolist()) for a in start]
+    high = [tuple(np.minimum(a + k, m).tolist()) for a, k, m in zip(start, w.kernel, w.size)]
+    counts = [tuple(_counts(w, d, include).tolist()) for d in range(len(w.size))]
+    return Bins(w.size, tuple(low), tuple(high), tuple(counts), divisor, True)
+
+
 def _avg_pool(
     x: Tensor,
     n: int,
@@ -106,6 +115,9 @@ def _avg_pool(
     w = windows(n, x, kernel_size, stride, padding, 1, ceil_mode, name)
     if x._a.dtype.kind in "bu" or x._a.dtype.kind == "i" and x._a.dtype != np.int64:
         raise RuntimeError(f'"{name}" not implemented for {dtype_of(x)}')
+    if x._a.dtype.itemsize == 2 and x._a.dtype.kind in "fV":
+        y = half_mean_pool(x, _half_bins(w, count_include_pad, divisor))
+        return like_images(y, x) if n == 2 else y
     total = sum_pool_op(x, w=w)
     if n == 2:
         total = like_images(total, x)
@@ -201,12 +213,18 @@ def bins(m: int, out: int) -> tuple[Any, Any]:
     return (i * m) // out if out else i, -((-(i + 1) * m) // out) if out else i
 
 
-@half_in_single
 def _adaptive_avg(x: Tensor, n: int, output_size: Any) -> Tensor:
     """Equal bins are windows; else the mean over the bins of each dim is a product with a small constant matrix."""
     out = tuple(targets(n, x, output_size, f"adaptive_avg_pool{n}d"))
     nd = len(x._a.shape)
     size = tuple(x._a.shape[-n:])
+    if x._a.dtype.itemsize == 2 and x._a.dtype.kind in "fV":
+        if set(out) == {1}:
+            return x.mean(tuple(range(-n, 0)), True)  # type: ignore[no-any-return]
+        start, end = zip(*[bins(m, o) for m, o in zip(size, out)])
+        low, high = (tuple([tuple(v.tolist()) for v in side]) for side in (start, end))
+        counts = tuple([tuple((e - a).tolist()) for a, e in zip(start, end)])
+        return half_mean_pool(x, Bins(size, low, high, counts, None, False, n == 3))
     if all(o and m % o == 0 for m, o in zip(size, out)):
         step = tuple([m // o for m, o in zip(size, out)])
         if set(out) == {1}:
