@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..runtime.pool import empty
 from .dialect import Value
 from .image_rows import ImageRows
-from .types import COMPUTE, Storage, UnsupportedError, storage
+from .types import COMPUTE, FLOATS, Storage, UnsupportedError, storage
 from .unit_kernel import finish, make_unit_kernel
 
 __all__ = ["batch_norm", "batch_norm_backward", "moments", "normalise", "totals"]
@@ -225,8 +225,8 @@ def _write_backward(kind: Storage) -> str:
 
 
 @cache
-def _kernel(name: str, which: str) -> Callable[..., None]:
-    kind = storage(name)
+def _kernel(dtype: np.dtype[Any], which: str) -> Callable[..., None]:
+    kind = storage(dtype)
     if which == "backward":
         text, arrays, outputs = _write_backward(kind), 8, 3
     elif which == "totals":
@@ -246,7 +246,7 @@ def _sizes(x: Array) -> tuple[int, int, int, int, int]:
 
 def _check(*arrays: Array) -> None:
     kind = arrays[0].dtype
-    if kind.name not in ("float32", "float64") or any(a.dtype != kind for a in arrays):
+    if kind not in FLOATS or any(a.dtype != kind for a in arrays):
         raise UnsupportedError(f"no normalisation of {' and '.join(str(a.dtype) for a in arrays)} here")
 
 
@@ -258,7 +258,7 @@ def totals(x: Array) -> Array:
     _check(x)
     x = np.ascontiguousarray(x)
     result: Array = np.empty(x.shape[1], x.dtype)
-    _kernel(x.dtype.name, "totals")(result, x, *_sizes(x), 0.0)
+    _kernel(x.dtype, "totals")(result, x, *_sizes(x), 0.0)
     return result
 
 
@@ -275,7 +275,7 @@ def moments(x: Array) -> tuple[Array, Array]:
     _check(x)
     x = np.ascontiguousarray(x)
     mean, var = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-    _kernel(x.dtype.name, "moments")(mean, mean, var, x, mean, mean, *_sizes(x), 0.0)
+    _kernel(x.dtype, "moments")(mean, mean, var, x, mean, mean, *_sizes(x), 0.0)
     return mean, var
 
 
@@ -287,7 +287,7 @@ def normalise(x: Array, weight: Array, bias: Array, mean: Array, var: Array, eps
     _check(x, weight, bias, mean, var)
     x, weight, bias, mean, var = (np.ascontiguousarray(a) for a in (x, weight, bias, mean, var))
     y: Array = empty(x.shape, x.dtype)
-    _kernel(x.dtype.name, "known")(y, mean, var, x, weight, bias, *_sizes(x), eps)
+    _kernel(x.dtype, "known")(y, mean, var, x, weight, bias, *_sizes(x), eps)
     return y
 
 
@@ -308,7 +308,7 @@ def batch_norm(
     x, weight, bias = (np.ascontiguousarray(a) for a in (x, weight, bias))
     y: Array = empty(x.shape, x.dtype)
     mean, var = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-    _kernel(x.dtype.name, "relu" if relu else "forward")(y, mean, var, x, weight, bias, *_sizes(x), eps)
+    _kernel(x.dtype, "relu" if relu else "forward")(y, mean, var, x, weight, bias, *_sizes(x), eps)
     return y, mean, var
 
 
@@ -323,5 +323,5 @@ def batch_norm_backward(
     g, x, weight, mean, var = (np.ascontiguousarray(a) for a in (g, x, weight, mean, var))
     gx: Array = empty(x.shape, x.dtype)
     gw, gb = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-    _kernel(x.dtype.name, "backward")(gx, gw, gb, g, x, weight, mean, var, *_sizes(x), eps)
+    _kernel(x.dtype, "backward")(gx, gw, gb, g, x, weight, mean, var, *_sizes(x), eps)
     return gx, gw, gb

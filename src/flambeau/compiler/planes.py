@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..runtime.pool import empty
 from . import engine
 from .image_rows import ImageRows
-from .types import UnsupportedError, storage
+from .types import Storage, UnsupportedError, storage
 from .unit_kernel import finish, make_unit_kernel, share
 from .vector_loop import MASKS
 
@@ -77,14 +77,26 @@ class Planes:
             moves = [found.index(a % s) * step + a // s * distance for a in each]
             shifts = np.add.outer(shifts, np.array(moves, np.int64))
         self.shifts: Array = np.ascontiguousarray(shifts.reshape(-1))
+        self.results: Planes | None = None
+        self.words = (
+            *self.size,
+            *self.rows,
+            len(self.phases[0]),
+            len(self.phases[1]),
+            *self.stride[:2],
+            *self.padding,
+        )
         self.table: Array = np.array([*self.phases[0], *self.phases[1]], np.int64)
 
     def of_results(self, lanes: int) -> Planes:
         """Planes of results at the same places, zero where there is no result; a whole number of vectors each."""
-        q = object.__new__(Planes)
+        if self.results is not None:
+            return self.results
+        q = self.results = object.__new__(Planes)
         q.size, q.kernel, q.stride, q.padding, q.out = self.out, (1, 1, 1), (1, 1, 1), (0, 0, 0), self.out
         q.phases, q.rows, q.used = ((0,), (0,), (0,)), (self.out[0], *self.rows[1:]), self.used
         q.block = q.pitch = -(-math.prod(q.rows) // lanes) * lanes + lanes
+        q.words, q.results = (*q.size, *q.rows, 1, 1, 1, 1, *q.padding), None
         q.shifts, q.table = np.zeros(1, np.int64), np.zeros(2, np.int64)
         return q
 
@@ -100,10 +112,10 @@ def planes(
     return Planes(size, kernel, stride, padding, dilation, out, lanes)
 
 
-def _write(name: str, stride: int, phases: Sizes) -> str:
+def _write(kind: Storage, stride: int, phases: Sizes) -> str:
     """A unit is a plane. Arrays: the planes laid out, the images, remainders of planes and rows."""
-    k = ImageRows(storage(name))
-    kind, lanes = k.kind, k.lanes
+    k = ImageRows(kind)
+    lanes = k.lanes
     out, x, table = (k.load("ptr", "%arrays", i) for i in range(3))
     s = {field: k.load("i64", "%scalars", i) for i, field in enumerate(_SCALARS)}
     beyond = k.at(table, s["phasesz"], 8)
@@ -150,9 +162,9 @@ def _write(name: str, stride: int, phases: Sizes) -> str:
 
 
 @cache
-def _kernel(name: str, stride: int, phases: Sizes) -> Callable[..., None]:
-    kind = storage(name)
-    text = _write(name, stride, phases)
+def _kernel(dtype: np.dtype[Any], stride: int, phases: Sizes) -> Callable[..., None]:
+    kind = storage(dtype)
+    text = _write(kind, stride, phases)
     return make_unit_kernel("planes", text, 1, [kind, kind, _INT64], len(_SCALARS))
 
 
@@ -165,10 +177,9 @@ def lay_out(x: Array, q: Planes, slack: int) -> Array:
         return memory
     lanes = engine.host().vector_bits // (8 * x.itemsize)
     work = q.pitch // (2 * lanes) + 8
-    _kernel(x.dtype.name, q.stride[2], q.phases[2])(
-        memory, np.ascontiguousarray(x), q.table, count, work, share(count, work), q.pitch, q.block, *q.size,
-        *q.rows, len(q.phases[0]), len(q.phases[1]), *q.stride[:2], *q.padding,
-    )  # fmt: skip
+    _kernel(x.dtype, q.stride[2], q.phases[2])(
+        memory, np.ascontiguousarray(x), q.table, count, work, share(count, work), q.pitch, q.block, *q.words
+    )
     return memory
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..runtime.pool import empty
 from . import engine
 from .dialect import Value
 from .image_rows import ImageRows
-from .types import COMPUTE, Storage, UnsupportedError, storage
+from .types import COMPUTE, FLOATS, Storage, UnsupportedError, storage
 from .unit_kernel import finish, make_unit_kernel, share
 from .vector_loop import MASKS
 
@@ -263,16 +263,16 @@ def _window(k: _Rows, dim: str, stride: int, place: str, tap: str) -> tuple[str,
 
 
 @cache
-def _maxima(name: str, taps: int, stride: int, dilation: int, places: bool) -> Callable[..., None]:
-    kind = storage(name)
+def _maxima(dtype: np.dtype[Any], taps: int, stride: int, dilation: int, places: bool) -> Callable[..., None]:
+    kind = storage(dtype)
     text = _write_maxima(kind, taps, stride, dilation, places)
     kinds = [_BYTE if places else kind, _BYTE, kind]
     return make_unit_kernel("maxima", text, 2, kinds, len(_SCALARS))
 
 
 @cache
-def _spread(name: str, taps: int, strides: Sizes, dilation: int) -> Callable[..., None]:
-    kind = storage(name)
+def _spread(dtype: np.dtype[Any], taps: int, strides: Sizes, dilation: int) -> Callable[..., None]:
+    kind = storage(dtype)
     text = _write_spread(kind, taps, strides, dilation)
     return make_unit_kernel("spread", text, 2, [kind, _BYTE, kind, _BYTE], len(_SCALARS))
 
@@ -284,29 +284,45 @@ def _three(values: Sizes, missing: int) -> Sizes:
 class _Setting:
     """The windows' numbers in three dims."""
 
-    def __init__(self, size: Sizes, out: Sizes, w: Any, dtype: np.dtype[Any]) -> None:
-        if dtype.name not in ("float32", "float64"):
+    def __init__(
+        self,
+        size: Sizes,
+        out: Sizes,
+        kernel: Sizes,
+        stride: Sizes,
+        padding: Sizes,
+        dilation: Sizes,
+        dtype: np.dtype[Any],
+    ) -> None:
+        if dtype not in FLOATS:
             raise UnsupportedError(f"no windows of {dtype} here")
         if not 0 < len(size) <= 3:
             raise UnsupportedError(f"no windows over {len(size)} dims here")
-        self.size, self.out, self.kernel = (_three(v, 1) for v in (size, out, w.kernel))
+        self.size, self.out, self.kernel = (_three(v, 1) for v in (size, out, kernel))
         self.stride, self.padding, self.dilation = (
-            _three(v, n) for v, n in ((w.stride, 1), (w.padding, 0), (w.dilation, 1))
+            _three(v, n) for v, n in ((stride, 1), (padding, 0), (dilation, 1))
         )
         self.taps = math.prod(self.kernel)
         if self.taps > _MOST_TAPS or self.kernel[2] > _MOST_ALONG or self.stride[2] > _LONGEST_STRIDE:
-            raise UnsupportedError(f"no windows of {w.kernel} with stride {w.stride} here")
+            raise UnsupportedError(f"no windows of {kernel} with stride {stride} here")
         self.lanes = engine.host().vector_bits // (8 * dtype.itemsize)
         self.rows = self.kernel[0] * self.kernel[1]
-
-    def words(self) -> list[int]:
-        """`_DIMS` and `_MOVES`."""
         moves = [v[d] for v in (self.kernel, self.stride, self.padding, self.dilation) for d in (0, 1)]
-        return [*self.size, *self.out, *moves]
+        self.words = (*self.size, *self.out, *moves, self.padding[2])
 
     def up(self, n: int) -> int:
         """Rounded up to whole vectors."""
         return -(-n // self.lanes) * self.lanes
+
+
+@lru_cache(maxsize=256)
+def _known(*settings: Any) -> _Setting:
+    return _Setting(*settings)
+
+
+def _setting(size: Sizes, out: Sizes, w: Any, dtype: np.dtype[Any]) -> _Setting:
+    """Raises: UnsupportedError where there is no kernel."""
+    return _known(size, out, w.kernel, w.stride, w.padding, w.dilation, dtype)
 
 
 def _room(units: int, grain: int, slot: int) -> Array:
@@ -317,7 +333,7 @@ def _room(units: int, grain: int, slot: int) -> Array:
 
 def _run_maxima(x: Array, w: Any, places: bool) -> Array:
     n = len(w.kernel)
-    q = _Setting(x.shape[x.ndim - n :], tuple(w.out), w, x.dtype)
+    q = _setting(x.shape[x.ndim - n :], tuple(w.out), w, x.dtype)
     shape = (*x.shape[: x.ndim - n], *w.out)
     result: Array = empty(shape, _BYTE.numpy if places else x.dtype)
     if not result.size:
@@ -330,8 +346,8 @@ def _run_maxima(x: Array, w: Any, places: bool) -> Array:
     units = math.prod(shape[:-1])
     work = q.rows * (4 + (q.size[2] + taps * stride * q.up(q.out[2])) // (2 * q.lanes))
     grain = share(units, work)
-    _maxima(x.dtype.name, taps, stride, q.dilation[2], places)(
-        result, _room(units, grain, slot), x, units, work, grain, slot, *q.words(), q.padding[2], pitch
+    _maxima(x.dtype, taps, stride, q.dilation[2], places)(
+        result, _room(units, grain, slot), x, units, work, grain, slot, *q.words, pitch
     )
     return result
 
@@ -375,7 +391,7 @@ def spread_taps(g: Array, taps: Array, w: Any) -> Array:
     if taps.dtype != np.uint8:
         raise UnsupportedError(f"no taps of {taps.dtype} here")
     n = len(w.kernel)
-    q = _Setting(tuple(w.size), g.shape[g.ndim - n :], w, g.dtype)
+    q = _setting(tuple(w.size), g.shape[g.ndim - n :], w, g.dtype)
     result: Array = empty((*g.shape[: g.ndim - n], *w.size), g.dtype)
     if not result.size:
         return result
@@ -391,7 +407,7 @@ def spread_taps(g: Array, taps: Array, w: Any) -> Array:
     met = -(-q.kernel[0] // q.stride[0]) * -(-q.kernel[1] // q.stride[1])
     work = 4 + met * (4 + (q.out[2] + along * steps) // (2 * q.lanes)) + q.size[2] // q.lanes
     grain = share(units, work)
-    _spread(g.dtype.name, along, q.stride, dilation)(
-        result, _room(units, grain, slot), g, taps, units, work, grain, slot, *q.words(), q.padding[2], pitch
+    _spread(g.dtype, along, q.stride, dilation)(
+        result, _room(units, grain, slot), g, taps, units, work, grain, slot, *q.words, pitch
     )
     return result

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +22,8 @@ from ..runtime.pool import empty
 from . import engine
 from .dialect import Value
 from .image_rows import ImageRows
-from .planes import lay_out, planes
-from .types import Storage, UnsupportedError, storage
+from .planes import Planes, lay_out, planes
+from .types import FLOATS, Storage, UnsupportedError, storage
 from .unit_kernel import finish, make_unit_kernel, share
 
 __all__ = ["shifted_input", "shifted_sums"]
@@ -125,13 +125,12 @@ def _put(k: ImageRows, value: Value, row: str, start: str, width: str) -> None:
 
 
 @cache
-def _kernel(name: str, tile: int, vectors: int, relu: bool) -> Callable[..., None]:
-    kind = storage(name)
+def _kernel(dtype: np.dtype[Any], tile: int, vectors: int, relu: bool) -> Callable[..., None]:
+    kind = storage(dtype)
     text = _write(kind, tile, vectors, relu)
     return make_unit_kernel("shifted", text, 2, [kind, _BYTE, kind, kind, _INT64, kind], len(_SCALARS))
 
 
-@cache
 def _bands(rows: int, wide: int, tile: int, step: int, item: int) -> tuple[int, int]:
     """(number of bands, rows of each): as few places computed as can be, of bands that stay in the cache."""
     best = (1, rows)
@@ -250,8 +249,42 @@ def _remainders(size: int, kernel: int, stride: int, padding: int, dilation: int
 
 
 def _check(x: Array, w: Array) -> None:
-    if x.dtype.name not in ("float32", "float64") or w.dtype != x.dtype:
+    if x.dtype not in FLOATS or w.dtype != x.dtype:
         raise UnsupportedError(f"no convolution of {x.dtype} and {w.dtype} here")
+
+
+class _Plan(NamedTuple):
+    """What is known from shapes."""
+
+    planes: Planes
+    slack: int  # elements to be read behind the planes
+    tile: int
+    vectors: int
+    blocks: int
+    units: int
+    work: int
+    slot: int
+    words: tuple[int, ...]  # `_SCALARS` from `slot` on
+
+
+@lru_cache(maxsize=256)
+def _plan(
+    shape: Sizes, weights: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, out: Sizes, item: int
+) -> _Plan:
+    n, groups, each, channels = shape[0], *weights[:3]
+    lanes = engine.host().vector_bits // (8 * item)
+    q = planes(shape[2:], weights[3:], stride, padding, dilation, out, lanes)
+    taps = math.prod(q.kernel)
+    tile, vectors = _shape(each)
+    step = lanes * vectors
+    blocks = -(-each // tile)
+    rows = (q.out[0] - 1) * q.rows[1] + q.out[1]
+    bands, band = _bands(rows, q.rows[2], tile, step, item)
+    size = -(-band * q.rows[2] // step) * step
+    slot = (tile * size + lanes) * item
+    work = (channels * taps + 4) * size * tile // (8 * lanes)
+    words = (slot, blocks, groups, bands, band, rows, channels, taps, q.pitch, *q.rows[1:], each, *q.out)
+    return _Plan(q, 2 * step, tile, vectors, blocks, n * groups * bands * blocks, work, slot, words)
 
 
 def _sums(
@@ -265,29 +298,26 @@ def _sums(
     relu: bool,
 ) -> Array:
     """The same for weights (groups, O / groups, C / groups, *kernel) and any padding and result's size."""
-    n, groups, each, channels = x.shape[0], *w.shape[:3]
-    lanes = engine.host().vector_bits // (8 * x.itemsize)
-    q = planes(x.shape[2:], w.shape[3:], stride, padding, dilation, out, lanes)
-    taps = math.prod(q.kernel)
-    tile, vectors = _shape(each)
-    step = lanes * vectors
-    memory = lay_out(x, q, 2 * step)
-    blocks = -(-each // tile)
-    rows = (q.out[0] - 1) * q.rows[1] + q.out[1]
-    bands, band = _bands(rows, q.rows[2], tile, step, x.itemsize)
-    size = -(-band * q.rows[2] // step) * step
-    slot = (tile * size + lanes) * x.itemsize
-    units = n * groups * bands * blocks
-    work = (channels * taps + 4) * size * tile // (8 * lanes)
-    grain = share(units, work)
-    room = empty((-(-units // grain) * slot,), _BYTE)
-    result: Array = empty((n, groups * each, *out), x.dtype)
+    p = _plan(x.shape, w.shape, stride, padding, dilation, out, x.itemsize)
+    memory = lay_out(x, p.planes, p.slack)
+    grain = share(p.units, p.work)
+    room = empty((-(-p.units // grain) * p.slot,), _BYTE)
+    channels = w.shape[0] * w.shape[1]
+    result: Array = empty((x.shape[0], channels, *out), x.dtype)
     if bias is None:
-        bias = np.zeros(groups * each, x.dtype)
-    _kernel(x.dtype.name, tile, vectors, relu)(
-        result, room, memory, _tiles(w, blocks, tile), q.shifts, bias, units, work, grain, slot, blocks, groups,
-        bands, band, rows, channels, taps, q.pitch, q.rows[1], q.rows[2], each, *q.out,
-    )  # fmt: skip
+        bias = np.zeros(channels, x.dtype)
+    _kernel(x.dtype, p.tile, p.vectors, relu)(
+        result,
+        room,
+        memory,
+        _tiles(w, p.blocks, p.tile),
+        p.planes.shifts,
+        bias,
+        p.units,
+        p.work,
+        grain,
+        *p.words,
+    )
     return result
 
 

@@ -19,7 +19,7 @@ from ..runtime.pool import empty
 from . import engine
 from .dialect import Dialect, Value
 from .planes import lay_out, planes
-from .types import Storage, UnsupportedError, storage
+from .types import FLOATS, Storage, UnsupportedError, storage
 from .unit_kernel import finish, make_unit_kernel, share
 
 __all__ = ["shifted_products"]
@@ -105,8 +105,8 @@ def _write(kind: Storage, tile: int, taps: int) -> str:
 
 
 @cache
-def _kernel(name: str, tile: int, taps: int) -> Callable[..., None]:
-    kind = storage(name)
+def _kernel(dtype: np.dtype[Any], tile: int, taps: int) -> Callable[..., None]:
+    kind = storage(dtype)
     text = _write(kind, tile, taps)
     return make_unit_kernel("products", text, 1, [kind, kind, kind, _INT64], len(_SCALARS))
 
@@ -147,7 +147,7 @@ def shifted_products(
     >>> shifted_products(x, g, 1, (2,), (1,), (0,), (1,))
     array([[[3., 6.]]])
     """
-    if x.dtype.name not in ("float32", "float64") or g.dtype != x.dtype:
+    if x.dtype not in FLOATS or g.dtype != x.dtype:
         raise UnsupportedError(f"no gradient of {x.dtype} and {g.dtype} here")
     n, channels, outputs = x.shape[0], x.shape[1] // groups, g.shape[1]
     lanes = engine.host().vector_bits // (8 * x.itemsize)
@@ -162,7 +162,7 @@ def shifted_products(
     units = groups * blocks * channels * parts
     work = n * wide * tile * taps // (8 * lanes)
     result: Array = empty((outputs, channels, *kernel), x.dtype)
-    _kernel(x.dtype.name, tile, taps)(
+    _kernel(x.dtype, tile, taps)(
         result, memory, given, q.shifts, units, work, share(units, work), n, groups, blocks, channels, parts,
         q.pitch, results.pitch, wide, places, each,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-__all__ = ["COMPUTE", "Compute", "Storage", "UnsupportedError", "storage"]
+__all__ = ["COMPUTE", "FLOATS", "Compute", "Storage", "UnsupportedError", "storage"]
 
 
 class UnsupportedError(TypeError):
@@ -75,6 +75,12 @@ _STORAGE = {
         _make(np.bool_, "i8", "bool"),
     )
 }
+
+
+FLOATS = (
+    np.dtype(np.float32),
+    np.dtype(np.float64),
+)  # asking an array's dtype for its name takes a microsecond
 
 
 def storage(dtype: Any) -> Storage:

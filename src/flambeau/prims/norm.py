@@ -143,6 +143,13 @@ times_difference_op: Any = pointwise_op(
     impl=_times_difference,
 )
 
+# a running average, moved: old values times one number plus new ones times another
+moved_op: Any = pointwise_op(
+    "moved",
+    lambda k, old, new, keep, take: old * keep + new * take,
+    (lambda t, keep: t * keep, lambda t, take: t * take, None, None),
+)
+
 
 def _variance(x: Any, *, dims: Axes, correction: float) -> Any:
     """In two passes, around the mean: nothing cancels."""

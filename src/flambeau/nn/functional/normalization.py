@@ -21,7 +21,7 @@ from ...ops.shape import expand_to
 from ...prims import base
 from ...prims.batch_norm import batch_moments_op, batch_norm_op
 from ...prims.layer_norm import layer_norm_op
-from ...prims.norm import affine_op, standardize_op
+from ...prims.norm import affine_op, moved_op, standardize_op
 from ...prims.pointwise import rsqrt
 from ...runtime import dtypes
 from .padding import constant_pad_nd
@@ -135,7 +135,7 @@ def batch_norm(
         if running_mean is not None and n:
             _update(running_mean, mean, momentum)
         if running_var is not None and n:
-            _update(running_var, var * (n / max(n - 1, 1)), momentum)
+            _update(running_var, var, momentum, n / max(n - 1, 1))
         if at_once:
             return convert(y, dtype_of(input))
     else:
@@ -158,13 +158,14 @@ def _affine(y: Tensor, weight: Tensor | None, bias: Tensor | None, fit: Any, d: 
     return convert(y, d)
 
 
-def _update(running: Tensor, value: Tensor, momentum: float) -> None:
-    """The running average, moved towards a new value."""
+def _update(running: Tensor, value: Tensor, momentum: float, factor: float = 1.0) -> None:
+    """The running average, moved towards a new value times a factor."""
     from ...autograd import no_grad
 
     with no_grad():
         _store(
-            running, running.detach() * (1 - momentum) + convert(value.detach(), dtype_of(running)) * momentum
+            running,
+            moved_op(running.detach(), convert(value, dtype_of(running)), 1 - momentum, factor * momentum),
         )
 
 
