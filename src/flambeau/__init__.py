@@ -143,6 +143,8 @@ _LAZY = {
     **{n: f"flambeau.{n}" for n in ("__config__", "amp", "futures", "fx", "library", "mps", "onnx", "xpu")},
     "torch_version": "flambeau.stand_in.version",
     "_C": "flambeau.stand_in.internals",
+    "ao": "flambeau.stand_in.ao",
+    "quantization": "flambeau.stand_in.quantization",
     "_dynamo": "flambeau.stand_in.dynamo",
     "_higher_order_ops": "flambeau.stand_in.higher_order_ops",
     "_subclasses": "flambeau.stand_in.subclasses",

@@ -7,13 +7,14 @@ not exist here: get the code yourself and import it.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import re
 import tempfile
 import urllib.parse
 from typing import Any
 
-from .runtime.absent import names_of as _names_of
+from .runtime.absent import no_such_name as _no_such_name
 from .runtime.progress import Progress
 
 __all__ = ["download_url_to_file", "get_dir", "load_state_dict_from_url", "set_dir"]
@@ -23,13 +24,14 @@ _chosen: str | None = None
 HASH_REGEX = re.compile(r"-([a-f0-9]{8,})\.")  # of the file's SHA-256, at the end of a file's name
 
 
+def _get_torch_home() -> str:
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return os.path.expanduser(os.environ.get("TORCH_HOME", os.path.join(cache, "torch")))
+
+
 def get_dir() -> str:
     """The folder for downloads: what `set_dir` chose, else ``$TORCH_HOME/hub``, by default ``~/.cache/torch/hub``."""
-    if _chosen is not None:
-        return _chosen
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
-    return os.path.join(os.path.expanduser(home), "hub")
+    return os.path.join(_get_torch_home(), "hub") if _chosen is None else _chosen
 
 
 def set_dir(d: str | os.PathLike[str]) -> None:
@@ -102,4 +104,41 @@ def load_state_dict_from_url(
     return load(path, map_location=map_location, weights_only=weights_only)
 
 
-__getattr__ = _names_of(__name__)
+class _PlainProgress:
+    """What programs use of the package tqdm, where that is not installed: iterate, or `update` in a ``with`` block."""
+
+    def __init__(
+        self, iterable: Any = None, desc: str = "", total: int | None = None, **settings: Any
+    ) -> None:
+        self._of = iterable
+        total = len(iterable) if total is None and hasattr(iterable, "__len__") else total
+        in_bytes = settings.get("unit") == "B"  # what the line on the terminal counts
+        self._bar = Progress(desc or "", total, in_bytes and not settings.get("disable"))
+
+    def __iter__(self) -> Any:
+        with self as bar:
+            for item in self._of:
+                yield item
+                bar.update(1)
+
+    def __enter__(self) -> Any:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._bar.__exit__(*exc)
+
+    def update(self, n: int) -> None:
+        self._bar.advance(n)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+def __getattr__(name: str) -> Any:
+    if name != "tqdm":  # torch.hub's name for the package, or for what replaces it
+        raise _no_such_name(__name__, name)
+    try:
+        return importlib.import_module("tqdm").tqdm
+    except ImportError:
+        return _PlainProgress

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module as _import_module
 from typing import Any
 
 from .runtime.absent import WHERE as _WHERE
-from .runtime.absent import names_of as _names_of
+from .runtime.absent import no_such_name as _no_such_name
 
-__all__ = ["export", "is_in_onnx_export"]
+__all__ = ["export", "is_in_onnx_export", "register_custom_op_symbolic"]
 
 
 def export(*args: Any, **kwargs: Any) -> Any:
@@ -22,4 +23,11 @@ def is_in_onnx_export() -> bool:
     return False
 
 
-__getattr__ = _names_of(__name__)
+def register_custom_op_symbolic(symbolic_name: str, symbolic_fn: Any, opset_version: int, *_: Any) -> None:
+    """Accepted without effect: nothing is exported."""
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("symbolic_"):  # a module: `from torch.onnx import symbolic_opset11`
+        return _import_module("flambeau.stand_in.onnx_symbols")
+    raise _no_such_name(__name__, name)

@@ -241,6 +241,10 @@ TABLE: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     ),
     "affine": ((REAL, REAL, POSITIVE), lambda x, w, b: x * w + b),
     "times_difference": ((REAL, POSITIVE, REAL), lambda g, x, m: g * (x - m)),
+    "binary_entropy": (
+        (PROBABILITY, PROBABILITY),
+        lambda p, t: -(t * np.log(p) + (1 - t) * np.log1p(-p)),
+    ),
     "copysign": ((REAL, REAL), lambda a, b: np.abs(a) * np.where(b < 0, -1, 1)),
     "nextafter": ((REAL, REAL), np.vectorize(math.nextafter)),
     "gcd": ((WHOLE, WHOLE), _whole(math.gcd)),

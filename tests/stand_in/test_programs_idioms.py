@@ -37,3 +37,26 @@ def test_batched_gradients_with_unused_inputs(torch: Any) -> Any:
     x, z = torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)
     rows = torch.autograd.grad((x * 2,), (x, z), (torch.eye(2),), is_grads_batched=True, allow_unused=True)
     yield rows[0], rows[1] is None
+
+
+@scenario
+def test_entropy_of_saturated_probabilities(torch: Any) -> Any:
+    """A discriminator that is sure of itself gets a finite gradient, not NaN."""
+    p = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.3, 0.0, 1.0, 1e-20], requires_grad=True)
+    t = torch.tensor([0.0, 1.0, 1.0, 0.0, 0.6, 0.5, 0.5, 1.0])
+    for weight in (None, torch.arange(8.0)):
+        loss = torch.nn.functional.binary_cross_entropy(p, t, weight, reduction="none")
+        yield loss, torch.autograd.grad(loss.sum(), p)[0]
+    x = torch.tensor([200.0, -200.0], requires_grad=True)
+    torch.nn.BCELoss()(x.sigmoid(), torch.tensor([1.0, 0.0])).backward()
+    yield x.grad
+
+
+@scenario
+def test_a_subclass_that_prints_itself(torch: Any) -> Any:
+    class Boxes(torch.Tensor):
+        def __repr__(self) -> str:
+            return f"Boxes of {self.shape[0]}"
+
+    boxes = torch.ones(2, 4).as_subclass(Boxes)
+    yield repr(boxes), str(boxes), f"{boxes}"

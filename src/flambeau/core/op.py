@@ -167,6 +167,7 @@ def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any
         result = calls[-1]
     else:
         text += "".join(f"    r{i} = {calls[i]}\n" for i in calls)
+    scope["__name__"] = __name__  # NumPy's warnings are silenced by the name of the module
     exec(text + f"    return {result}", scope)
     return scope["run"]  # type: ignore[no-any-return]
 

@@ -182,6 +182,10 @@ class Straight:
         # The user's filters may make errors of warnings, which PyTorch does not have.
         text = f"def run({inputs}):\n    try:\n" + "".join([f"    {line}" for line in lines])
         text += f"    except RuntimeWarning:\n        with quietly():\n            return run({inputs})\n"
-        scope = {**self.scope, "quietly": _quietly}
+        scope = {
+            **self.scope,
+            "quietly": _quietly,
+            "__name__": __name__,
+        }  # the name: NumPy's warnings are silenced by it
         exec(text, scope)
         return scope["run"], [n in live for n in names]

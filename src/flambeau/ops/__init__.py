@@ -29,6 +29,7 @@ from . import (
     rearrange,
     reduce,
     reduce_at,
+    registered,
     search,
     shape,
     special,
@@ -37,6 +38,7 @@ from . import (
     view_in_place,
     windows,
 )
+from .registered import load_library as load_library
 
 _modules = (
     activation,
@@ -78,12 +80,8 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module("flambeau.stand_in.aten").aten
+    if name in registered.NAMESPACES:  # operations of users
+        return registered.NAMESPACES[name]
     if name in FUNCTIONS:
         return FUNCTIONS[name]
-    import sys
-
-    made_by_users = sys.modules.get("flambeau.library")  # not loaded: there are no operations of users
-    found = None if made_by_users is None else made_by_users.namespace(name)
-    if found is None:
-        raise AttributeError(f"flambeau has no operation {name!r} (see docs/compatibility.md)")
-    return found
+    raise AttributeError(f"flambeau has no operation {name!r} (see docs/compatibility.md)")

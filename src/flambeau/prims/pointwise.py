@@ -707,6 +707,22 @@ heaviside = binary(
     second="values",
 )
 
+# One operation and not a composite: at p = 0 and 1, where a logarithm is infinite and clamped, the product of the steps'
+# derivatives would be 0/0.  Their sum is (p - t) / (p (1 - p)), which PyTorch keeps finite by a smallest denominator.
+binary_entropy_op: Any = pointwise_op(
+    "binary_entropy",
+    lambda k, p, t: (t - 1) * k.max(k.log1p(-p), -100.0) - t * k.max(k.log(p), -100.0),
+    (
+        lambda g, p, t: g * ((p - t) / _at_least(p * (1 - p), 1e-12)),
+        lambda g, p: g * (_at_least(log1p(-p), -100.0) - _at_least(log(p), -100.0)),
+    ),
+)
+
+
+def _at_least(x: Tensor, smallest: float) -> Any:
+    return where_op(x > smallest, x, smallest)
+
+
 # Writing over a tensor: the old values get no gradient, the new ones all of it.
 overwrite_op = pointwise_op(
     "overwrite",

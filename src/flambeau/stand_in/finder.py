@@ -18,10 +18,17 @@ from .version import VERSION
 # Modules of PyTorch that have another name here.
 ELSEWHERE = {
     "torch._C": "flambeau.stand_in.internals",
+    "torch._custom_ops": "flambeau.library",
     "torch._dynamo": "flambeau.stand_in.dynamo",
     "torch._higher_order_ops": "flambeau.stand_in.higher_order_ops",
     "torch._subclasses": "flambeau.stand_in.subclasses",
     "torch._utils": "flambeau.stand_in.utils_internals",
+    "torch._dynamo.utils": "flambeau.stand_in.dynamo_utils",
+    "torch.ao": "flambeau.stand_in.ao",
+    "torch.ao.quantization": "flambeau.stand_in.quantization",
+    "torch.quantization": "flambeau.stand_in.quantization",
+    "torch.jit.annotations": "flambeau.stand_in.jit_annotations",
+    "torch.onnx.symbolic_helper": "flambeau.stand_in.onnx_symbols",
     "torch.storage": "flambeau.tensor.storage",
     "torch.torch_version": "flambeau.stand_in.version",
     "torch.utils._pytree": "flambeau.utils.pytree",
@@ -39,6 +46,8 @@ def is_torch(name: str) -> bool:
 
 def here(name: str) -> str:
     """The module of flambeau for a module of PyTorch."""
+    if name.startswith("torch.onnx.symbolic_opset"):
+        return "flambeau.stand_in.onnx_symbols"
     if name in ELSEWHERE:
         return ELSEWHERE[name]
     above, dot, own = name.rpartition(".")
@@ -91,7 +100,7 @@ class Finder:
         module = here(name)
         if _exists(module):
             found = importlib.util.find_spec(module) if module not in sys.modules else None
-            is_package = (
+            is_package = any(other.startswith(f"{name}.") for other in ELSEWHERE) or (
                 hasattr(sys.modules[module], "__path__")
                 if found is None
                 else found.submodule_search_locations is not None

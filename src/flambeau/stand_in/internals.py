@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 from ..core.tensor import Tensor
@@ -55,5 +56,23 @@ class _Functions:
 
 
 _nn = _Functions()
+
+
+class DispatchKey(enum.Enum):
+    """Names of PyTorch's dispatcher, for programs that make sets of them."""
+
+    CPU = enum.auto()
+    CUDA = enum.auto()
+    AutocastCPU = enum.auto()
+    AutocastCUDA = enum.auto()
+    AutocastXPU = enum.auto()
+
+
+class DispatchKeySet(frozenset[DispatchKey]):
+    """A set of keys, from one of them; ``|`` joins."""
+
+    def __new__(cls, key: DispatchKey) -> DispatchKeySet:
+        return super().__new__(cls, (key,))
+
 
 __getattr__ = names_of(__name__)

@@ -67,4 +67,3 @@ def _repr(self: Tensor, *, tensor_contents: Any = None) -> str:
 
 
 setattr(Tensor, "__repr__", _repr)
-setattr(Tensor, "__str__", _repr)

@@ -16,7 +16,7 @@ from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base, indexing
 from ...prims.indexing import gather_op, index_get_op
-from ...prims.pointwise import log, log1p, where_op
+from ...prims.pointwise import binary_entropy_op, where_op
 from ...prims.softmax import cross_entropy_op, log_softmax_op
 from ...runtime import dtypes
 from ...runtime.draws import type_name
@@ -231,13 +231,6 @@ def _soft_targets(
 
 
 @fused
-def _binary_entropy(p: Tensor, target: Tensor) -> Tensor:
-    lp = FUNCTIONS["clamp_min"](log(p), -100.0)
-    lq = FUNCTIONS["clamp_min"](log1p(-p), -100.0)
-    return (target - 1) * lq - target * lp  # type: ignore[no-any-return]
-
-
-@fused
 def _binary_entropy_of_logits(x: Tensor, target: Tensor) -> Tensor:
     return (1 - target) * x - logsigmoid(x)  # type: ignore[no-any-return]
 
@@ -271,7 +264,7 @@ def binary_cross_entropy(
         )
     if half_losses.is_half(input, target, *([] if weight is None else [weight])):
         return half_losses.binary_cross_entropy_op(input, target, weight, reduction=reduction, setting=0.0)  # type: ignore[no-any-return]
-    loss = _binary_entropy(input, target)
+    loss = binary_entropy_op(input, target)
     if weight is not None:
         loss = loss * weight
     return apply_reduction(loss, reduction)
