@@ -5,13 +5,20 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 
 import flambeau as torch
-from flambeau.core.remembered import ONE_WAY
+from battery import calls
+from battery.sample import Sample, outputs, vary
+from flambeau.core.remembered import ONE_WAY, forget
+from golden.calls import CALLS as GOLDEN
+from golden.calls import INPUTS
+
+SAMPLES = calls.all_samples()
 
 
 def often(call: Any) -> Any:
@@ -74,6 +81,27 @@ def test_gradients_transforms_and_modes_go_the_whole_way() -> None:
         assert x.softmax(1).is_inference()
 
 
+def test_parameters_without_gradients() -> None:
+    layer, x = torch.nn.Linear(4, 3), torch.randn(2, 4)
+    with torch.no_grad():
+        y = often(lambda: layer(x))
+        assert y.grad_fn is None and not y.requires_grad and type(y) is torch.Tensor
+        view = often(lambda: layer.weight.t())
+        assert view._base is layer.weight
+    np.testing.assert_allclose(
+        y.numpy(), x.numpy() @ layer.weight.detach().numpy().T + layer.bias.detach().numpy(), 1e-6
+    )
+    z = often(lambda: layer(x))
+    assert z.grad_fn is not None
+    z.sum().backward()
+    assert layer.weight.grad is not None
+    with torch.no_grad():
+        layer.weight.zero_()
+        assert layer(x).equal(layer.bias.detach().expand(2, 3))
+    t = layer.weight.t()
+    assert t.grad_fn is not None and t.requires_grad
+
+
 def test_the_default_dtype() -> None:
     x = torch.tensor([1, 2])
     assert often(lambda: torch.logsumexp(x, 0)).dtype is torch.float32
@@ -130,4 +158,90 @@ def test_values_follow_the_arguments(name: str) -> None:
 def test_every_name_is_that_of_a_function() -> None:
     from flambeau.core.public import FUNCTIONS, METHODS
 
-    assert all(hasattr((FUNCTIONS | METHODS)[name], "__wrapped__") for name in ONE_WAY)
+    found = METHODS | FUNCTIONS | vars(torch.nn.functional)
+    assert all("pairs" in found[name].__code__.co_freevars for name in ONE_WAY)
+
+
+@pytest.mark.parametrize("s", SAMPLES, ids=lambda s: s.key)
+def test_nothing_depends_on_the_values_met_first(s: Sample) -> None:
+    """After calls with some values, others give what they give to a function that remembers nothing."""
+    for _ in range(4):
+        s.run(*s.tensors(s.args))
+    for change in (vary, rougher):
+        args = tuple([change(a) for a in s.args])
+        found = result_of(s, args)
+        forget()
+        fresh = result_of(s, args)
+        assert type(found) is type(fresh), f"{found!r} where {fresh!r} was due"
+        if not isinstance(fresh, Exception):
+            for a, b in zip(outputs(found), outputs(fresh)):
+                np.testing.assert_array_equal(a, b)
+
+
+def result_of(s: Sample, args: Any) -> Any:
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        try:
+            return s.run(*s.tensors(args))
+        except Exception as e:
+            return e
+
+
+def rougher(a: Any) -> Any:
+    """The same layout with zeros, and NaN or infinity in floats."""
+    if not isinstance(a, np.ndarray):
+        return a
+    b = np.zeros_like(a)
+    if b.size and a.dtype.kind == "f":
+        b.reshape(-1)[0] = np.nan
+        b.reshape(-1)[-1] = np.inf
+    return b
+
+
+def inputs(seed: int) -> dict[str, Any]:
+    """The inputs of the golden calls, from the second seed on with their values shuffled and negated, then rougher."""
+    found = {}
+    for name, (values, dtype, _) in INPUTS.items():
+        a = np.array(values)
+        if seed:
+            a = np.random.default_rng(seed).permutation(a.reshape(-1)).reshape(a.shape)
+        if seed == 2 and dtype == "bool":
+            a = np.zeros_like(a)
+        if seed == 3 and "float" in dtype:
+            a = rougher(np.asarray(a, np.float64))
+        found[name] = torch.tensor(a.tolist(), dtype=getattr(torch, dtype))
+    return found
+
+
+@pytest.mark.parametrize("expression", list(dict.fromkeys(GOLDEN)))
+def test_calls_without_gradients(expression: str) -> None:
+    code = compile(expression, expression, "eval")
+
+    def evaluated(seed: int) -> Any:
+        torch.manual_seed(0)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                return eval(code, {"torch": torch, "F": torch.nn.functional, **inputs(seed)})
+            except Exception as e:
+                return e
+
+    forget()
+    for _ in range(4):
+        evaluated(0)
+    for seed in (1, 2, 3):
+        found = evaluated(seed)
+        forget()
+        fresh = evaluated(seed)
+        assert type(found) is type(fresh), f"{found!r} where {fresh!r} was due"
+        for a, b in zip(flat(found), flat(fresh)):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+        for _ in range(3):
+            evaluated(0)
+
+
+def flat(x: Any) -> list[Any]:
+    if isinstance(x, (tuple, list)):
+        return [t for y in x for t in flat(y)]
+    return [x.to(torch.float32) if x.dtype is torch.bfloat16 else x] if isinstance(x, torch.Tensor) else []

@@ -32,6 +32,11 @@ HERE = [
     *[(f"signal.windows.{name}", getattr(WINDOWS, name)) for name in WINDOWS.__all__],
 ]
 
+# Modules hold other modules or parameters, or are what others derive from.
+HOLDERS = """Container Module ModuleDict ModuleList ParameterDict ParameterList Sequential LinearCrossEntropyOptions RNNBase
+    RNNCellBase""".split()
+HERE += [(f"nn.{name}", getattr(torch.nn, name)) for name in torch.nn.modules.__all__ if name not in HOLDERS]
+
 # What "Dtypes:" may begin with: kinds of dtypes, as NumPy's letters and a width.
 KINDS = {
     "every dtype": "b i h f c",

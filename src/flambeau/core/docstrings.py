@@ -6,7 +6,16 @@ import os
 import re
 from typing import Any
 
-__all__ = ["add_examples", "add_notes", "borrow_parts", "elementwise", "in_place", "operator", "with_parts"]
+__all__ = [
+    "add_examples",
+    "add_notes",
+    "borrow_parts",
+    "elementwise",
+    "in_place",
+    "lend_parts",
+    "operator",
+    "with_parts",
+]
 
 RESULTS = {
     "float": "floating and complex ones stay, integers and bool become the default dtype",
@@ -150,12 +159,28 @@ def borrow_parts(functions: dict[str, Any], of: dict[str, Any]) -> None:
         doc = fn.__doc__ or ""
         named = re.match(r"[^\n]*`nn\.functional\.(\w+)`", doc)
         if named and "Shapes:" not in doc:
-            text = of[named[1]].__doc__.partition("    >>>")[0]
-            labels = [part for part in PARTS if part in text]
-            starts = [text.index(part) for part in labels] + [len(text)]
-            fn.__doc__ = with_parts(
-                doc, {part: text[a + len(part) : b] for part, a, b in zip(labels, starts, starts[1:])}
-            )
+            fn.__doc__ = with_parts(doc, parts_of(of[named[1]]))
+
+
+def parts_of(fn: Any) -> dict[str, str]:
+    """The parts of a docstring by their labels."""
+    text = (fn.__doc__ or "").partition("    >>>")[0]
+    labels = [part for part in PARTS if part in text]
+    starts = [text.index(part) for part in labels] + [len(text)]
+    return {part: text[a + len(part) : b] for part, a, b in zip(labels, starts, starts[1:])}
+
+
+def lend_parts(path: str, of: dict[str, Any], to: dict[str, Any]) -> None:
+    """Classes that call functions get what these say of shapes, dtypes and errors.
+
+    The file functions.txt in the folder `path` has a line for each function: its name, and those of the classes.
+    """
+    with open(os.path.join(path, "functions.txt"), encoding="utf-8") as f:
+        for line in f:
+            name, _, classes = line.partition(":")
+            parts = parts_of(of[name])
+            for cls in classes.split():
+                to[cls].__doc__ = with_parts(to[cls].__doc__ or "", parts)
 
 
 def with_parts(doc: str, parts: dict[str, str]) -> str:

@@ -20,6 +20,8 @@ ndarray, asarray = np.ndarray, np.asarray
 def raw(x: Any) -> Any:
     """The array under a tensor; anything else as it is."""
     if isinstance(x, Tensor):
+        if everyone.listener is not None:
+            everyone.listener(None, (), {}, None)
         a = x._a
         if type(a) is Pending:
             return resolve(x)

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .state import everyone
+
 __all__ = ["Layout", "Pending", "known", "resolve", "settle"]
 
 
@@ -149,6 +151,8 @@ for _name in (
 
 def known(t: Any) -> Any:
     """The array under a tensor, for a check of its values; None where a transform hides them."""
+    if everyone.listener is not None:
+        everyone.listener(None, (), {}, None)
     a = t._a
     if type(a) is np.ndarray:
         return a
@@ -157,6 +161,8 @@ def known(t: Any) -> Any:
 
 def seen(t: Any) -> Any:
     """The array under a tensor and all transforms around it, for a check of its values: those of all examples at once."""
+    if everyone.listener is not None:
+        everyone.listener(None, (), {}, None)
     while type(t._a) is not np.ndarray:
         if type(t._a) is Pending:
             return resolve(t)

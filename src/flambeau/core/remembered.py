@@ -15,22 +15,31 @@ from typing import Any
 
 import numpy as np
 
-from .state import everyone, tls
+from ..runtime.types import Size
+from .state import NO_GRAD, SPECIAL, everyone, tls
 from .tensor import Tensor, make_view, new_object
 
-__all__ = ["ONE_WAY", "remembering"]
+__all__ = ["ONE_WAY", "forget", "outermost", "remembering"]
 
 # Functions whose way depends on nothing else. Those that look at values, draw, or name nodes by chance are not here.
 ONE_WAY = frozenset(
     """
-    all amax amin any argmax argmin argsort bmm cat count_nonzero cumprod cumsum diag diagonal dot expand flatten flip
-    gather index_add index_select kthvalue linalg_norm linalg_vector_norm log_softmax logsumexp masked_fill matmul max
-    median min mm movedim mv narrow nonzero norm permute prod repeat reshape roll scatter scatter_add select softmax sort
-    squeeze stack sum t take_along_dim tile topk transpose tril triu unsqueeze view where
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d addbmm addmm addmv addr all amax amin aminmax
+    any argmax argmin argsort avg_pool1d avg_pool2d avg_pool3d baddbmm bmm cat cdist conv1d conv2d conv3d
+    conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity count_nonzero cross     cumprod cumsum diag diagonal diff dist dot einsum expand flatten flip gather glu group_norm interpolate kron
+    kthvalue layer_norm linalg_norm linalg_vector_norm linear log_softmax logcumsumexp logsumexp masked_fill
+    matmul max max_pool1d max_pool2d max_pool3d mean median min mm movedim mv narrow nonzero norm
+    normalize outer pad pairwise_distance permute pixel_shuffle pixel_unshuffle prod repeat repeat_interleave
+    reshape rms_norm roll rot90 scaled_dot_product_attention scatter scatter_add select softmax softmin sort
+    squeeze stack std std_mean sum t take_along_dim tensordot tile topk trace transpose trapezoid tril triu
+    unfold unsqueeze var var_mean view where
     """.split()
 )
 KEPT = 512  # layouts of a function
+SMALL = 1 << 15  # bytes of a call's tensors
+OFTEN = 40  # calls after which a way of several steps becomes a function
 _PLAIN = (int, float, bool, str, type(None))
+TENSORS: set[type] = {Tensor}  # whose results are plain tensors
 ndarray, asarray = np.ndarray, np.asarray
 SEEN = object()
 
@@ -38,7 +47,7 @@ SEEN = object()
 class Way:
     """The operations of a call: each with the places of its inputs among the call's tensors and earlier results."""
 
-    __slots__ = ("steps", "results", "make", "impl", "params", "view")
+    __slots__ = ("steps", "results", "make", "impl", "params", "view", "uses", "function")
     impl: Any
 
     def __init__(self, steps: list[Any], results: Any, make: Any) -> None:
@@ -50,24 +59,61 @@ class Way:
         # One operation on the call's tensors in their order, which is nearly all there is, is called directly.
         self.impl = op.impl if single and places == tuple(range(len(places))) else None
         self.params = params
-        self.view = op if op.is_view else None
+        self.view = op if single and op.is_view else None
+        self.uses = 0
+        self.function: Any = None
 
     def run(self, arrays: list[Any], first: Any) -> Any:
         """The result of all steps; `first` is the tensor that a view is one of."""
         if self.impl is not None:
             t = _made(self.impl(*arrays, **self.params))
             return t if self.view is None else make_view(t, first, self.view, self.params)
-        values = [*arrays]
-        for op, places, params in self.steps:
-            found = op.impl(*[values[p] if type(p) is int else p[0] for p in places], **params)
-            if op.n_out == 1:
-                values.append(found)
-            else:
-                values.extend(found)
+        if self.function is None:
+            self.uses += 1
+            if self.uses == OFTEN:
+                self.function = _written(self, len(arrays))
+            found = _walk(self, arrays)
+        else:
+            found = self.function(*arrays)
         if self.make is None:
-            return _made(values[self.results])
-        made = [_made(values[p]) for p in self.results]
+            return _made(found)
+        made = [_made(a) for a in found]
         return made if self.make is list else tuple(made) if self.make is tuple else self.make(*made)
+
+
+def _walk(way: Way, arrays: list[Any]) -> Any:
+    """The arrays that the steps of a way give."""
+    values = [*arrays]
+    for op, places, params in way.steps:
+        found = op.impl(*[values[p] if type(p) is int else p[0] for p in places], **params)
+        if op.n_out == 1:
+            values.append(found)
+        else:
+            values.extend(found)
+    return values[way.results] if way.make is None else [values[p] for p in way.results]
+
+
+def _written(way: Way, count: int) -> Callable[..., Any]:
+    """The same as one Python function, for ways that are gone often."""
+    scope: dict[str, Any] = {}
+    lines, made = [], count
+    for i, (op, places, params) in enumerate(way.steps):
+        scope[f"f{i}"] = op.impl
+        given = []
+        for p in places:
+            if type(p) is not int:
+                scope[f"c{len(scope)}"] = p[0]
+            given.append(f"v{p}" if type(p) is int else f"c{len(scope) - 1}")
+        for name, value in params.items():
+            scope[f"p{i}_{name}"] = value
+            given.append(f"{name}=p{i}_{name}")
+        names = ", ".join([f"v{k}" for k in range(made, made + op.n_out)])
+        lines.append(f"    {names} = f{i}({', '.join(given)})")
+        made += op.n_out
+    end = f"v{way.results}" if way.make is None else "[" + ", ".join([f"v{p}" for p in way.results]) + "]"
+    head = ", ".join([f"v{k}" for k in range(count)])
+    exec(f"def run({head}):\n" + "\n".join(lines) + f"\n    return {end}\n", scope)
+    return scope["run"]  # type: ignore[no-any-return]
 
 
 def _made(a: Any) -> Tensor:
@@ -100,7 +146,7 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
             try:
                 x = args[0]
                 a = x._a
-                if type(a) is ndarray and x._node is None:
+                if x._node is None and type(a) is ndarray:
                     way = None
                     n = len(args)
                     if n == 2:
@@ -140,6 +186,8 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
                             return make_view(t, x, way.view, way.params)
                         t._st = t._base = None
                         return t
+                elif tls.mode != NO_GRAD:  # recorded
+                    return slow(*args, **kwargs)
             except Exception:  # the whole way says it in its own words
                 return slow(*args, **kwargs)
         if overrides or everyone.listener is not None or not args or not (everyone.plain or tls.mode):
@@ -158,6 +206,8 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
             elif way is SEEN:
                 return _learn(ways, key, slow, args, kwargs)
             return slow(*args, **kwargs)
+        if way.view is not None and args[0]._node is not None:
+            return slow(*args, **kwargs)  # the view of something recorded
         if way.impl is not None and not kwargs:
             a = arrays[0]
             if len(args) == 1:
@@ -175,14 +225,26 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
     return quick
 
 
+def outermost(
+    fn: Callable[..., Any], name: str, overrides: list[type], outer: dict[Any, Callable[..., Any]]
+) -> Callable[..., Any]:
+    """`fn` with a memory if it is in `ONE_WAY`, as the form that `outer` has for what is inside."""
+    if name not in ONE_WAY:
+        return fn
+    quick = remembering(fn, overrides)
+    for inner in [k for k, v in outer.items() if v is fn]:
+        outer[inner] = quick
+    return quick
+
+
 def _key(args: Any, kwargs: Any, arrays: list[Any]) -> tuple[Any, ...] | None:
     """What a call's way depends on, and its tensors' arrays in `arrays`; None for calls that go the whole way."""
     key: list[Any] = []
     for x in args:
         kind = type(x)
-        if kind is Tensor:
+        if kind in TENSORS:
             a = x._a
-            if type(a) is not ndarray or x._node is not None:
+            if type(a) is not ndarray or x._node is not None and tls.mode != NO_GRAD:
                 return None
             arrays.append(a)
             key += a.dtype, a.shape, a.strides
@@ -190,12 +252,12 @@ def _key(args: Any, kwargs: Any, arrays: list[Any]) -> tuple[Any, ...] | None:
             if x == 0.0 and kind is float:  # which may be -0.0
                 return None
             key += x, kind
-        elif (kind is tuple or kind is list) and len(x) < 9:
-            key.append(kind)
+        elif (kind is tuple or kind is list or kind is Size) and len(x) < 9:
+            key += kind, len(x)
             for y in x:
-                if type(y) is Tensor:
+                if type(y) in TENSORS:
                     a = y._a
-                    if type(a) is not ndarray or y._node is not None:
+                    if type(a) is not ndarray or y._node is not None and tls.mode != NO_GRAD:
                         return None
                     arrays.append(a)
                     key += a.dtype, a.shape, a.strides
@@ -213,33 +275,38 @@ def _key(args: Any, kwargs: Any, arrays: list[Any]) -> tuple[Any, ...] | None:
 
 
 def _learn(ways: dict[Any, Any], key: Any, slow: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Make the call, and note how it went."""
-    here, steps = threading.get_ident(), []
+    """Make the call, and make it once more to note how it went."""
+    result = slow(*args, **kwargs)
+    arrays: list[Any] = []
+    if everyone.listener is not None or _key(args, kwargs, arrays) is None:
+        return result
+    way = None
+    if sum([a.nbytes for a in arrays]) <= SMALL:  # else the calls are not what takes the time
+        here, steps = threading.get_ident(), []
 
-    def note(op: Any, inputs: Any, params: Any, out: Any) -> None:
-        if threading.get_ident() == here:
-            steps.append((op, inputs, params, out))
+        def note(op: Any, inputs: Any, params: Any, out: Any) -> None:
+            if threading.get_ident() == here:
+                steps.append((op, inputs, params, out))
 
-    if everyone.listener is not None:  # another thread is at it
-        return slow(*args, **kwargs)
-    args = _apart(args)
-    everyone.listener = note
-    try:
-        result = slow(*args, **kwargs)
-    finally:
-        everyone.listener = None
-    way = _way(args, steps, result)
-    ways[key] = way if way is not None and _right(way, args, kwargs, result) else False
+        inputs = _apart(args)
+        before, tls.mode = tls.mode, SPECIAL  # so that no operation takes a short way
+        everyone.count(1)
+        everyone.listener = note
+        try:
+            again = slow(*inputs, **kwargs)
+        finally:
+            everyone.listener = None
+            everyone.count(-1)
+            tls.mode = before
+        way = _way(inputs, steps, again)
+    ways[key] = way if way is not None and _right(way, arrays, args[0], result) else False
     return result
 
 
-def _right(way: Way, args: Any, kwargs: Any, result: Any) -> bool:
+def _right(way: Way, arrays: list[Any], first: Any, result: Any) -> bool:
     """Whether the way gives this result once more, to the last bit."""
-    arrays: list[Any] = []
-    if _key(args, kwargs, arrays) is None:
-        return False
     try:
-        again = way.run(arrays, args[0])
+        again = way.run(arrays, first)
     except Exception:
         return False
     if type(again) is not type(result):
@@ -259,7 +326,7 @@ def _apart(args: Any) -> Any:
     def one(x: Any) -> Any:
         if type(x) in (tuple, list):
             return type(x)([one(y) for y in x])
-        if type(x) is Tensor:
+        if isinstance(x, Tensor):
             if id(x) in met:
                 return _made(x._a)
             met.add(id(x))
@@ -273,18 +340,14 @@ def _way(args: Any, steps: list[Any], result: Any) -> Way | None:
     known: dict[int, int] = {}
     keep: list[Any] = []
     for x in args:
-        for y in x if type(x) in (tuple, list) else (x,):
-            if type(y) is Tensor:
+        for y in x if isinstance(x, (tuple, list)) else (x,):
+            if isinstance(y, Tensor):
                 known.setdefault(id(y), len(keep))
                 keep.append(y)
+    first = len(keep)
     made = []
     for op, inputs, params, out in steps:
-        if (
-            op.family == "random"
-            or op.is_view
-            and out is result
-            and (len(steps) > 1 or inputs[0] is not args[0])
-        ):
+        if op is None or op.family == "random" or not all([_fixed(v) for v in params.values()]):
             return None
         places: list[Any] = []
         for x in inputs:
@@ -296,27 +359,30 @@ def _way(args: Any, steps: list[Any], result: Any) -> Way | None:
                 places.append((x,))
             else:
                 return None
-        if not all(_fixed(v) for v in params.values()):
-            return None
         made.append((op, tuple(places), params))
         for y in (out,) if op.n_out == 1 else out:
             known[id(y)] = len(keep)
             keep.append(y)
     if not made:
         return None
-    first = len(keep) - sum([op.n_out for op, _, _ in made])
     if type(result) is Tensor:
         at = known.get(id(result), -1)
-        return Way(made, at, None) if at >= first else None
-    if not isinstance(result, (tuple, list)) or any(known.get(id(t), -1) < first for t in result):
+        way = Way(made, at, None) if at >= first else None
+        if way is not None and way.view is not None:
+            return way if steps[0][1][0] is args[0] else None
+    elif isinstance(result, (tuple, list)) and all([known.get(id(t), -1) >= first for t in result]):
+        way = Way(made, [known[id(t)] for t in result], type(result))
+    else:
         return None
-    if any(op.is_view for op, _, _ in made):
-        return None
-    return Way(made, [known[id(t)] for t in result], type(result))
+    given = [x._a for x in keep[:first]]
+    for t in (result,) if type(result) is Tensor else result:
+        if any([np.may_share_memory(t._a, a) for a in given]):
+            return None  # a view of an argument, of which its storage must know
+    return way
 
 
 def _fixed(v: Any) -> bool:
     """Whether a parameter is a value, not an object that may change."""
-    if type(v) in (tuple, slice):
-        return all(_fixed(x) for x in ((v.start, v.stop, v.step) if type(v) is slice else v))
+    if isinstance(v, (tuple, slice)):
+        return all([_fixed(x) for x in ((v.start, v.stop, v.step) if isinstance(v, slice) else v)])
     return type(v) in _PLAIN or isinstance(v, (np.dtype, type(Ellipsis)))

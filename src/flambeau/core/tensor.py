@@ -15,6 +15,7 @@ import numpy as np
 
 from ..runtime import dtypes
 from .pending import Pending
+from .state import everyone
 from .where import Place, user_place
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Storage:
 
     def written(self, opname: str, depth: int = 3) -> None:
         """Count a write and note who made it."""
+        if everyone.listener is not None:
+            everyone.listener(None, (), {}, None)
         self.version += 1
         self.writer = opname
         self.place = user_place(depth)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from .. import ops
+from ..core.remembered import TENSORS
 from ..core.tensor import Tensor
 from ..runtime.absent import names_of as _names_of
 
@@ -75,6 +76,9 @@ def _rebuild_with_state(cls: type, data: Tensor, requires_grad: bool, state: dic
     param = cls(data, requires_grad)
     param.__dict__.update(state)
     return param
+
+
+TENSORS.add(Parameter)
 
 
 class _BufferMeta(type):

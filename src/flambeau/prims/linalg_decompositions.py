@@ -27,6 +27,7 @@ from .linalg import (
     batch_element,
     lapack,
     matrices,
+    matrices_of,
     quiet,
     real_dtype,
     realness,
@@ -283,6 +284,29 @@ def _geqrf(a: Any) -> Any:
 
 
 geqrf_op = opaque_op(_geqrf, None, name="geqrf", n_out=2, differentiable=False)
+
+
+def least_squares(a: Any, b: Any, rcond: float) -> Any:
+    """(solution of least norm, rank) by LAPACK's gelsy, a QR factorisation with pivoting; None where it does not apply."""
+    m, n = a.shape[-2:]
+    k = b.shape[-1]
+    if not a.size or not b.size or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
+    batch = a.shape[:-2]
+    solve, room = lapack("gelsy", a), lapack("gelsy_lwork", a)
+    size = int(np.real(room(m, n, k, rcond)[0]))
+    solution, rank = np.empty((*batch, n, k), a.dtype), np.empty(batch, np.int64)
+    x, r = solution.reshape(-1, n, k), rank.reshape(-1)
+    right = np.zeros((max(m, n), k), a.dtype)
+    pivots = np.zeros(n, np.int32)
+    for i, (one, other) in enumerate(zip(matrices_of(a), b.reshape(-1, m, k))):
+        right[:m], right[m:], pivots[:] = other, 0, 0
+        _, found, _, r[i], info = solve(one, right, pivots, rcond, size)
+        if info:
+            return None
+        x[i] = found[:n]
+    return solution, rank
+
 
 # ---------------------------------------------------------------------------------------------------- eigenvalues
 

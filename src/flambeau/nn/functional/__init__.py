@@ -2,6 +2,7 @@
 
 from ...core import docstrings as _docstrings
 from ...core import public as _public
+from ...core import remembered as _remembered
 from ...core.public import FUNCTIONS as _FUNCTIONS
 from ...core.public import of_tensors as _of_tensors
 from ...ops.activation import prelu
@@ -261,7 +262,8 @@ __all__ = [
 for _names, _table, _module in ((__all__, globals(), __name__), (list(_FUNCTIONS), _FUNCTIONS, "flambeau")):
     for _name in _names:
         if _table[_name].__module__.startswith(__name__):
-            _table[_name] = _of_tensors(_table[_name])
+            _checked = _of_tensors(_table[_name])
+            _table[_name] = _remembered.outermost(_checked, _name, _public.OVERRIDES, _public.OUTER_FORM)
             _table[_name].__module__ = _module
 
 __getattr__ = _names_of(__name__)

@@ -1,6 +1,8 @@
 """The modules of `nn`, by name."""
 
+from ...core import docstrings as _docstrings
 from ...runtime.absent import names_of as _names_of
+from .. import functional as _functional
 from ..functional.linear_cross_entropy import LinearCrossEntropyOptions
 from .activation import (
     CELU,
@@ -136,6 +138,10 @@ from .transformer import (
     TransformerEncoderLayer,
 )
 from .upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
+
+_docstrings.add_notes(__path__[0], globals())
+_docstrings.lend_parts(__path__[0], vars(_functional), globals())
+_docstrings.add_examples(__path__[0], globals())
 
 __all__ = [
     "AdaptiveAvgPool1d",
