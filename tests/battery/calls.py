@@ -460,6 +460,20 @@ row("standardize", real(2, 4), dims=(1,), eps=0.01, observe=lambda y, mean, var:
     reference=lambda x: (_standard(x), x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
 row("layer_norm", real(4), real(2, 4), real(4, seed=2), eps=0.01, observe=lambda y, mean, var: y,
     reference=lambda b, x, w: (_standard(x) * w + b, x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
+
+
+def _grouped(b: Any, x: Any, w: Any) -> Any:
+    rows = x.reshape(2, 2, -1)
+    mean, var = rows.mean(2), rows.var(2)
+    y = ((rows - mean[..., None]) / np.sqrt(var[..., None] + 0.01)).reshape(x.shape)
+    return y * w[:, None] + b[:, None], mean, var
+
+
+row("group_norm", real(4), real(2, 4, 3), real(4, seed=2), groups=2, eps=0.01, observe=lambda y, mean, var: y,
+    reference=_grouped, expandable=False)  # fmt: skip
+row("rms_norm", real(2, 3, 4), real(4, seed=2), eps=0.01, observe=lambda y, scale: y,
+    reference=lambda x, w: (x / np.sqrt((x * x).mean(-1, keepdims=True) + 0.01) * w,
+                            1 / np.sqrt((x * x).mean(-1, keepdims=True) + 0.01)))  # fmt: skip
 row("standardize_grad", real(2, 4), real(2, 4, seed=3), dims=(1,), eps=0.01, tol=1e-7, reference=_standard_slope,
     prepare=lambda g, x: (g, x, x.detach().mean(1, True), x.detach().var(1, correction=0, keepdim=True)))  # fmt: skip
 

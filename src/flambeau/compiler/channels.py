@@ -21,20 +21,20 @@ from .image_rows import ImageRows
 from .types import COMPUTE, FLOATS, Storage, UnsupportedError, storage
 from .unit_kernel import finish, make_unit_kernel
 
-__all__ = ["batch_norm", "batch_norm_backward", "moments", "normalise", "totals"]
+__all__ = ["Channels", "batch_norm", "batch_norm_backward", "moments", "normalise", "totals"]
 
 Array = npt.NDArray[Any]
 _UNROLL = 4
 _SCALARS = ("channels", "work", "grain", "images", "places")
 
 
-class _Channels(ImageRows):
+class Channels(ImageRows):
     """Loops over the elements of a channel of arrays (images, channels, places)."""
 
-    def __init__(self, kind: Storage, arrays: int) -> None:
+    def __init__(self, kind: Storage, arrays: int, scalars: Sequence[str] = _SCALARS) -> None:
         super().__init__(kind)
         self.arrays = [self.load("ptr", "%arrays", i) for i in range(arrays)]
-        self.s = {name: self.load("i64", "%scalars", i) for i, name in enumerate(_SCALARS)}
+        self.s = {name: self.load("i64", "%scalars", i) for i, name in enumerate(scalars)}
         self.double = COMPUTE["float64"]
         self.count = self.emit(f"uitofp i64 {self.word('mul', self.s['images'], self.s['places'])} to double")
 
@@ -140,7 +140,7 @@ def _write_forward(kind: Storage, which: str) -> str:
 
     `which` is "moments": only these; "forward"; or "relu": followed by the maximum with zero.
     """
-    k = _Channels(kind, 6)
+    k = Channels(kind, 6)
     eps = k.load("double", "%scalars", len(_SCALARS))
     with k.loop("%lo", "%hi") as c:
         (total,) = k.sums(c, [3], ["zeroinitializer"], lambda v: v, 1)
@@ -165,7 +165,7 @@ def _write_forward(kind: Storage, which: str) -> str:
     return finish(k)
 
 
-def _normalise(k: _Channels, channel: str, middle: Value, var: str, eps: str, relu: bool) -> None:
+def _normalise(k: Channels, channel: str, middle: Value, var: str, eps: str, relu: bool) -> None:
     root = k.call("double", "llvm.sqrt.f64", f"double {k.scalar('fadd', var, eps)}")
     factor = k.spread(k.scalar("fdiv", "1.0", root)) * k.one(4, channel)
     level = k.one(5, channel)
@@ -182,7 +182,7 @@ def _normalise(k: _Channels, channel: str, middle: Value, var: str, eps: str, re
 
 def _write_known(kind: Storage) -> str:
     """The same where means and variances are known; these are read."""
-    k = _Channels(kind, 6)
+    k = Channels(kind, 6)
     eps = k.load("double", "%scalars", len(_SCALARS))
     with k.loop("%lo", "%hi") as c:
         _normalise(k, c, k.one(1, c), k.wide(2, c), eps, False)
@@ -191,7 +191,7 @@ def _write_known(kind: Storage) -> str:
 
 def _write_totals(kind: Storage) -> str:
     """Arrays: a sum for each channel, the input."""
-    k = _Channels(kind, 2)
+    k = Channels(kind, 2)
     with k.loop("%lo", "%hi") as c:
         (total,) = k.sums(c, [1], ["zeroinitializer"], lambda v: v, 1)
         k.store(kind.llvm, k.narrow(total), k.arrays[0], c, k.item)
@@ -200,7 +200,7 @@ def _write_totals(kind: Storage) -> str:
 
 def _write_backward(kind: Storage) -> str:
     """Arrays: gradients of the input, weights and biases, then the result's, the input, weights, means, variances."""
-    k = _Channels(kind, 8)
+    k = Channels(kind, 8)
     eps = k.load("double", "%scalars", len(_SCALARS))
     with k.loop("%lo", "%hi") as c:
         mean = k.one(6, c)

@@ -25,6 +25,8 @@ __all__ += [
     "log_softmax_backward",
     "max_last",
     "mean_last",
+    "rms_norm",
+    "rms_norm_backward",
     "softmax",
     "softmax_backward",
     "sum_all",
@@ -307,6 +309,90 @@ def layer_norm_backward(
     whole = [s[0] if chunks == 1 else s.sum(axis=0) for s in sums]
     weight_grad, bias_grad = (s.astype(grad.dtype, copy=False) for s in whole)
     return out, weight_grad, bias_grad
+
+
+# ---- division by the root mean square ----
+
+
+@cache
+def _rms_norm_kernel(kind: Storage) -> RowKernel:
+    wide = storage(kind.compute.name)
+
+    def write(r: RowWriter, eps: Value) -> None:
+        k = r.k
+        (square,) = r.sweep([2], lambda v, s: ([], [k.fma(v[0], v[0], s[0])]), (), [(0.0, add)], 4)
+        scale = k.rsqrt(square / r.count() + eps)
+        r.sweep([2, 3], lambda v, s: ([v[0] * scale * v[1]], []), [0], (), 2, [2])
+        r.set_scalar(1, scale)
+
+    arrays = [(kind, "matrix"), (wide, "scalar"), (kind, "matrix"), (kind, "shared")]
+    return RowKernel(arrays, 2, write, [kind.compute], cost=0.2)
+
+
+def rms_norm(x: Array, weight: Array, eps: float) -> tuple[Array, Array]:
+    """Each row divided by its root mean square, times `weight` (B. Zhang and R. Sennrich, *Root Mean Square Layer
+    Normalization*, 2019): the result, and what the rows were multiplied by.
+
+    Raises: as `layer_norm`.
+
+    >>> import numpy as np
+    >>> from flambeau.compiler.rowwise import rms_norm
+    >>> rms_norm(np.array([[3.0, 3.0]]), np.array([1.0, 2.0]), 0.0)[0]
+    array([[1., 2.]])
+    """
+    kind = _storage(x)
+    x, rows, columns = _rows(x)
+    out, kernel = _output(x, None), _rms_norm_kernel(kind)
+    scale: Array = np.empty(x.shape[:-1], kind.compute.name)
+    kernel.fn(out, scale, x, _shared(x, weight, "weight"), *kernel.shape(rows, columns), eps)
+    return out, scale
+
+
+@cache
+def _rms_norm_backward_kernel(kind: Storage) -> RowKernel:
+    wide = storage(kind.compute.name)
+
+    def write(r: RowWriter) -> None:  # the gradients of input and weight; gradient, input, scale, weight
+        k = r.k
+        scale = r.scalar(4)
+
+        def accumulate(v: list[Value], s: list[Value]) -> tuple[list[Value], list[Value]]:
+            g, x, w, total = v
+            y = x * scale
+            return [k.fma(g, y, total)], [k.fma(g * w, y, s[0])]
+
+        (along,) = r.sweep([2, 3, 5, 1], accumulate, [1], [(0.0, add)])
+        share = along / r.count() * scale
+
+        def finish(v: list[Value], s: list[Value]) -> tuple[list[Value], list[Value]]:
+            g, x, w = v
+            return [scale * (g * w - x * share)], []
+
+        r.sweep([2, 3, 5], finish, [0], (), 2, [2, 3])
+
+    arrays = [(kind, "matrix"), (wide, "chunk"), (kind, "matrix"), (kind, "matrix")]
+    return RowKernel([*arrays, (wide, "scalar"), (kind, "shared")], 2, write, cost=0.35)
+
+
+def rms_norm_backward(grad: Array, x: Array, scale: Array, weight: Array) -> tuple[Array, Array]:
+    """The gradients of the input and the weight of `rms_norm`; `scale` is what it returned.
+
+    Raises: ValueError for shapes and dtypes that do not belong together.
+    """
+    kind = _storage(grad)
+    grad, rows, columns = _rows(grad)
+    x = _same(grad, x, "the input")
+    if scale.shape != grad.shape[:-1] or scale.dtype.name != kind.compute.name:
+        raise ValueError(
+            f"the scales must have shape {grad.shape[:-1]} and dtype {kind.compute.name}, got {scale.shape} and "
+            f"{scale.dtype}"
+        )
+    out, kernel = empty(grad.shape, grad.dtype), _rms_norm_backward_kernel(kind)
+    shape = kernel.shape(rows, columns)
+    sums = np.zeros((max(1, -(-rows // shape[2])), columns), kind.compute.name)
+    kernel.fn(out, sums, grad, x, np.ascontiguousarray(scale), _shared(grad, weight, "weight"), *shape)
+    total = sums[0] if len(sums) == 1 else sums.sum(axis=0)
+    return out, total.astype(grad.dtype, copy=False)
 
 
 # ---- reductions ----

@@ -20,9 +20,11 @@ from ...ops.layouts import in_own_order, is_images, like_images
 from ...ops.shape import expand_to
 from ...prims import base
 from ...prims.batch_norm import batch_moments_op, batch_norm_op
+from ...prims.group_norm import group_norm_op
 from ...prims.layer_norm import layer_norm_op
 from ...prims.norm import affine_op, moved_op, standardize_op
 from ...prims.pointwise import rsqrt
+from ...prims.rms_norm import rms_norm_op
 from ...runtime import dtypes
 from .padding import constant_pad_nd
 from .pooling import avg_pool2d, avg_pool3d
@@ -247,6 +249,9 @@ def rms_norm(
     x = _wide(input)
     e = dtypes.finfo(dtype_of(x)).eps if eps is None else eps
     dims = tuple(range(len(s) - len(shape), len(s)))
+    if weight is not None and tls.capture is None and not is_images(input) and x._a.dtype.kind == "f":
+        w = convert(weight, dtype_of(x))
+        return convert(rms_norm_op(x, w, eps=float(e))[0], dtype_of(input))
     y = like_images(x * rsqrt((x * x).mean(dims, True) + e), input)
     return _affine(y, weight, None, lambda t: t, dtype_of(input))
 
@@ -281,6 +286,11 @@ def group_norm(
     _check_one_dtype(input, weight, bias)
     if not numel(input):
         return input.clone()  # type: ignore[no-any-return]
+    if weight is not None and bias is not None and tls.capture is None and not is_images(input):
+        x = _wide(input)
+        w, b = (convert(t, dtype_of(x)) for t in (weight, bias))
+        y = group_norm_op(b, x, w, groups=num_groups, eps=float(eps))[0]
+        return convert(y, dtype_of(input))
     x = base.reshape(_wide(input), (s[0], num_groups, numel(input) // (s[0] * num_groups)))
     stats = _kept_in(input if weight is None else weight)
     y = base.reshape(standardize_op(x, dims=(2,), eps=float(eps), stats=stats)[0], s)
