@@ -286,7 +286,8 @@ def group_norm(
     _check_one_dtype(input, weight, bias)
     if not numel(input):
         return input.clone()  # type: ignore[no-any-return]
-    if weight is not None and bias is not None and tls.capture is None and not is_images(input):
+    kernel = tls.capture is None and not is_images(input) and _kept_in(input) is None
+    if weight is not None and bias is not None and kernel:
         x = _wide(input)
         w, b = (convert(t, dtype_of(x)) for t in (weight, bias))
         y = group_norm_op(b, x, w, groups=num_groups, eps=float(eps))[0]
