@@ -327,10 +327,20 @@ def polygamma(n: int) -> Callable[..., Any]:
     return mp(lambda x: mpmath.psi(n, x))
 
 
+def mvlgamma(p: int) -> Callable[..., Any]:
+    def value(x: Any) -> Any:
+        terms = [mpmath.log(abs(mpmath.gamma(x - mpmath.mpf(j) / 2))) for j in range(p)]
+        return sum(terms) + mpmath.mpf(p * (p - 1)) / 4 * mpmath.log(mpmath.pi)
+
+    return mp(value)
+
+
 def entry(name: str) -> tuple[tuple[str, ...], Callable[..., Any]] | None:
-    """The row of the table; polygamma functions are registered one for each order that a program uses."""
+    """The row of the table; polygamma functions and mvlgamma are registered one for each order that is used."""
     if name.startswith("polygamma_"):
         return (POSITIVE,), polygamma(int(name.rpartition("_")[2]))
+    if name.startswith("mvlgamma_"):
+        return (ABOVE_ONE,), mvlgamma(int(name.rpartition("_")[2]))
     return TABLE.get(name)
 
 
