@@ -81,7 +81,7 @@ setattr(Tensor, "polygamma", _polygamma_method)
 setattr(Tensor, "polygamma_", inplace_form(_polygamma_method, "polygamma_", "PolygammaBackward1"))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache  # registered once for each dimension that a program uses
 def _mvlgamma_op(p: int) -> Any:
     """The operation for one dimension; 16-bit floats are rounded after each step, as in PyTorch."""
     constant = p * (p - 1) / 4 * math.log(math.pi)
@@ -108,6 +108,12 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 
     Raises: RuntimeError for p < 1.
     """
+    try:
+        p = operator.index(p)
+    except TypeError:
+        raise TypeError(
+            f"mvlgamma(): argument 'p' (position 2) must be int, not {type(p).__name__}"
+        ) from None
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
     if p > 1 << 20:
