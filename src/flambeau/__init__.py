@@ -38,10 +38,15 @@ from .runtime.types import (  # noqa: E402
     channels_last_3d,
     contiguous_format,
     device,
+    jagged,
     layout,
     memory_format,
     preserve_format,
+    sparse_bsc,
+    sparse_bsr,
     sparse_coo,
+    sparse_csc,
+    sparse_csr,
     strided,
 )
 from .tensor import copying as _copying  # noqa: E402

@@ -17,8 +17,8 @@ from .tensor import Tensor, snapshot, storage, wrap
 from .where import describe, user_place
 
 
-def check_writable(t: Tensor, opname: str) -> None:
-    """Raise, before anything is changed, when PyTorch forbids writing to `t` here."""
+def check_history(t: Tensor, opname: str) -> None:
+    """Raise where what autograd knows of `t` forbids that it changes here in place."""
     if tls.stack:
         return
     st = t._st
@@ -45,6 +45,13 @@ def check_writable(t: Tensor, opname: str) -> None:
                 f"{describe(user_place(3))}). Its base has a history that the view does not share: make the view with grad "
                 "mode enabled, or write under torch.no_grad()."
             )
+
+
+def check_writable(t: Tensor, opname: str) -> None:
+    """Raise, before anything is changed, when PyTorch forbids writing to `t` here."""
+    if tls.stack:
+        return
+    check_history(t, opname)
     a = t._a
     if (not a.flags.writeable or 0 in a.strides) and a.size:
         if any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape)):

@@ -29,6 +29,7 @@ from ..prims.base import from_value
 from ..prims.memory_kernels import SLOW, counted, fill
 from ..runtime import dlpack, dtypes, pool, types
 from ..runtime.dtypes import dtype
+from ..runtime.memory import root as memory_root
 from ..runtime.types import check_device
 from .args import as_dtype, check_sizes, dtype_of, numel, sizes
 from .from_python import array_of, checked_scalar
@@ -268,7 +269,23 @@ def from_numpy(ndarray: Any) -> Tensor:
     a = ndarray.view(np.ndarray) if type(ndarray) is not np.ndarray else ndarray
     if a.dtype not in dtypes.OF_NUMPY or dtypes.OF_NUMPY[a.dtype].numpy is not a.dtype:
         a = a.view(dtypes.from_numpy_dtype(a.dtype).numpy)
+    if a.base is not None and a.size:
+        whole = memory_root(a)
+        if whole.__array_interface__["data"][0] != a.__array_interface__["data"][0]:
+            a = np.asarray(_Part(a)).view(a.dtype)
     return finish(from_value(a))
+
+
+class _Part:
+    """A part of an array as memory of its own, through NumPy's array interface: a storage that begins with it."""
+
+    def __init__(self, array: Any) -> None:
+        self.owner = array
+        self.__array_interface__ = {
+            **{"version": 3, "typestr": f"|V{array.dtype.itemsize}", "shape": array.shape},
+            "strides": array.strides,
+            "data": (array.__array_interface__["data"][0], not array.flags.writeable),
+        }
 
 
 @seen_by_modes

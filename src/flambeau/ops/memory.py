@@ -18,6 +18,7 @@ from ..core.tensor import Storage, Tensor, become_view, storage
 from ..prims.base import from_value
 from ..prims.indexing import as_strided_op
 from ..runtime import dtypes
+from ..runtime.memory import root as memory_root
 from ..runtime.types import check_device
 from .args import as_dtype, check_sizes, int_tuple, sizes
 from .creation import empty_array, finish
@@ -28,9 +29,33 @@ def _memory(x: Tensor) -> tuple[Tensor, int]:
     """(the tensor whose contiguous memory `x` lies in, where that memory begins in the storage)."""
     _with_surroundings(x if x._base is None else x._base)
     root = x._base if x._base is not None else x
+    if x._base is None and not tls.stack and type(x._a) is np.ndarray:
+        around = memory_root(x._a)
+        if around is not x._a and x._a.size:  # as what `detach` and pickles give: views that know no base
+            whole = from_value(_flat(around, x._a.dtype))
+            whole._st = storage(x)
+            return whole, 0
     if not root.is_contiguous():
         return contiguous(x), x.storage_offset()
     return root, root.storage_offset()
+
+
+class _Bytes:
+    """All bytes of an array, through NumPy's array interface; `base` keeps them the same storage's."""
+
+    def __init__(self, array: Any) -> None:
+        low, high = np.lib.array_utils.byte_bounds(array)
+        self.base = array
+        self.__array_interface__ = {
+            **{"version": 3, "typestr": "|u1", "shape": (high - low,)},
+            "data": (low, not array.flags.writeable),
+        }
+
+
+def _flat(array: Any, dtype: Any) -> Any:
+    """All memory of `array`, which is a storage's, as elements of `dtype`."""
+    whole = np.asarray(_Bytes(array))
+    return whole[: whole.size // dtype.itemsize * dtype.itemsize].view(dtype)
 
 
 def _with_surroundings(x: Tensor) -> None:

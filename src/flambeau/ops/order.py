@@ -19,7 +19,7 @@ from ..prims.indexing import gather_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, numel, wrap_dim
 from .reduce import named
-from .shape import slice_dim
+from .shape import contiguous, slice_dim
 
 _Sort = named("sort", "values", "indices")
 _Topk = named("topk", "values", "indices")
@@ -103,7 +103,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
         raise RuntimeError("kthvalue(): selected number k out of range for dimension " + str(d))
     if not input._a.shape:
         return _Kth(*sort(input))
-    index = slice_dim(scans.argsort_op(input, dim=d, descending=False), d, k - 1, k)
+    index = contiguous(slice_dim(scans.argsort_op(input, dim=d, descending=False), d, k - 1, k))
     return _squeeze(_Kth, _pick(input, index, d), index, d, keepdim)
 
 

@@ -30,7 +30,7 @@ def become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
     stays a leaf, of the new shape, and a result keeps its history.
     """
     if not tls.stack:
-        inplace.check_writable(self, name)
+        inplace.check_history(self, name)  # no memory is written to: that may be shared or read-only
     node = self._node
     if node is not None and not tls.grad and not tls.stack:
         leaf = type(node) is AccumulateGrad

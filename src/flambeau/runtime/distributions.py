@@ -521,8 +521,8 @@ def multinomial(generator: Generator, weights: Array, num_samples: int, replacem
         return np.asarray(keys.argmax(axis=-1, keepdims=True), np.int64)
     # Sorting ascending from the back puts the earlier of two equal keys first.
     order: Array = np.argsort(keys[..., ::-1], axis=-1, kind="stable")[..., : -num_samples - 1 : -1]
-    np.subtract(categories - 1, order, out=order)
-    return order
+    drawn: Array = np.subtract(categories - 1, order, order="C")
+    return drawn
 
 
 def _invert_cumulative(generator: Generator, weights: Array, num_samples: int) -> Array:

@@ -178,7 +178,12 @@ class memory_format:
 
 
 strided = layout("strided")
-sparse_coo = layout("sparse_coo")
+sparse_coo = layout(
+    "sparse_coo"
+)  # this and the following are named in comparisons only: all tensors are strided
+sparse_csr, sparse_csc = layout("sparse_csr"), layout("sparse_csc")
+sparse_bsr, sparse_bsc = layout("sparse_bsr"), layout("sparse_bsc")
+jagged = layout("jagged")
 contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")

@@ -24,7 +24,7 @@ from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
 from ..prims.base import innermost
 from ..prims.pointwise import overwrite_op
-from ..runtime import types
+from ..runtime import memory, types
 from ..runtime.dlpack import to_dlpack
 from ..runtime.types import CPU, Size
 
@@ -144,7 +144,11 @@ def storage_offset(self: Tensor) -> int:
     """Position of the first element in the storage, in elements."""
     base = self._base
     root = self if base is None else base
-    outside = storage_offset(root._a.inner) if isinstance(root._a, Value) else 0
+    if base is None and not isinstance(root._a, Value):
+        whole: Any = known(self)
+        around = memory.root(whole)
+        return (address(whole) - address(around)) // int(whole.itemsize) if whole.size else 0
+    outside: int = storage_offset(root._a.inner if isinstance(root._a, Value) else root)
     if base is None or not self._a.size:
         return outside
     mine, whole = known(_bottom(self)), known(_bottom(base))

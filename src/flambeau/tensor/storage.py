@@ -116,6 +116,9 @@ class UntypedStorage:
     def __len__(self) -> int:
         return self.nbytes()
 
+    def __sizeof__(self) -> int:
+        return super().__sizeof__() + self.nbytes()
+
     def data_ptr(self) -> int:
         """The address of the first byte (0 when empty)."""
         return int(self._bytes.__array_interface__["data"][0]) if self._bytes.size else 0
@@ -248,6 +251,9 @@ class TypedStorage:
     def size(self) -> int:
         """The number of elements."""
         return len(self)
+
+    def __sizeof__(self) -> int:
+        return super().__sizeof__() + self.nbytes()
 
     def __len__(self) -> int:
         return len(self._untyped) // self.dtype.itemsize  # type: ignore[no-any-return]

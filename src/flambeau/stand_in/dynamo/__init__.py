@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from ...compiler import allow_in_graph, assume_constant_result, disable, is_compiling, reset
+from ...compiler import allow_in_graph, assume_constant_result, disable, is_compiling, list_backends, reset
 from ...runtime.absent import names_of
 from .eval_frame import OptimizedModule
 
@@ -18,6 +18,7 @@ __all__ = [
     "config",
     "disable",
     "is_compiling",
+    "list_backends",
     "reset",
 ]
 
