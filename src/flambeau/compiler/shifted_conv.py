@@ -98,21 +98,25 @@ def _write(kind: Storage, tile: int, vectors: int, relu: bool) -> str:
         whole = k.smaller(k.word("sub", s["each"], channel), tile)
         output = k.word("add", k.word("mul", stack, s["each"]), channel)
         biases = k.at(bias, k.word("add", k.word("mul", group, s["each"]), channel), item)
-        with k.loop(0, whole) as own:
-            source = k.at(room, k.word("mul", row_bytes, own))
-            level = k.splat(k.load(llvm, biases, own, item), kind.compute)
-            image = k.word("mul", k.word("add", output, own), s["outz"])
-            with k.loop(first, last) as r:
-                z, y = k.word("udiv", r, s["high"]), k.word("urem", r, s["high"])
-                with k.when(k.compare("ult", y, s["outy"])):
-                    row = k.word("add", k.word("mul", k.word("add", image, z), s["outy"]), y)
-                    target = k.at(out, k.word("mul", row, s["outx"]), item)
-                    begin = k.at(source, k.word("mul", k.word("sub", r, first), s["wide"]), item)
-                    with k.loop(0, s["outx"], k.lanes) as j:
-                        value = Value(k, k.load(vector, k.at(begin, j, item)), kind.compute) + level
-                        if relu:
-                            value = k.select(value < 0.0, 0.0, value)  # NaN stays
-                        _put(k, value, target, j, s["outx"])
+        z, y = (k.variable("i64", k.word(o, first, s["high"])) for o in ("udiv", "urem"))
+        with k.loop(first, last) as r:
+            is_row = k.compare("ult", y.get(), s["outy"])
+            with k.when(is_row), k.loop(0, whole) as own:
+                level = k.splat(k.load(llvm, biases, own, item), kind.compute)
+                plane = k.word("add", k.word("mul", k.word("add", output, own), s["outz"]), z.get())
+                row = k.word("add", k.word("mul", plane, s["outy"]), y.get())
+                target = k.at(out, k.word("mul", row, s["outx"]), item)
+                begin = k.at(room, k.word("mul", row_bytes, own))
+                begin = k.at(begin, k.word("mul", k.word("sub", r, first), s["wide"]), item)
+                with k.loop(0, s["outx"], k.lanes) as j:
+                    value = Value(k, k.load(vector, k.at(begin, j, item)), kind.compute) + level
+                    if relu:
+                        value = k.select(value < 0.0, 0.0, value)  # NaN stays
+                    _put(k, value, target, j, s["outx"])
+            y.set(k.word("add", y.get(), 1))
+            with k.when(k.compare("eq", y.get(), s["high"])):
+                y.set(0)
+                z.set(k.word("add", z.get(), 1))
     return finish(k)
 
 

@@ -6,6 +6,7 @@ input's. `standardize` says the same in smaller steps, and serves derivatives of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,11 @@ def _kernels(x: Any, *others: Any) -> Any:
     """`compiler.channels` when it should do this array's work, else None."""
     if x.shape[1] == 1 or any(a.dtype != x.dtype for a in others) or kernels(x) is None:
         return None  # a channel is one thread's
+    return _module()
+
+
+@functools.cache
+def _module() -> Any:
     from ..compiler import channels
 
     return channels

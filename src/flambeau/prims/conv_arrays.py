@@ -13,8 +13,10 @@ case for: other dtypes, images of a few places, long strides, more than three di
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -94,7 +96,7 @@ def _is_matmul(q: Geometry) -> bool:
 # ------------------------------------------------------------------------------------------------ generated code
 
 
-def _generated(run: Callable[[], Any], x: Any, w: Any, q: Geometry, work: int) -> Any:
+def _generated(run: Callable[[Any], Any], x: Any, w: Any, q: Geometry, work: int) -> Any:
     """What a function of `compiler.shifted_conv` gives, or None where that has no case or does not pay."""
     if _is_matmul(q) or x.dtype not in products.FLOATS or x.dtype != w.dtype or min(q.out) < 1:
         return None
@@ -105,37 +107,42 @@ def _generated(run: Callable[[], Any], x: Any, w: Any, q: Geometry, work: int) -
         return None
     if work < products.WORTH or products.kernels(work) is None:
         return None
-    from ..compiler.types import UnsupportedError
-
+    made = _made()
     try:
-        return run()
-    except UnsupportedError:
+        return run(made)
+    except made.UnsupportedError:
         return None
 
 
-def _shifted(x: Any, w: Any, q: Geometry, groups: int, bias: Any = None) -> Any:
-    def run() -> Any:
-        from ..compiler.shifted_conv import shifted_sums
+@functools.cache
+def _made() -> Any:
+    """The functions of generated code: an import statement takes as long as a check of a call."""
+    from ..compiler.shifted_conv import shifted_input, shifted_sums
+    from ..compiler.shifted_weights import shifted_products
+    from ..compiler.types import UnsupportedError
 
-        return shifted_sums(x, w, groups, q.stride, q.padding, q.dilation, bias)
+    return types.SimpleNamespace(
+        sums=shifted_sums, input=shifted_input, products=shifted_products, UnsupportedError=UnsupportedError
+    )
+
+
+def _shifted(x: Any, w: Any, q: Geometry, groups: int, bias: Any = None) -> Any:
+    def run(made: Any) -> Any:
+        return made.sums(x, w, groups, q.stride, q.padding, q.dilation, bias)
 
     return _generated(run, x, w, q, x.shape[0] * w.size * math.prod(q.out))
 
 
 def _shifted_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
-    def run() -> Any:
-        from ..compiler.shifted_conv import shifted_input
-
-        return shifted_input(g, w, groups, q.size, q.stride, q.padding, q.dilation)
+    def run(made: Any) -> Any:
+        return made.input(g, w, groups, q.size, q.stride, q.padding, q.dilation)
 
     return _generated(run, g, w, q, g.shape[0] * w.size * math.prod(q.out))
 
 
 def _shifted_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
-    def run() -> Any:
-        from ..compiler.shifted_weights import shifted_products
-
-        return shifted_products(x, g, groups, q.kernel, q.stride, q.padding, q.dilation)
+    def run(made: Any) -> Any:
+        return made.products(x, g, groups, q.kernel, q.stride, q.padding, q.dilation)
 
     taps = x.shape[1] // groups * math.prod(q.kernel)
     w = _generated(run, x, g, q, x.shape[0] * g.shape[1] * taps * math.prod(q.out))

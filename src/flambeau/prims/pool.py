@@ -6,6 +6,7 @@ Values are found one dim after the other; where a window's maximum lies is only 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -85,13 +86,20 @@ def _generated(name: str, w: Windows, *arrays: Any) -> Any:
     x = max(arrays, key=lambda a: a.nbytes)
     if arrays[0].dtype not in FLOATS or x.nbytes < WORTH or not ready(x.nbytes):
         return None
+    pooling, unsupported = _module()
+    try:
+        return getattr(pooling, name)(*arrays, w)
+    except unsupported:
+        return None
+
+
+@functools.cache
+def _module() -> Any:
+    """`compiler.pooling` and its error: an import statement takes as long as a check of a call."""
     from ..compiler import pooling
     from ..compiler.types import UnsupportedError
 
-    try:
-        return getattr(pooling, name)(*arrays, w)
-    except UnsupportedError:
-        return None
+    return pooling, UnsupportedError
 
 
 def _max_pool_taps(x: Any, y: Any, *, w: Any) -> Any:
