@@ -6,6 +6,8 @@ inputs, several times, and everything must agree: results, changed arguments, gr
 shrunk to the fewest lines and printed as a script.
 
     python tests/capture/fuzz.py --programs 10000 --seed 0
+    python tests/capture/fuzz.py --programs 10000 --wide       # with the expressions of fuzz_families
+    python tests/capture/fuzz.py --programs 1000 --dynamic     # at three sizes, with no new machine code for the third
 """
 
 from __future__ import annotations
@@ -22,6 +24,13 @@ from typing import Any
 import numpy as np
 
 import flambeau as torch
+from flambeau.compiler import engine
+from flambeau.core import acceleration
+
+if __package__:
+    from .fuzz_families import expression as wide_expression
+else:  # run as a script
+    from fuzz_families import expression as wide_expression  # type: ignore[import-not-found, no-redef]
 
 SHAPES = [(4,), (3, 4), (3, 1), (1, 4), (2, 3, 4), (), (4, 4), (0, 4), (2, 1, 4)]
 UNARY = "exp sin cos tanh sigmoid relu abs neg square floor sign erf log1p sqrt rsqrt reciprocal".split()
@@ -41,6 +50,7 @@ class Program:
     gradients: bool
     seed: int
     tame: bool = False  # no writes, no values read, and the gradients computed inside: what can be replayed
+    sizes: tuple[tuple[int, int], ...] = ()  # what sizes of dims of the arguments become
 
     def source(self) -> str:
         body = "\n".join("    " + line for line in self.lines)
@@ -50,7 +60,7 @@ class Program:
             returned = f"""
     outs = [{", ".join(self.outputs)}]
     live = [o for o in outs if o.requires_grad]
-    total = sum([(o * 0.7).sum() for o in live])
+    total = sum([(real(o) * 0.7).sum() for o in live])
     grads = torch.autograd.grad(total, leaves, allow_unused=True) if live else []
     return [o.detach() for o in outs] + [g for g in grads if g is not None]"""
         elif self.tame:
@@ -60,26 +70,42 @@ class Program:
     def arguments(self, call: int) -> list[Any]:
         r = np.random.default_rng((self.seed, call))
         made = []
-        for shape in self.shapes:
+        for shape in self.actual_shapes():
             t = torch.tensor(r.uniform(0.2, 1.5, shape), dtype=getattr(torch, self.dtype))
             made.append(t.requires_grad_() if self.gradients else t)
         return made
 
+    def actual_shapes(self) -> list[tuple[int, ...]]:
+        sizes = dict(self.sizes)
+        return [tuple([sizes.get(n, n) for n in shape]) for shape in self.shapes]
+
     def script(self) -> str:
         """A program that shows the difference."""
         return (
-            f"import numpy as np\nimport flambeau as torch\n\ntorch.set_default_dtype(torch.{self.dtype})\n\n"
+            f"import numpy as np\nimport flambeau as torch\n\ntorch.set_default_dtype(torch.{self.dtype})\n"
+            "F = torch.nn.functional\n\n\ndef real(o):\n    return torch.view_as_real(o) if o.is_complex() else o\n\n\n"
             + self.source()
             + "\n"
             f"compiled = torch.compile(f)\nfor call in range({CALLS}):\n"
             f"    r = np.random.default_rng(({self.seed}, call))\n"
-            f"    arrays = [r.uniform(0.2, 1.5, s) for s in {self.shapes}]\n"
+            f"    arrays = [r.uniform(0.2, 1.5, s) for s in {self.actual_shapes()}]\n"
             f"    make = lambda: [torch.tensor(x, dtype=torch.{self.dtype}, requires_grad={self.gradients}) for x in arrays]\n"
-            "    print(f(*make()))\n    print(compiled(*make()))\n"
+            "    torch.manual_seed(call)\n    print(f(*make()))\n"
+            "    torch.manual_seed(call)\n    print(compiled(*make()))\n"
         )
 
 
 CALLS = 3
+
+
+def real(o: Any) -> Any:
+    """A tensor of real numbers, which can be added up to something with a gradient."""
+    return torch.view_as_real(o) if o.is_complex() else o
+
+
+def scope_of(program: Program) -> dict[str, Any]:
+    """What the lines of a program can name."""
+    return {"torch": torch, "F": torch.nn.functional, "real": real, "print": lambda *a, **k: None}
 
 
 def leaf(program: Program) -> str:
@@ -90,8 +116,8 @@ def leaf(program: Program) -> str:
 class Writer:
     """Makes lines that run, by running each one."""
 
-    def __init__(self, seed: int, tame: bool = False) -> None:
-        self.tame = tame
+    def __init__(self, seed: int, tame: bool = False, wide: bool = False) -> None:
+        self.tame, self.wide = tame, wide
         self.r = random.Random(seed)
         shapes = [self.r.choice(SHAPES) for _ in range(3)]
         self.program = Program(
@@ -111,6 +137,8 @@ class Writer:
 
     def expression(self) -> str:
         r = self.r
+        if self.wide and r.random() < 0.5:
+            return wide_expression(r, self.any)  # type: ignore[no-any-return]
         x, y = self.any(), self.any()
         k = r.choice(["2", "0.5", "-1.5", "3", "1", "True", "0.1"])
         d = r.choice(["0", "-1", "1"])
@@ -192,9 +220,7 @@ class Writer:
     def write(self, length: int) -> Program:
         program = self.program
         with np.errstate(all="ignore"):
-            scope: dict[str, Any] = dict(
-                zip("abc", program.arguments(0)), torch=torch, print=lambda *a, **k: None
-            )
+            scope = {**scope_of(program), **dict(zip("abc", program.arguments(0)))}
             exec(program.lines[0], scope)
             tries = 0
             while len(program.lines) <= length and tries < 20 * length:
@@ -219,18 +245,22 @@ class Writer:
 def call(fn: Any, program: Program, number: int) -> Any:
     """What a caller can see: results, arguments afterwards, gradients; or the type of the exception."""
     args = program.arguments(number)
+    torch.manual_seed(number)
     try:
         outs = fn(*args)
         seen = [*outs]
         if program.gradients:
             live = [o for o in outs if o.requires_grad]
             if live:
-                total = sum([(o * 0.7).sum() for o in live])
+                total = sum([(real(o) * 0.7).sum() for o in live])
                 seen += [g for g in torch.autograd.grad(total, args, allow_unused=True) if g is not None]
         else:
             seen += args
         strides = [o.stride() for o in outs]
-        return [s.detach().numpy() for s in seen], strides
+        seen = [s.detach().resolve_conj() for s in seen]
+        kinds = [s.dtype for s in seen]
+        arrays = [(s.float() if s.dtype is torch.bfloat16 else s).numpy() for s in seen]
+        return arrays, (strides, kinds)
     except (RuntimeError, TypeError, IndexError, ValueError, NotImplementedError) as e:
         return STALE if "modified by an inplace operation" in str(e) else type(e).__name__
 
@@ -258,7 +288,7 @@ def compare(program: Program) -> str | None:
 
 def function_of(program: Program) -> Callable[..., Any]:
     """The program as a function whose source can be found."""
-    scope: dict[str, Any] = {"torch": torch, "print": lambda *a, **k: None}
+    scope = scope_of(program)
     text = program.source()
     name = f"<program {abs(hash(text))}>"
     linecache.cache[name] = (len(text), None, text.splitlines(True), name)
@@ -286,6 +316,8 @@ class Careful:
 def differs(program: Program, f: Callable[..., Any], compiled: Callable[..., Any]) -> str | None:
     """How the results of calls differ, or None."""
     tol = 1e-9 if program.dtype == "float64" and "float32" not in program.source() else 2e-3
+    if "bfloat16" in program.source():
+        tol = 3e-2
     with np.errstate(all="ignore"):
         for number in range(CALLS):
             want, got = call(f, program, number), call(compiled, program, number)
@@ -296,7 +328,7 @@ def differs(program: Program, f: Callable[..., Any], compiled: Callable[..., Any
                     return f"call {number}: eager {str(want)[:200]}, compiled {str(got)[:200]}"
                 continue
             if len(want[0]) != len(got[0]) or want[1] != got[1]:
-                return f"call {number}: {len(want[0])} values with strides {want[1]}, compiled {len(got[0])}, {got[1]}"
+                return f"call {number}: {len(want[0])} values with strides and dtypes {want[1]}, compiled {len(got[0])}, {got[1]}"
             for i, (w, g) in enumerate(zip(want[0], got[0])):
                 if w.shape != g.shape or w.dtype != g.dtype:
                     return f"call {number}: value {i} is {w.dtype}{w.shape}, compiled {g.dtype}{g.shape}"
@@ -308,14 +340,20 @@ def differs(program: Program, f: Callable[..., Any], compiled: Callable[..., Any
 
 def excused(program: Program, f: Any, number: int, i: int, eager: Any, compiled: Any) -> bool:
     """Whether float64 says that eager is as far off: the program divides by rounding noise, say."""
-    if program.dtype != "float32" or eager.dtype.kind != "f":
+    narrow = any(name in program.source() for name in ("float32", "bfloat16"))
+    if (program.dtype != "float32" and not narrow) or eager.dtype.kind not in "fc":
         return False
+    lines = [x.replace("bfloat16", "float64").replace("float32", "float64") for x in program.lines]
+    wide = replace(program, dtype="float64", lines=lines)
+    before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
-    exact = call(f, replace(program, dtype="float64"), number)
-    torch.set_default_dtype(torch.float32)
+    exact = call(function_of(wide) if narrow else f, wide, number)
+    torch.set_default_dtype(before)
     if isinstance(exact, str) or len(exact[0]) <= i or exact[0][i].shape != eager.shape:
         return False
     truth = exact[0][i]
+    if not np.isfinite(truth).all():
+        return bool((~np.isfinite(eager)).any())  # on the edge of what a narrow type holds
     return bool(np.abs(compiled - truth).max() <= 10 * np.abs(eager - truth).max())
 
 
@@ -353,9 +391,9 @@ def still(program: Program) -> bool:
         return False
 
 
-def check(seed: int) -> str | None:
+def check(seed: int, wide: bool = False) -> str | None:
     """None, or a report with the shrunk script."""
-    program = Writer(seed, tame=seed % 4 == 3).write(random.Random(seed).randint(5, 60))
+    program = Writer(seed, seed % 4 == 3, wide).write(random.Random(seed).randint(5, 60))
     found = difference(program)
     if found is None:
         return None
@@ -363,15 +401,69 @@ def check(seed: int) -> str | None:
     return f"seed {seed}: {difference(small)}\n\n{small.script()}"
 
 
+# A small and a large size first: between them, nothing is new.  (What is small enough runs without machine code.)
+SIZES = (((3, 5), (4, 7)), ((3, 11), (4, 13)), ((3, 6), (4, 9)))
+
+
+def check_sizes(seed: int) -> str | None:
+    """The program at three sizes, `dynamic=True`: as eager, and the machine code of two serves what lies between."""
+    program = Writer(seed, tame=True).write(random.Random(seed).randint(5, 40))
+    torch.set_default_dtype(getattr(torch, program.dtype))
+    try:
+        found = differs_in_size(program)
+        if found is None:
+            return None
+        small = shrink_while(program, lambda p: differs_in_size(p) is not None)
+        return f"seed {seed}: {differs_in_size(small)}\n\n{replace(small, sizes=SIZES[1]).script()}"
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def differs_in_size(program: Program) -> str | None:
+    """How a program differs from eager at one of the sizes, or None."""
+    acceleration.load()  # before, some programs run without machine code
+    built: list[Any] = []
+    build = engine.build
+
+    def counting(*args: Any) -> Any:
+        built.append(args)
+        return build(*args)
+
+    try:
+        f = function_of(program)
+        at_sizes = [replace(program, sizes=sizes) for sizes in SIZES]
+        with np.errstate(all="ignore"):
+            if any(isinstance(call(f, p, 0), str) for p in at_sizes):
+                return None  # a size that the program is not for
+    except NameError:
+        return None
+    compiled = torch.compile(f, dynamic=True)
+    for i, p in enumerate(at_sizes):
+        with np.errstate(all="ignore"):
+            call(f, p, 0)  # what eager operations compile is theirs
+        engine.build = counting  # type: ignore[assignment]
+        try:
+            found = differs(p, f, compiled)
+        finally:
+            engine.build = build
+        if found is not None:
+            return f"at sizes {dict(p.sizes)}: {found}"
+        if i == 1:
+            built.clear()
+    return f"{len(built)} kernels were made for a third size" if built else None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--programs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--wide", action="store_true", help="also the expressions of fuzz_families")
+    parser.add_argument("--dynamic", action="store_true", help="at three sizes, with dynamic=True")
     parser.add_argument("--stop-after", type=int, default=5, help="differences")
     options = parser.parse_args()
     failures = 0
     for seed in range(options.seed, options.seed + options.programs):
-        report = check(seed)
+        report = check_sizes(seed) if options.dynamic else check(seed, options.wide)
         if report is not None:
             failures += 1
             print(report)

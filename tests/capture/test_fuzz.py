@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from capture import fuzz
+from capture import fuzz, fuzz_families
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -12,6 +14,37 @@ def test_random_programs(part: int) -> None:
     for seed in range(part * 100, part * 100 + 100):
         report = fuzz.check(seed)
         assert report is None, report
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_random_programs_of_all_families(part: int) -> None:
+    """Attention, losses, modules, indices, draws, complex numbers, bfloat16 among the rest."""
+    for seed in range(part * 60, part * 60 + 60):
+        report = fuzz.check(seed, wide=True)
+        assert report is None, report
+
+
+def test_a_size_between_others_makes_no_machine_code() -> None:
+    for seed in range(40):
+        report = fuzz.check_sizes(seed)
+        assert report is None, report
+
+
+def test_every_family_is_drawn() -> None:
+    """Most of the wide expressions are part of some program: what cannot run is left out of programs silently."""
+    drawn = set()
+    for seed in range(120):
+        for line in fuzz.Writer(seed, wide=True).write(25).lines:
+            drawn |= {t for t, known in patterns.items() if known.fullmatch(line.split(" = ", 1)[-1])}
+    for family, texts in fuzz_families.FAMILIES.items():
+        assert len(drawn & set(texts)) >= len(texts) // 2, f"{family}: only {sorted(drawn & set(texts))}"
+
+
+patterns = {
+    text: re.compile(re.sub(r"\\\{[xyzd]\\\}", r"[-\\w]+", re.escape(text)))
+    for texts in fuzz_families.FAMILIES.values()
+    for text in texts
+}
 
 
 def test_a_failure_is_shrunk_to_a_script() -> None:

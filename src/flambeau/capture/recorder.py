@@ -26,7 +26,7 @@ from ..core.tape import record
 from ..core.tensor import Tensor, make_view, new_object, storage
 from ..core.where import describe, user_place
 from .graph import Graph
-from .program import WATCHERS, Program
+from .program import WATCHERS, Program, interpret
 from .treatment import CONSTANTS, WHOLE, shares, waits
 from .trie import CONSTANT, INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
 
@@ -333,7 +333,7 @@ class Recorder:
         """Run an operation that was not seen in this place before, and note it."""
         segment = self.segment
         if not segment.cold:
-            self.run(segment)
+            self.run(segment, once=True)
             segment.cold = True
             segment.results = []
         refs: list[Any] = []
@@ -417,8 +417,12 @@ class Recorder:
         segment.arrays, segment.results, segment.handles = [], [], []
         self.root.prune()
 
-    def run(self, segment: Segment) -> None:
-        """Compute what was promised and is still wanted."""
+    def run(self, segment: Segment, once: bool = False) -> None:
+        """Compute what was promised and is still wanted.
+
+        `once`: the sequence goes on in a way not seen before, so next time it is part of a longer program.  Machine code
+        for a beginning would be made for nothing.
+        """
         results = segment.results
         if not results:
             return
@@ -427,7 +431,9 @@ class Recorder:
             return
         step = segment.step
         program = step.programs.get(wanted)
-        if program is None:
+        if program is None and once:
+            program = interpret(step.graph(wanted))
+        elif program is None:
             program = step.programs[wanted] = self.make(step.graph(wanted))
             self.statistics.programs += 1
         if WATCHERS:

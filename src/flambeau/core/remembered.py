@@ -35,6 +35,12 @@ ONE_WAY = frozenset(
     unfold unsqueeze var var_mean view where
     """.split()
 )
+# Of those, calls that draw go the whole way all the same: noting how a call went makes it once more.
+DRAWING: dict[str, Callable[[Any, Any], Any]] = {
+    "scaled_dot_product_attention": lambda args, kwargs: (
+        args[4] if len(args) > 4 else kwargs.get("dropout_p", 0)
+    )
+}
 KEPT = 512  # layouts of a function
 SMALL = 1 << 15  # bytes of a call's tensors
 OFTEN = 40  # calls after which a way of several steps becomes a function
@@ -139,6 +145,7 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
     ints: dict[Any, Way] = {}
     pairs: dict[Any, Way] = {}
     MEMORIES.extend((ways, ones, ints, pairs))
+    draws = DRAWING.get(slow.__name__)
 
     @functools.wraps(slow)
     def quick(*args: Any, **kwargs: Any) -> Any:
@@ -191,6 +198,8 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
             except Exception:  # the whole way says it in its own words
                 return slow(*args, **kwargs)
         if overrides or everyone.listener is not None or not args or not (everyone.plain or tls.mode):
+            return slow(*args, **kwargs)
+        if draws is not None and draws(args, kwargs):
             return slow(*args, **kwargs)
         arrays: list[Any] = []
         key = _key(args, kwargs, arrays)

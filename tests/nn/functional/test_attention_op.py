@@ -225,6 +225,15 @@ def test_batched_gradients_of_dropout() -> None:
                 np.testing.assert_allclose(x[i].numpy(), want.numpy(), rtol=1e-10, atol=1e-12)
 
 
+def test_dropout_is_not_replayed() -> None:
+    def draw() -> Any:
+        q = torch.arange(4096.0).sin().reshape(1, 2, 64, 32)
+        return F.scaled_dot_product_attention(q, q, q, dropout_p=0.3)
+
+    with pytest.raises(RuntimeError, match="cannot replay.*dropped_attention"):
+        torch.compile(draw, mode="reduce-overhead")()
+
+
 def test_dropout_in_compiled_code_and_checkpoints() -> None:
     q, k, v = (x.requires_grad_() for x in made(*SHAPES[0]))
 

@@ -183,7 +183,7 @@ def cross_entropy(
     if label_smoothing == 0:
         return _shown(loss, input)
     return loss * (1 - label_smoothing) + _spread_loss(rows, safe, ignored, weight, reduction, shape) * (  # type: ignore[no-any-return]
-        label_smoothing / s[d]
+        label_smoothing / s[d] if s[d] else math.inf
     )
 
 
@@ -217,7 +217,7 @@ def _soft_targets(
 ) -> Tensor:
     s = tuple(logp._a.shape)
     if smoothing > 0:
-        target = target * (1 - smoothing) + smoothing / s[d]
+        target = target * (1 - smoothing) + smoothing / max(s[d], 1)
     terms = logp * target
     if weight is not None:
         terms = terms * _class_weights(weight, len(s), d)
