@@ -160,6 +160,7 @@ def _write_forward(kind: Storage, which: str) -> str:
         mean = k.scalar("fdiv", total, k.count)
         k.store(kind.llvm, k.narrow(mean), k.arrays[1], c, k.item)
         k.store(kind.llvm, k.narrow(var), k.arrays[2], c, k.item)
+        var = k.wide(2, c)  # as others read it: the result is the same in one step and in two
         if which != "moments":
             _normalise(k, c, middle, var, eps, which == "relu")
     return finish(k)

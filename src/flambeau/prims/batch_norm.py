@@ -66,6 +66,18 @@ def _batch_norm(bias: Any, x: Any, weight: Any, mean: Any, var: Any, *, eps: flo
     return y
 
 
+def _batch_norm_whole(bias: Any, x: Any, weight: Any, *, eps: float, relu: bool) -> Any:
+    """The result, after a relu if asked for, and the moments: what compiled programs make of the two, or three."""
+    k = _kernels(x, bias, weight)
+    if k is not None:
+        return k.batch_norm(x, weight, bias, eps, relu)
+    mean, var = _batch_moments(x)
+    y = _batch_norm(bias, x, weight, mean, var, eps=eps)
+    if relu:
+        np.maximum(y, 0, out=y)
+    return y, mean, var
+
+
 def _batch_norm_grad(g: Any, x: Any, weight: Any, mean: Any, var: Any, *, eps: float) -> Any:
     """The gradients in bias, input and weight."""
     g, x = in_order(g), in_order(x)
@@ -176,6 +188,9 @@ batch_moments_op: Any = fam.opaque_op(
     batch=lambda *a: _batch(batch_moments_op, (0,), (False, False))(*a),
     n_out=2,
     differentiable=False,
+)
+batch_norm_whole_op: Any = fam.opaque_op(
+    _batch_norm_whole, None, name="batch_norm_whole", n_out=3, differentiable=False
 )
 batch_norm_grad_op: Any = fam.opaque_op(
     _batch_norm_grad,

@@ -21,6 +21,7 @@ from ...runtime import pool
 from ..graph import Graph, Instr, Scalar, Value
 from ..tune import USUAL, Choice, Tuner
 from . import choices, kernels
+from .channels import join_channels
 from .expand import expand
 from .groups import Group, inlined, make_groups
 from .kernels import Interface, points_kernel, rows_kernel
@@ -397,4 +398,4 @@ def compile_graph(graph: Graph, tuner: Tuner | None = None) -> Lowered:
     load()
     if "graph" in LOG:
         print(graph)
-    return Emitter(simplify(expand(simplify(graph.copy()))), tuner).program()
+    return Emitter(join_channels(simplify(expand(simplify(graph.copy())))), tuner).program()
