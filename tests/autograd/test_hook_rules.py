@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+import flambeau as torch
 from parity import attempt, scenario
 
 
@@ -221,3 +224,37 @@ def test_nested_saved_tensor_hooks(t: Any) -> Any:
         w = a * a
     for v in (y, z, w):
         yield t.autograd.grad(v.sum(), a)
+
+
+def test_retained_gradients_are_those_before_the_nodes_own_hooks():
+    x = torch.ones(2, requires_grad=True)
+    y = x * 3
+    y.retain_grad()
+    y.register_hook(lambda g: g + 1)
+    y.grad_fn.register_prehook(lambda gs: (gs[0] * 10,))
+    y.sum().backward()
+    assert y.grad.equal(torch.full((2,), 2.0)) and x.grad.equal(torch.full((2,), 60.0))
+
+
+def test_gradients_of_user_functions_take_the_inputs_shape_and_dtype():
+    def with_gradient(make):
+        class Twice(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 2
+
+            @staticmethod
+            def backward(ctx, g):
+                return make(g)
+
+        x = torch.ones(2, 3, requires_grad=True)
+        Twice.apply(x).sum().backward()
+        return x.grad
+
+    assert with_gradient(lambda g: g.double() * 2).dtype is torch.float32
+    assert with_gradient(lambda g: g.expand(4, 2, 3)).equal(torch.full((2, 3), 4.0))
+    for wrong in (lambda g: g.sum(), lambda g: g.t(), lambda g: g[:1]):
+        with pytest.raises(RuntimeError, match="returned an invalid gradient"):
+            with_gradient(wrong)
+    with pytest.raises(RuntimeError, match="expected Variable or None"):
+        with_gradient(lambda g: 1.0)

@@ -352,7 +352,7 @@ def samples_of(name: str) -> list[Sample]:
     domains, reference = found
     order = ORDERS.get(name, 2)
     args = tuple(values(d, i) for i, d in enumerate(domains))
-    wrt = (0,) if ORDER in domains else None
+    wrt = (0,) if ORDER in domains else (1,) if name in ("igamma", "igammac", "special_zeta") else None
     samples = [Sample(name, args, reference=reference, order=order, wrt=wrt)]
     if len(args) > 1:
         for note, cut in (("row", lambda a: a[1]), ("column", lambda a: a[:, :1])):

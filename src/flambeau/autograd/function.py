@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core import inplace
+from ..core.families import unbroadcast
 from ..core.interpreters import JVP, Batched, Dual, Tape, Taped, VMap
 from ..core.pytree import tree_map
 from ..core.state import tls
 from ..core.tape import BaseNode, OutNode, next_seq, raise_freed
 from ..core.tensor import Storage, Tensor, new_object, snapshot, storage, wrap
 from ..core.where import Place, describe
-from ..prims.base import full
+from ..prims.base import convert_to, full
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
 
@@ -140,26 +141,27 @@ class FunctionCtx(BaseNode):
             )
         for i, (x, need) in enumerate(zip(grads, self.needs_input_grad)):
             if x is not None and not isinstance(x, Tensor):
-                raise TypeError(
+                raise RuntimeError(
                     f"expected Variable or None (got {type(x).__name__}) for gradient {i} of {self.name()}"
                 )
-            shape = self._in_shapes[i]
-            if x is not None and need and shape is not None and tuple(x._a.shape) != shape:
-                if x._a.size == 1 if hasattr(x._a, "size") else False:
-                    grads[i] = x.expand(shape)
-                    continue
-                from ..core.families import unbroadcast
-
-                try:
-                    grads[i] = unbroadcast(x, shape)
-                except Exception:
+            meta = self._in_metas[i]
+            if x is None or not need or meta is None:
+                continue
+            shape, dtype = meta
+            if x._a.dtype != dtype and dtype.kind in "fcV":
+                grads[i] = x = convert_to(x, dtype)
+            have = tuple(x._a.shape)
+            if have != shape:
+                lead = len(have) - len(shape)
+                if lead < 0 or any(n not in (1, m) for n, m in zip(shape, have[lead:])):
                     raise RuntimeError(
-                        f"Function {self.name()} returned an invalid gradient at index {i} - got {list(x._a.shape)} but expected shape "
+                        f"Function {self.name()} returned an invalid gradient at index {i} - got {list(have)} but expected shape "
                         f"compatible with {list(shape)}"
-                    ) from None
+                    )
+                grads[i] = unbroadcast(x, shape)
         return grads
 
-    _in_shapes: list[Any] = []
+    _in_metas: list[Any] = []
 
     def free(self, place: Place) -> None:
         if self._saved:
@@ -213,7 +215,7 @@ def _finish(ctx: FunctionCtx, args: Sequence[Any], out: Any, recording: bool, ne
         ctx.next = tuple(nexts)
         ctx.seq = next_seq()
         ctx.n_out = len(outs)
-        ctx._in_shapes = [tuple(a._a.shape) if isinstance(a, Tensor) else None for a in args]
+        ctx._in_metas = [(tuple(a._a.shape), a._a.dtype) if isinstance(a, Tensor) else None for a in args]
         ctx._metas = [(tuple(o._a.shape), o._a.dtype) if isinstance(o, Tensor) else None for o in outs]
         ctx._pack_saved(outs)
     for t in ctx._dirty:
@@ -284,7 +286,7 @@ def _apply_transformed(cls: Any, args: tuple[Any, ...]) -> Any:
         ctx.seq = next_seq()
         ctx.n_out = len(outs)
         ctx._multiple = isinstance(out, tuple)
-        ctx._in_shapes = [tuple(a._a.shape) if isinstance(a, Tensor) else None for a in inner]
+        ctx._in_metas = [(tuple(a._a.shape), a._a.dtype) if isinstance(a, Tensor) else None for a in inner]
         ctx._metas = [(tuple(o._a.shape), o._a.dtype) if isinstance(o, Tensor) else None for o in outs]
         ctx._saved = [(t, None, 0, -1, None) for t in ctx._to_save]
     wrapped = []

@@ -85,7 +85,10 @@ def result_type(*args: Any) -> dtype:
             scalar = max(scalar, scalar_category(x))
     result = dimmed
     if zero is not None and (result is None or zero.category > result.category):
-        result = zero if result is None else dtypes.promote_types(result, zero)
+        if result is not None and result.is_floating_point and zero.category == COMPLEX:
+            result = result.to_complex()  # the parts keep the precision of the dimensioned tensors
+        else:
+            result = zero if result is None else dtypes.promote_types(result, zero)
     if scalar >= 0 and (result is None or scalar > result.category):
         s = default_for(scalar)
         if result is None:
@@ -116,14 +119,14 @@ def adapt(x: Any, d: dtype) -> Any:
     """An operand for an operation in dtype `d`: tensors are converted, Python scalars made to fit."""
     if isinstance(x, Tensor):
         return convert(x, d)
+    if isinstance(x, np.generic):
+        x = x.item()  # a number as Python's: NumPy would let its dtype count
     if type(x) is bool and d.category != BOOL:
         return int(x)
-    if d.category == INTEGRAL and isinstance(x, (int, np.integer)):
+    if d.category == INTEGRAL and isinstance(x, int):
         low, high = _RANGES[d.numpy]
         if not low <= x <= high:
             return d.numpy.type(np.array(int(x) & 0xFFFFFFFFFFFFFFFF, np.uint64).astype(d.numpy))
-    elif isinstance(x, (np.generic,)):
-        return x.item()
     return x
 
 

@@ -533,9 +533,7 @@ def unary(
         check_tensor(input, name)
         k = input._a.dtype.kind
         if reject and k in reject:
-            raise RuntimeError(
-                f'"{name}" not implemented for {"complex" if k == "c" else "Bool"} (dtype {input.dtype})'
-            )
+            raise NotImplementedError(f'"{name}" not implemented for dtype {input.dtype}')
         if kind == FLOAT and k in "bui":
             input = convert(input, defaults.dtype)
         result = bind(op, (input,), _NO_PARAMS)
@@ -724,7 +722,8 @@ def _binary_fast(
         number = op.plan((True, False))  # the other operand is a Python number
         both, left, right = (pair_op.plan(k) for k in ((True, True), (True, False), (False, True)))
     call = ufunc if ufunc is not None else op.info["plain"]
-    integers = kind != FLOAT and "i" not in reject
+    # powers of integers ask whether the exponent is a number: negative ones are refused
+    integers = kind != FLOAT and "i" not in reject and name != "pow"
     takes = numbers != "none"
     others: tuple[Any, ...] = (
         (I64,) if integers else ()
@@ -852,11 +851,12 @@ def _binary_fast(
             found = overridden(op.public, (self, other), {})
             if found is not None:
                 return found[0]
+        if "B" in reject:
+            refuse_bool(self, other)
         args = promote((self, other), kind)
         k = next(x for x in args if isinstance(x, Tensor))._a.dtype.kind
         if k in reject:
-            error = NotImplementedError if name.startswith("bitwise") else RuntimeError
-            raise error(f'"{name}" not implemented for dtype {result_type(*args)}')
+            raise NotImplementedError(f'"{name}" not implemented for dtype {result_type(*args)}')
         check_broadcast(args)
         return bind(pair_op if isinstance(other, Tensor) else op, tuple(args), _NO_PARAMS)
 
@@ -872,6 +872,22 @@ def _binary_fast(
 
     method.__name__, reflected.__name__ = name, f"r{name}"
     return method, reflected, slow
+
+
+def refuse_bool(a: Any, b: Any) -> None:
+    """Raises: RuntimeError where a bool would be subtracted or subtracted from, tensor or number."""
+    bools = [type(x) is bool or isinstance(x, Tensor) and x._a.dtype.kind == "b" for x in (a, b)]
+    if not any(bools):
+        return
+    if all(bools):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+            "operator instead."
+        )
+    raise RuntimeError(
+        "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the "
+        "`~` or `logical_not()` operator instead."
+    )
 
 
 def check_broadcast(args: Sequence[Any]) -> None:

@@ -562,17 +562,19 @@ def run_pre_hooks(node: BaseNode, g: Any) -> Any:
                     f"{list(g._a.shape)} -> {list(new._a.shape)}"
                 )
             g = new
+    if (
+        extra.retain is not None and type(node) is not AccumulateGrad
+    ):  # after the tensor's hooks, before the node's
+        kept = extra.retain()
+        if kept is not None:
+            old = getattr(kept, "_grad", None)
+            kept._grad = g if old is None else helpers["add"](old, g)
     for fn in list(extra.pre_hooks.values()):
         many = isinstance(g, list)
         new = fn(tuple(g) if many else (g,))
         if new is not None:
             new = new if isinstance(new, tuple) else (new,)
             g = list(new) if many else new[0]
-    if extra.retain is not None and type(node) is not AccumulateGrad:
-        kept = extra.retain()
-        if kept is not None:
-            old = getattr(kept, "_grad", None)
-            kept._grad = g if old is None else helpers["add"](old, g)
     return g
 
 

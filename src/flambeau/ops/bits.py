@@ -75,6 +75,6 @@ def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: in
     if mode != 0:
         raise RuntimeError(f"Unsupported hash_tensor mode {mode}: only 0 (xor) exists")
     if input._a.dtype.kind == "c":
-        raise RuntimeError(f'"xor_sum_cpu" not implemented for complex dtypes ({dtype_of(input)})')
+        raise NotImplementedError(f'"xor_sum_cpu" not implemented for complex dtypes ({dtype_of(input)})')
     dims = wrap_dims(dim, len(input._a.shape))
     return keep(_hash_op(input, dims=dims), input, dims, keepdim)

@@ -109,6 +109,8 @@ _TYPE_NAMES = {
         "uint8": "ByteTensor",
     },
     **{"bool": "BoolTensor", "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor"},
+    **{f"uint{n}": f"UInt{n}Tensor" for n in (16, 32, 64)},
+    **{f"float8_{k}": f"Float8_{k}Tensor" for k in ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz")},
 }
 
 

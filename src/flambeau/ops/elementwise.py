@@ -12,7 +12,7 @@ from ..core.fusion import fused
 from ..core.grad_names import by_dim, by_tensor
 from ..core.pending import known
 from ..core.promotion import FLOAT, SAME, adapt, convert, promote, result_type
-from ..core.public import FUNCTIONS, check_broadcast, check_tensor, public
+from ..core.public import FUNCTIONS, check_broadcast, check_tensor, public, refuse_bool
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw
@@ -57,20 +57,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
     Raises: RuntimeError for bool tensors (use ``^`` or logical_xor).
     """
-    for x in (input, other):
-        if isinstance(x, Tensor) and x._a.dtype.kind == "b":
-            if all(
-                isinstance(v, bool) or isinstance(v, Tensor) and v._a.dtype.kind == "b"
-                for v in (input, other)
-            ):
-                raise RuntimeError(
-                    "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
-                    "operator instead."
-                )
-            raise RuntimeError(
-                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the "
-                "`~` or `logical_not()` operator instead."
-            )
+    refuse_bool(input, other)
     return _sub(input, _scaled(other, alpha, input))  # type: ignore[no-any-return]
 
 
@@ -246,7 +233,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if input._a.dtype.kind == "c":
-        raise RuntimeError("clamp is not supported for complex types")
+        raise NotImplementedError("clamp is not supported for complex types")
     x, low, high = _bound(input, min, max)
     check_broadcast([v for v in (x, low, high) if isinstance(v, Tensor)])
     if isinstance(low, float) and math.isnan(low) or isinstance(high, float) and math.isnan(high):
@@ -313,11 +300,11 @@ def _replaced(x: Tensor, nan: float, above: float, below: float) -> Tensor:
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """Rounded to the nearest integer, halves to even; `decimals` shifts the decimal point."""
     if input._a.dtype.kind == "c":
-        raise RuntimeError('"round_cpu" not implemented for complex dtypes')
+        raise NotImplementedError('"round_cpu" not implemented for complex dtypes')
     if decimals == 0:
         return pw.rint(input)  # type: ignore[no-any-return]
     if input._a.dtype.kind in "bui":
-        raise RuntimeError('"round_cpu" not implemented for integers with decimals')
+        raise NotImplementedError('"round_cpu" not implemented for integers with decimals')
     scale = 10.0 ** abs(decimals)
     return pw.rint(input * scale) / scale if decimals > 0 else pw.rint(input / scale) * scale  # type: ignore[no-any-return]
 

@@ -191,8 +191,10 @@ def array_of(data: Any, d: dtype | None) -> Any:
             if d.category == dtypes.INTEGRAL and a.size:
                 info = np.iinfo(d.numpy)
                 low, high = int(a.min()), int(a.max())
-                if low < info.min or high > info.max:
-                    bad = low if low < info.min else high
+                # PyTorch lets unsigned types below 64 bits wrap around once
+                lowest = -info.max if d.numpy.kind == "u" and d.itemsize < 8 else info.min
+                if low < lowest or high > info.max:
+                    bad = low if low < lowest else high
                     raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {bad}")
             return a.astype(d.numpy) if a.size or a.shape else a.astype(d.numpy)
         return np.array(py, d.numpy)

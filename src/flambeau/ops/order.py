@@ -13,9 +13,12 @@ from ..core.interpreters import Batched
 from ..core.pending import seen
 from ..core.promotion import convert
 from ..core.public import public
+from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base, scans
+from ..prims import reductions as red
 from ..prims.indexing import gather_op
+from ..prims.pointwise import where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, numel, wrap_dim
 from .reduce import named
@@ -115,10 +118,15 @@ def _median(name: str, skip_nan: bool) -> Any:
         _real(x, name)
         if dim is None:
             if numel(x) == 0:
-                return base.full(
-                    (), math.nan if x._a.dtype.kind in "fV" else np.iinfo(x._a.dtype).min, x._a.dtype
-                )
-            return fn(base.reshape(x, (numel(x),)), 0)[0]
+                kind = x._a.dtype.kind
+                lowest = math.nan if kind in "fV" else True if kind == "b" else np.iinfo(x._a.dtype).min
+                return base.full((), lowest, x._a.dtype)
+            flat = base.reshape(x, (numel(x),))
+            y = fn(flat, 0)[0]
+            if x._a.dtype.kind not in "fV" or not (tls.stack or x.requires_grad):
+                return y
+            equals = where_op((flat == y) | ((flat != flat) & (y != y)), flat, -math.inf)
+            return red.amax_op(equals, dims=(0,))  # equal elements share the gradient
         nd = len(x._a.shape)
         d = wrap_dim(dim, nd)
         if not nd:
@@ -166,7 +174,7 @@ cumprod = _cumulative("cumprod", scans.cumprod_op)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """``log(cumsum(exp(x)))`` without overflow."""
     if input._a.dtype.kind in "bui":
-        raise RuntimeError(f'"logcumsumexp_out_cpu" not implemented for {dtype_of(input)}')
+        raise NotImplementedError(f'"logcumsumexp_out_cpu" not implemented for {dtype_of(input)}')
     d = wrap_dim(dim, len(input._a.shape))
     return scans.logcumsumexp_op(input, dim=d) if input._a.shape else input.clone()  # type: ignore[no-any-return]
 

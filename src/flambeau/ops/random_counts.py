@@ -19,7 +19,7 @@ def _floating(x: Any, name: str) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"{name}(): argument 'input' must be Tensor, not {type(x).__name__}")
     if x._a.dtype.kind not in "fV":
-        raise RuntimeError(f'"{name}_cpu" not implemented for {dtype_of(x)}')
+        raise NotImplementedError(f'"{name}_cpu" not implemented for {dtype_of(x)}')
 
 
 def _poisson(rate: Any, *, generator: Any) -> Any:

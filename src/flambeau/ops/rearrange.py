@@ -267,6 +267,10 @@ def trace(input: Tensor) -> Tensor:
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dims moved to other positions, as a view."""
     nd = len(input._a.shape)
+    if not nd:
+        for d in (*int_tuple(source, "movedim"), *int_tuple(destination, "movedim")):
+            wrap_dim(d, nd)
+        return permute(input, ())
     src = [wrap_dim(d, nd) for d in int_tuple(source, "movedim")]
     dst = [wrap_dim(d, nd) for d in int_tuple(destination, "movedim")]
     if len(src) != len(dst):
@@ -333,9 +337,9 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     if r < 0:
         raise RuntimeError("Expect a non-negative number, but got " + str(r))
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    index = np.array(list(pick(range(input._a.shape[0]), r)), np.int64).reshape(-1, r)
     if r == 0:
         return full((0,), 0, input._a.dtype)
+    index = np.array(list(pick(range(input._a.shape[0]), r)), np.int64).reshape(-1, r)
     return indexing.index_get_op(input, from_value(index), spec=(True,))  # type: ignore[no-any-return]
 
 

@@ -177,7 +177,7 @@ def _arg(op: Any, name: str) -> Any:
     def fn(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
         x = input
         if x._a.dtype.kind == "c":
-            raise RuntimeError(f'"{name}_cpu" not implemented for complex dtypes ({dtype_of(x)})')
+            raise NotImplementedError(f'"{name}_cpu" not implemented for complex dtypes ({dtype_of(x)})')
         if dim is None:
             if numel(x) == 0:
                 raise IndexError(
@@ -216,7 +216,7 @@ def _extreme(largest: bool) -> Any:
             return FUNCTIONS["maximum" if largest else "minimum"](input, other)
         x = input
         if x._a.dtype.kind == "c":
-            raise RuntimeError(f'"{name}" not implemented for complex dtypes ({dtype_of(x)})')
+            raise NotImplementedError(f'"{name}" not implemented for complex dtypes ({dtype_of(x)})')
         nd = len(x._a.shape)
         if dim is None:
             if numel(x) == 0:

@@ -179,7 +179,7 @@ def segment_reduce(
     if reduce not in _IDENTITY:
         raise RuntimeError(f"unsupported reduction: expected one of {', '.join(_IDENTITY)}, got {reduce}")
     if data._a.dtype.kind not in "fV":
-        raise RuntimeError(f'"segment_reduce_cpu" not implemented for {dtype_of(data)}')
+        raise NotImplementedError(f'"segment_reduce_cpu" not implemented for {dtype_of(data)}')
     if indices is not None:
         raise RuntimeError("segment_reduce(): indices based reduction is not supported")
     if lengths is None and offsets is None:

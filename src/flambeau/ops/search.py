@@ -32,16 +32,12 @@ def _search(name: str, sequence: Tensor, x: Any, side: str, out_int32: bool) -> 
     x = _as_operand(x, sequence, name)
     for t in (sequence, x):
         if t._a.dtype.kind == "c":
-            raise RuntimeError(
+            raise NotImplementedError(
                 f'"{name}" not implemented for complex dtypes: they have no order ({dtype_of(t)})'
             )
     if sequence._a.dtype != x._a.dtype:
-        if not scalar:
-            raise RuntimeError(
-                f"torch.{name}(): input value tensor and boundary tensor should have same dtype, but got boundary tensor "
-                f"dtype {dtype_of(sequence)} and input value tensor dtype {dtype_of(x)}"
-            )
-        sequence = convert(sequence, dtype_of(x))
+        d = dtype_of(x) if scalar else dtypes.promote_types(dtype_of(sequence), dtype_of(x))
+        sequence, x = convert(sequence, d), convert(x, d)
     found = searchsorted_op(sequence, x, side=side)
     return convert(found, dtypes.int32) if out_int32 else found
 

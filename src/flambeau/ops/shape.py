@@ -379,6 +379,8 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """One dim split into several; one size may be -1."""
     s = tuple(input._a.shape)
     d = wrap_dim(dim, len(s))
+    if not s:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions (unflatten)")
     shape = int_tuple(sizes, "unflatten")
     if not shape:
         raise RuntimeError("unflatten: sizes must be non-empty")

@@ -51,7 +51,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """``log(x / (1 - x))``, with x first clamped to [eps, 1 - eps] if eps is given."""
     x = _floating(input)
     if x._a.dtype.kind == "c":
-        raise RuntimeError('"logit_cpu" not implemented for complex dtypes')
+        raise NotImplementedError('"logit_cpu" not implemented for complex dtypes')
     return _logit_op(x, None if eps is None else float(eps))  # type: ignore[no-any-return]
 
 

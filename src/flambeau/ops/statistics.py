@@ -225,7 +225,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     tensor([1, 0, 2])
     """
     if input._a.dtype.kind not in "ui":
-        raise RuntimeError(f'"bincount_cpu" not implemented for {dtype_of(input)}')
+        raise NotImplementedError(f'"bincount_cpu" not implemented for {dtype_of(input)}')
     if minlength < 0:
         raise RuntimeError(f"minlength should be >= 0 (got {minlength})")
     if len(input._a.shape) != 1 or (seen(input) < 0).any():
@@ -250,7 +250,7 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     Raises: RuntimeError for integer tensors, bins < 1, or a range that is reversed or not finite.
     """
     if input._a.dtype.kind not in "fV":
-        raise RuntimeError(f'"histogram_cpu" not implemented for {dtype_of(input)}')
+        raise NotImplementedError(f'"histogram_cpu" not implemented for {dtype_of(input)}')
     if bins <= 0:
         raise RuntimeError(f"torch.histc(): bins must be > 0, but got {bins} for dimension 0")
     if min > max:
@@ -272,7 +272,7 @@ def _histogram(
 ) -> tuple[Tensor, list[Tensor]]:
     """Histogram of points (n, d) and the edges of its bins."""
     if x._a.dtype.kind != "f" or x._a.dtype.itemsize < 4:
-        raise RuntimeError(f'"histogramdd" not implemented for {dtype_of(x)}')
+        raise NotImplementedError(f'"histogramdd" not implemented for {dtype_of(x)}')
     n, dims = (int(k) for k in x._a.shape)
     if weight is not None:
         if weight._a.dtype != x._a.dtype:

@@ -15,10 +15,14 @@ from ..core.pending import Pending
 from ..core.state import everyone, tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, wrap
+from ..runtime import dtypes
 from .memory_kernels import SLOW, converted, copied, filled
 from .row_kernels import WORTH, in_order, reduced
 
 # --------------------------------------------------------------------------------------------------------- conversion
+
+
+FLOAT8_E4M3FN = dtypes.float8_e4m3fn.numpy
 
 
 def astype(x: Any, dtype: Any) -> Any:
@@ -36,6 +40,9 @@ def astype(x: Any, dtype: Any) -> Any:
         x = x.real
     if dtype.kind in "ui" and x.dtype.kind == "f" and dtype.itemsize < 8:
         return x.astype(np.int64).astype(dtype)  # out of range wraps, as the C conversion through int64 does
+    if dtype == FLOAT8_E4M3FN and x.dtype != dtype:
+        wide = x.astype(np.float32)  # a format without infinity: what is too large becomes the largest number
+        return np.clip(wide, -448, 448, out=wide).astype(dtype)
     return x.astype(dtype)
 
 

@@ -30,7 +30,7 @@ sub = binary(
     (lambda t: t, lambda t: -t),
     dunder="__sub__",
     reflected_name=("RsubBackward1", "RsubBackward0"),
-    reject="b",
+    reject="B",
     aliases=("subtract",),
 )
 mul = binary(
@@ -241,7 +241,7 @@ def _pow_exponent_tangent(t: Tensor, a: Any, b: Any, y: Tensor) -> Tensor:
         )
         return where_op(zero, 0, t * (y * log(where_op(zero, 1, a))))  # type: ignore[no-any-return]
     if a == 0:
-        return masked(t * y, b < 0)
+        return masked(-t * y, b < 0)
     if isinstance(a, complex) or a < 0 and y._a.dtype.kind == "c":
         return t * (y * complex(np.log(complex(a))))  # type: ignore[no-any-return]
     return t * (y * (math.log(a) if a > 0 else math.nan))  # type: ignore[no-any-return]
@@ -258,12 +258,21 @@ def _pow_base_tangent(t: Tensor, a: Any, b: Any) -> Tensor:
 
 
 def _pow(a: Any, b: Any) -> Any:
-    """Powers with the small exponents as multiplications, as PyTorch computes them."""
+    """Powers with the small exponents as multiplications, as PyTorch computes them.
+
+    Raises: RuntimeError for integers to a negative number.
+    """
     if isinstance(b, np.ndarray) and not isinstance(a, (np.ndarray, np.generic)):
         a = np.asarray(a, b.dtype)  # a number takes the tensor's dtype
     if not isinstance(b, np.ndarray) or b.ndim == 0 and b.dtype.kind in "fiu":
         e = b.item() if isinstance(b, (np.ndarray, np.generic)) else b
         kind = a.dtype.kind if isinstance(a, (np.ndarray, np.generic)) else ""
+        if kind == "b" and type(b) is bool:
+            return a.copy() if b else np.ones_like(a)
+        if kind in "biu" and kind and type(b) is int and b < 0:
+            raise RuntimeError(
+                f"Integers to negative integer powers are not allowed: {a.dtype} ** {b}. Convert to floating point first."
+            )
         if e == 2:
             return np.multiply(a, a)
         if e == 3:
@@ -363,12 +372,18 @@ def _turned(ta: Tensor | None, tb: Tensor | None, a: Tensor, b: Tensor) -> Any:
     return functools.reduce(helpers["add"], parts)
 
 
+def _squared_radius(a: Tensor, b: Tensor) -> Tensor:
+    """``a**2 + b**2``, and 1 at the origin, where the derivatives of the angle are taken as 0."""
+    r = a * a + b * b
+    return where_op(r == 0, 1, r)  # type: ignore[no-any-return]
+
+
 atan2 = binary(
     "atan2",
     lambda k, a, b: k.arctan2(a, b),
     (
-        lambda t, a, b: t * b * reciprocal(a * a + b * b),
-        lambda t, a, b: t * -a * reciprocal(a * a + b * b),
+        lambda t, a, b: t * b * reciprocal(_squared_radius(a, b)),
+        lambda t, a, b: t * -a * reciprocal(_squared_radius(a, b)),
     ),
     jvp=lambda ts, xs, y: _turned(*ts, *xs) / (power(xs[0], 2) + power(xs[1], 2)),
     ordered=False,
@@ -558,7 +573,7 @@ angle = unary(
     lambda k, x: k.angle(x),
     (_angle_tangent,),
     vjp=(_angle_vjp,),
-    impl=lambda x: np.where(np.isnan(x), x, np.angle(x).astype(x.dtype)) if x.dtype.kind != "c" else np.angle(x).astype(x.real.dtype),
+    impl=lambda x: np.where(np.isnan(x), x, np.where(x < 0, np.pi, 0).astype(x.dtype)) if x.dtype.kind != "c" else np.angle(x).astype(x.real.dtype),
     inplace=False,
 )  # fmt: skip
 

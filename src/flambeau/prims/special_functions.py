@@ -112,7 +112,16 @@ def _zeta(x: Any, q: Any) -> Any:
     return np.where(negative & (x > 1), np.inf, y).astype(dtype)
 
 
-zeta: Any = binary("special_zeta", lambda k, x, q: k.zeta(x, q), (None, lambda t, x, q: t * (-x * zeta(x + 1, q))), impl=_zeta, kind=FLOAT, method=False, inplace=False, reject="c")  # fmt: skip
+def _no_derivative(what: str) -> Callable[..., Any]:
+    """The rule of an input for which there is no closed form, here or in PyTorch: an error, not a silent zero."""
+
+    def tangent(t: Tensor) -> Tensor:
+        raise NotImplementedError(f"the derivative for '{what}' is not implemented.")
+
+    return tangent
+
+
+zeta: Any = binary("special_zeta", lambda k, x, q: k.zeta(x, q), (_no_derivative("zeta"), lambda t, x, q: t * (-x * zeta(x + 1, q))), impl=_zeta, kind=FLOAT, method=False, inplace=False, reject="c")  # fmt: skip
 
 _POLYGAMMA: dict[int, Any] = {}
 
@@ -274,11 +283,13 @@ log_ndtr = special(
 
 # incomplete gamma functions: differentiable in x only, as in PyTorch
 igamma = binary(
-    "igamma", lambda k, a, x: k.gammainc(a, x), (None, lambda t, a, x: t * exp((a - 1) * log(x) - x - lgamma(a))),
+    "igamma", lambda k, a, x: k.gammainc(a, x),
+    (_no_derivative("igamma: input"), lambda t, a, x: t * exp((a - 1) * log(x) - x - lgamma(a))),
     impl=scipy_impl("gammainc"), kind=FLOAT, aliases=("special_gammainc",), reject="c", numbers="none",
 )  # fmt: skip
 igammac = binary(
-    "igammac", lambda k, a, x: k.gammaincc(a, x), (None, lambda t, a, x: -t * exp((a - 1) * log(x) - x - lgamma(a))),
+    "igammac", lambda k, a, x: k.gammaincc(a, x),
+    (_no_derivative("igammac: input"), lambda t, a, x: -t * exp((a - 1) * log(x) - x - lgamma(a))),
     impl=scipy_impl("gammaincc"), kind=FLOAT, aliases=("special_gammaincc",), reject="c", numbers="none",
 )  # fmt: skip
 
@@ -363,7 +374,7 @@ def _sinc(x: Any) -> Any:
 
 
 def _sinc_slope(x: Tensor) -> Tensor:
-    zero = x == 0
+    zero = x * x == 0  # there the slope is 0 to working precision, and 0 / 0 as a quotient
     safe = where_op(zero, 1, x)
     p = safe * math.pi
     return where_op(zero, 0, (p * cos(p) - sin(p)) / (safe * safe * math.pi))  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -299,6 +300,11 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         inplace.write(target, v, "copy_")
         return
     spec, indices = _spec(target, tensors)
+    if isinstance(value, Tensor) and value._a.dtype != self._a.dtype and not _fills(key, value):
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {dtype_of(self)} for the destination and "
+            f"{dtype_of(value)} for the source: convert the source with .to({dtype_of(self)})."
+        )
     if not tls.stack and target._node is None and v._node is None and known(target) is not None:
         index_put_check(target, v, indices, spec)
         settle(tls.capture)
@@ -314,6 +320,15 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     source = snapshot(target)
     new = index_put_op(source, v, *indices, spec=spec, accumulate=False)
     inplace.write(target, new, "index_put_")
+
+
+def _fills(key: Any, value: Tensor) -> bool:
+    """``x[mask] = one number``: PyTorch takes it for masked_fill_, which converts."""
+    given = [
+        k for k in (key if isinstance(key, tuple) else (key,)) if isinstance(k, (Tensor, np.ndarray, list))
+    ]
+    mask = given[0] if len(given) == 1 else None
+    return isinstance(mask, Tensor) and mask._a.dtype.kind == "b" and math.prod(value._a.shape) == 1
 
 
 def index_put_check(target: Tensor, v: Tensor, indices: list[Tensor], spec: tuple[bool, ...]) -> None:

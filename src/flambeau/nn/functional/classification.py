@@ -247,16 +247,17 @@ def binary_cross_entropy(
 ) -> Tensor:
     """``-(t log p + (1 - t) log(1 - p))``, each log no smaller than -100.
 
-    Raises: RuntimeError for probabilities outside [0, 1], ValueError for different shapes.
+    Raises: RuntimeError for probabilities or targets outside [0, 1], ValueError for different shapes.
     """
     reduction = reduction_of(size_average, reduce, reduction)
     if tuple(input._a.shape) != tuple(target._a.shape):
         raise ValueError(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. Please ensure they have the same size."
         )
-    values = seen(input)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise RuntimeError("all elements of input should be between 0 and 1")
+    for x, what in ((input, "input"), (target, "target")):
+        values = seen(x)
+        if not ((values >= 0) & (values <= 1)).all():
+            raise RuntimeError(f"all elements of {what} should be between 0 and 1")
     if input._a.dtype != target._a.dtype:
         raise RuntimeError(
             f"Found dtype {type_name(target._a.dtype)} but expected {type_name(input._a.dtype)}: "
@@ -356,7 +357,7 @@ def multi_margin_loss(
     classes = seen(y)
     if classes.size and (int(classes.min()) < 0 or int(classes.max()) >= c):
         raise RuntimeError("target out of range")
-    z = FUNCTIONS["clamp_min"](margin - gather_op(x, y, dim=1) + x, 0)
+    z = FUNCTIONS["relu"](margin - gather_op(x, y, dim=1) + x)
     if p == 2:
         z = z * z
     if weight is not None:
@@ -394,7 +395,7 @@ def multilabel_margin_loss(
     classes = FUNCTIONS["arange"](c)
     is_target = ((safe.unsqueeze(2) == classes) & live.unsqueeze(2)).any(1)
     picked = gather_op(x, safe, dim=1)
-    z = FUNCTIONS["clamp_min"](1 - (picked.unsqueeze(2) - x.unsqueeze(1)), 0)
+    z = FUNCTIONS["relu"](1 - (picked.unsqueeze(2) - x.unsqueeze(1)))
     z = where_op(live.unsqueeze(2) & ~is_target.unsqueeze(1), z, z * 0)
     loss = z.sum((1, 2)) / c
     if reduction == "none" and single:

@@ -77,7 +77,7 @@ def ctc_loss(
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     if log_probs._a.dtype.kind not in "fV":
-        raise RuntimeError(f'"ctc_loss_cpu" not implemented for {dtype_of(log_probs)}')
+        raise NotImplementedError(f'"ctc_loss_cpu" not implemented for {dtype_of(log_probs)}')
     if targets._a.dtype.kind not in "iu":
         raise RuntimeError(f"targets must be integral, got {dtype_of(targets)}")
     single = len(s) == 2

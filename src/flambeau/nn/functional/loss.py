@@ -141,8 +141,11 @@ def l1_loss(
 
 @fused
 def _smooth_l1(a: Tensor, b: Tensor, beta: float) -> Tensor:
-    z = (a - b).abs()
-    return z if beta == 0 else where_op(z < beta, z * z * (0.5 / beta), z - 0.5 * beta)  # type: ignore[no-any-return]
+    z: Tensor = (a - b).abs()
+    if beta == 0:
+        return z
+    s = where_op(z >= beta, beta, z)  # squared where it is small alone: infinite errors have finite gradients
+    return s * s * (0.5 / beta) + (z - s)  # type: ignore[no-any-return]
 
 
 def _smooth_name(args: Any, kwargs: Any) -> str | None:
@@ -175,7 +178,8 @@ def smooth_l1_loss(
 @fused
 def _huber(a: Tensor, b: Tensor, delta: float) -> Tensor:
     z = (a - b).abs()
-    return where_op(z <= delta, 0.5 * z * z, delta * (z - 0.5 * delta))  # type: ignore[no-any-return]
+    s = where_op(z > delta, delta, z)
+    return 0.5 * s * s + delta * (z - s)  # type: ignore[no-any-return]
 
 
 @overridable

@@ -25,7 +25,7 @@ from .pooling import bins, targets, windows
 
 def _max_pool(x: Tensor, w: Windows, indices: bool) -> Any:
     if x._a.dtype.kind in "bc":
-        raise RuntimeError(f'"max_pool" not implemented for {dtype_of(x)}')
+        raise NotImplementedError(f'"max_pool" not implemented for {dtype_of(x)}')
     y = max_pool_op(x, w=w)
     if not indices:
         return like_images(y, x)

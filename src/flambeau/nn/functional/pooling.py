@@ -114,7 +114,7 @@ def _avg_pool(
         raise RuntimeError("divisor must be not zero")
     w = windows(n, x, kernel_size, stride, padding, 1, ceil_mode, name)
     if x._a.dtype.kind in "bu" or x._a.dtype.kind == "i" and x._a.dtype != np.int64:
-        raise RuntimeError(f'"{name}" not implemented for {dtype_of(x)}')
+        raise NotImplementedError(f'"{name}" not implemented for {dtype_of(x)}')
     if x._a.dtype.itemsize == 2 and x._a.dtype.kind in "fV":
         y = half_mean_pool(x, _half_bins(w, count_include_pad, divisor))
         return like_images(y, x) if n == 2 else y
