@@ -384,6 +384,8 @@ def _standard_slope(g: Any, x: Any) -> Any:
     return ((_standard(x + 1e-6 * g) - _standard(x - 1e-6 * g)) / 2e-6).real
 
 
+row("half_bilinear", real(3, 2), real(4, 2, 3), real(3, 3, seed=1), expandable=False,
+    reference=lambda a, w, b: np.einsum("ni,kij,nj->nk", a, w, b))  # fmt: skip
 row("half_mean", real(2, 3, 4), dims=(0, 2), reference=lambda x: x.mean((0, 2)))
 row("deviation", real(2, 4), dims=(1,), correction=1.0, reference=lambda x: x.std(1, ddof=1))
 for _p in (0.5, 1.0, 1.5, 3.0):

@@ -136,6 +136,13 @@ def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
         return x
     wide = g.astype(np.float32) if fam.is_half(g) else g
     shape = (*g.shape[: g.ndim - len(w.size)], *w.size)
+    if (
+        wide is not g and len(w.kernel) == 3
+    ):  # PyTorch adds the shares of volumes in 16 bits, window after window
+        x = np.zeros(shape, g.dtype)
+        for number, to, at in reversed(list(_taps(w))):
+            x[at] += g[to] * (taps[to] == number).astype(g.dtype)
+        return x
     x = np.zeros(shape, wide.dtype)
     if g.nbytes >= INDEXED:
         images, places, values = (a.reshape(-1, n) for a, n in _flat(x, taps, wide, w))

@@ -9,7 +9,8 @@ import numpy as np
 from ..core import families as fam
 from ..core.families import Axis
 from ..core.op import REGISTRY, bind
-from ..core.tensor import Tensor
+from ..core.state import tls
+from ..core.tensor import Tensor, wrap
 from .base import convert_to, full
 from .indexing import along, flip_op, gather_op, scatter_op
 from .pointwise import conj, exp, log, where_op
@@ -89,11 +90,31 @@ def _unlast(x: Tensor, dim: int) -> Tensor:
     return permute_op(x, dims=tuple(order))  # type: ignore[no-any-return]
 
 
+def _cumprod_grad(g: Any, x: Any, y: Any, dim: int) -> Any:
+    """The gradient where there are zeros, in linear time: elements behind the first zero of a row have none."""
+    zero = x == 0
+    count = np.add.accumulate(zero, axis=dim, dtype=np.int64)
+    back = (*(slice(None),) * dim, slice(None, None, -1))
+    with np.errstate(all="ignore"):
+        plain = _accumulate(np.add, (y * g)[back], dim)[back] / x
+    one = count == 1
+    first = one & zero
+    between = _accumulate(np.multiply, np.where(one & ~zero, x, x.dtype.type(1)), dim)
+    terms = between * np.where(one, g, g.dtype.type(0))
+    total = np.add.reduce(fam.wide(terms), axis=dim, keepdims=True).astype(x.dtype)
+    before = np.roll(y, 1, dim)
+    before[(*(slice(None),) * dim, slice(0, 1))] = 1
+    return np.where(first, total * before, np.where(count == 0, plain, x.dtype.type(0)))
+
+
 def _cumprod_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
     from .contract import matmul_op
 
     if type(x._a) is np.ndarray and x._a.all():
         return reverse_cumsum(g * conj(y), dim) / conj(x)  # type: ignore[no-any-return]
+    values = g._a, x._a, y._a
+    if not tls.grad and x._a.shape and all(type(a) is np.ndarray and a.dtype.kind in "fV" for a in values):
+        return wrap(_cumprod_grad(values[0], values[1], values[2], dim))
     xl, gl = _last(x, dim), _last(g, dim)
     if xl._a.shape[-1] == 0:
         return g

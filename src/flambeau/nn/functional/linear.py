@@ -12,6 +12,7 @@ from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
 from ...prims.contract import linear_op
+from ...prims.half_bilinear import half_bilinear_op
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -82,6 +83,10 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         y = (input1.sum(-1) * input2.sum(-1)).unsqueeze(-1) * weight.sum((1, 2))
         y = convert(y, dtype_of(input1))
     else:
-        y = FUNCTIONS["einsum"]("...i,kij,...j->...k", input1, weight, input2)
+        if input1._a.dtype.itemsize == 2:
+            flat = [x.reshape(-1, x._a.shape[-1]) for x in (input1, input2)]
+            y = half_bilinear_op(flat[0], weight, flat[1]).reshape(*a[:-1], w[0])
+        else:
+            y = FUNCTIONS["einsum"]("...i,kij,...j->...k", input1, weight, input2)
     rename(y, "ViewBackward0")
     return y if bias is None else y + bias  # type: ignore[no-any-return]
