@@ -50,6 +50,34 @@ def test_numbers_that_are_equal() -> None:
     assert often(lambda: x.sum(0, keepdim=False)).shape == (2,)
 
 
+def test_zeros_with_and_without_a_sign() -> None:
+    x = torch.tensor([-1.0, 1.0])
+    for low in (0.0, -0.0, 0):
+        assert often(lambda: x.clamp(low, 2)).tolist() == [0, 1]  # noqa: B023
+    assert math.copysign(1, torch.nn.functional.hardtanh(x, -0.0, 2.0)[0].item()) == -1
+    assert math.copysign(1, often(lambda: torch.nn.functional.hardtanh(x, 0.0, 2.0))[0].item()) == 1
+    assert math.copysign(1, torch.nn.functional.hardtanh(x, -0.0, 2.0)[0].item()) == -1
+
+
+def test_what_writes_or_draws_does_so_once() -> None:
+    F = torch.nn.functional
+    for _ in range(5):
+        x = torch.tensor([-1.0, 2.0])
+        assert F.leaky_relu(x, 0.5, True) is x and x.tolist() == [-0.5, 2.0]
+        assert F.elu_(torch.tensor([1.0])).tolist() == [1.0]
+    q = torch.ones(1, 4, 4)
+    draws = []
+    for remembers in (True, False):
+        torch.manual_seed(0)
+        calls = []
+        for _ in range(5):
+            calls.append(F.scaled_dot_product_attention(q, q, q, None, 0.5).tolist())
+            if not remembers:
+                forget()
+        draws.append([*calls, torch.rand(2).tolist()])
+    assert draws[0] == draws[1]
+
+
 def test_layouts() -> None:
     x = torch.arange(6.0).reshape(2, 3)
     often(lambda: x.view(-1))

@@ -9,6 +9,7 @@ kernel.  A function that does anything else than compute element by element is l
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +18,7 @@ import numpy as np
 from ..runtime import pool
 from . import acceleration
 from .interpreters import InputNode, Interpreter, Tape, Taped, Value
-from .state import NO_GRAD, SPECIAL, tls
+from .state import NO_GRAD, SPECIAL, everyone, tls
 from .straight import Straight
 from .tape import Node, helpers, make_node, run_backward
 from .tensor import Tensor, wrap
@@ -406,6 +407,21 @@ def _plain_backward(g: Any) -> bool:
     return type(a) is ndarray and a.nbytes >= LARGE and a.dtype in acceleration.FLOATS and not _observed()
 
 
+def _noted(programs: dict[Any, Any], args: Sequence[Any]) -> Tensor | None:
+    """The result of a program on small arrays, told to the listener as one operation; None where there is none."""
+    program = programs.get(_signature(args))
+    tensors = [x for x in args if isinstance(x, Tensor)]
+    arrays = [x._a for x in tensors]
+    if program is None or not _small(arrays):
+        return None
+    out = wrap(program(*arrays)[0])
+    op = types.SimpleNamespace(
+        impl=lambda *xs: program(*xs)[0], n_out=1, is_view=False, family="pointwise", name="program"
+    )
+    everyone.listener(op, tuple(tensors), {}, out)
+    return out
+
+
 def fused(fn: F) -> F:
     """Decorator: `fn`, an elementwise function of tensors (and numbers), runs as one kernel or program.
 
@@ -422,7 +438,8 @@ def fused(fn: F) -> F:
     def call(*args: Any) -> Any:
         a = args[0]._a
         if type(a) is not ndarray or tls.mode == SPECIAL:
-            return fn(*args)
+            found = None if everyone.listener is None else _noted(programs, args)
+            return fn(*args) if found is None else found
         if programs and a.nbytes < LARGE:
             shape, signature, small = a.shape, [], []
             for x in args:

@@ -25,26 +25,23 @@ __all__ = ["ONE_WAY", "forget", "outermost", "remembering"]
 ONE_WAY = frozenset(
     """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d addbmm addmm addmv addr all amax amin aminmax
-    any argmax argmin argsort avg_pool1d avg_pool2d avg_pool3d baddbmm bmm cat cdist conv1d conv2d conv3d
-    conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity count_nonzero cross     cumprod cumsum diag diagonal diff dist dot einsum expand flatten flip gather glu group_norm interpolate kron
-    kthvalue layer_norm linalg_norm linalg_vector_norm linear log_softmax logcumsumexp logsumexp masked_fill
-    matmul max max_pool1d max_pool2d max_pool3d mean median min mm movedim mv narrow nonzero norm
-    normalize outer pad pairwise_distance permute pixel_shuffle pixel_unshuffle prod repeat repeat_interleave
-    reshape rms_norm roll rot90 scaled_dot_product_attention scatter scatter_add select softmax softmin sort
-    squeeze stack std std_mean sum t take_along_dim tensordot tile topk trace transpose trapezoid tril triu
+    any argmax argmin argsort avg_pool1d avg_pool2d avg_pool3d baddbmm binary_cross_entropy_with_logits bmm cat
+    cdist celu clamp clamp_max clamp_min conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
+    cosine_similarity count_nonzero cross cumprod cumsum diag diagonal diff dist dot einsum elu expand flatten
+    flip gather glu group_norm hardshrink hardsigmoid hardswish hardtanh huber_loss interpolate kl_div kron
+    kthvalue l1_loss layer_norm leaky_relu linalg_norm linalg_vector_norm linear log_softmax logcumsumexp
+    logsigmoid logsumexp masked_fill matmul max max_pool1d max_pool2d max_pool3d mean median min mish mm movedim
+    mse_loss mv nan_to_num narrow nonzero norm normalize outer pad pairwise_distance permute pixel_shuffle
+    pixel_unshuffle prod relu6 repeat repeat_interleave reshape rms_norm roll rot90 scaled_dot_product_attention
+    scatter scatter_add select selu smooth_l1_loss softmax softmin softplus softshrink softsign sort squeeze
+    stack std std_mean sum t take_along_dim tanhshrink tensordot tile topk trace transpose trapezoid tril triu
     unfold unsqueeze var var_mean view where
     """.split()
 )
-# Of those, calls that draw go the whole way all the same: noting how a call went makes it once more.
-DRAWING: dict[str, Callable[[Any, Any], Any]] = {
-    "scaled_dot_product_attention": lambda args, kwargs: (
-        args[4] if len(args) > 4 else kwargs.get("dropout_p", 0)
-    )
-}
 KEPT = 512  # layouts of a function
 SMALL = 1 << 15  # bytes of a call's tensors
 OFTEN = 40  # calls after which a way of several steps becomes a function
-_PLAIN = (int, float, bool, str, type(None))
+_PLAIN = frozenset((int, float, bool, str, type(None)))
 TENSORS: set[type] = {Tensor}  # whose results are plain tensors
 ndarray, asarray = np.ndarray, np.asarray
 SEEN = object()
@@ -144,8 +141,8 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
     ones: dict[Any, Way] = {}  # the same for calls with one tensor alone, with an int, with another tensor
     ints: dict[Any, Way] = {}
     pairs: dict[Any, Way] = {}
-    MEMORIES.extend((ways, ones, ints, pairs))
-    draws = DRAWING.get(slow.__name__)
+    rests: dict[Any, Way] = {}  # with several numbers and the like, none of them a zero with a point
+    MEMORIES.extend((ways, ones, ints, pairs, rests))
 
     @functools.wraps(slow)
     def quick(*args: Any, **kwargs: Any) -> Any:
@@ -179,6 +176,9 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
                                 way = None
                     elif n == 1:
                         way = ones.get((a.dtype, a.shape, a.strides))
+                    elif type(args[1]) in _PLAIN:
+                        rest = args[1:]
+                        way = rests.get((a.dtype, a.shape, a.strides, rest, *map(type, rest)))
                     if (
                         way is not None
                         and not overrides
@@ -199,8 +199,6 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
                 return slow(*args, **kwargs)
         if overrides or everyone.listener is not None or not args or not (everyone.plain or tls.mode):
             return slow(*args, **kwargs)
-        if draws is not None and draws(args, kwargs):
-            return slow(*args, **kwargs)
         arrays: list[Any] = []
         key = _key(args, kwargs, arrays)
         if key is None:
@@ -209,7 +207,7 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
         if way.__class__ is not Way:
             if way is None:
                 if len(ways) >= KEPT:
-                    for memory in (ways, ones, ints, pairs):
+                    for memory in (ways, ones, ints, pairs, rests):
                         memory.clear()
                 ways[key] = SEEN
             elif way is SEEN:
@@ -226,6 +224,8 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
             elif len(args) == 2 and type(args[1]) is Tensor and way.view is None and len(arrays) == 2:
                 c = arrays[1]
                 pairs[a.dtype, a.shape, a.strides, c.dtype, c.shape, c.strides] = way
+            elif all([type(x) in _PLAIN for x in args[1:]]):
+                rests[(a.dtype, a.shape, a.strides, args[1:], *map(type, args[1:]))] = way
         try:
             return way.run(arrays, args[0])
         except Exception:
@@ -284,31 +284,42 @@ def _key(args: Any, kwargs: Any, arrays: list[Any]) -> tuple[Any, ...] | None:
 
 
 def _learn(ways: dict[Any, Any], key: Any, slow: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Make the call, and make it once more to note how it went."""
-    result = slow(*args, **kwargs)
+    """Make the call, and if that is safe, make it once more to note how it went."""
     arrays: list[Any] = []
     if everyone.listener is not None or _key(args, kwargs, arrays) is None:
+        return slow(*args, **kwargs)
+    here, steps = threading.get_ident(), []
+    ways[key] = False
+
+    def note(op: Any, inputs: Any, params: Any, out: Any) -> None:
+        if threading.get_ident() == here:
+            steps.append((op, inputs, params, out))
+
+    everyone.listener = note
+    try:
+        result = slow(*args, **kwargs)
+    finally:
+        everyone.listener = None
+    if any([op is None or op.family == "random" for op, *_ in steps]):
+        return result  # it wrote, looked at values, or drew
+    if sum([a.nbytes for a in arrays]) > SMALL:  # the calls are not what takes the time
         return result
-    way = None
-    if sum([a.nbytes for a in arrays]) <= SMALL:  # else the calls are not what takes the time
-        here, steps = threading.get_ident(), []
-
-        def note(op: Any, inputs: Any, params: Any, out: Any) -> None:
-            if threading.get_ident() == here:
-                steps.append((op, inputs, params, out))
-
-        inputs = _apart(args)
-        before, tls.mode = tls.mode, SPECIAL  # so that no operation takes a short way
-        everyone.count(1)
-        everyone.listener = note
-        try:
-            again = slow(*inputs, **kwargs)
-        finally:
-            everyone.listener = None
-            everyone.count(-1)
-            tls.mode = before
-        way = _way(inputs, steps, again)
-    ways[key] = way if way is not None and _right(way, arrays, args[0], result) else False
+    steps.clear()
+    inputs = _apart(args)
+    before, tls.mode = tls.mode, SPECIAL  # so that no operation takes a short way
+    everyone.count(1)
+    everyone.listener = note
+    try:
+        again = slow(*inputs, **kwargs)
+    except Exception:  # what the user asked for has succeeded
+        return result
+    finally:
+        everyone.listener = None
+        everyone.count(-1)
+        tls.mode = before
+    way = _way(inputs, steps, again)
+    if way is not None and _right(way, arrays, args[0], result):
+        ways[key] = way
     return result
 
 
