@@ -32,9 +32,15 @@ ROWS = [
     convolution(
         "3x3 dilated by 2, 64 to 64, 28x28", "4, 64, 28, 28", "64, 64, 3, 3", "padding=2, dilation=2"
     ),
+    convolution("3x3 stride 2, 64 to 128, 56x56", "4, 64, 56, 56", "128, 64, 3, 3", "padding=1, stride=2"),
     convolution("7x7 stride 2, 3 to 64, 224x224", "1, 3, 224, 224", "64, 3, 7, 7", "padding=3, stride=2"),
     convolution("3x3, 1 to 16, 28x28, batch 32", "32, 1, 28, 28", "16, 1, 3, 3", "padding=1"),
     convolution("3x3, 16 to 32, 14x14, batch 32", "32, 16, 14, 14", "32, 16, 3, 3", "padding=1"),
+    (
+        "batch norm, 16, 28x28, batch 32",
+        SHAPES.format("32, 16, 28, 28") + "w = torch.ones(16, requires_grad=True)\nb = torch.zeros(16)\n",
+        "F.batch_norm(x, None, None, w, b, True)",
+    ),
     ("max pool 2x2, 16, 28x28, batch 32", SHAPES.format("32, 16, 28, 28"), "F.max_pool2d(x, 2)"),
     ("max pool 3x3 stride 2, 64, 112x112", SHAPES.format("1, 64, 112, 112"), "F.max_pool2d(x, 3, 2, 1)"),
     ("avg pool 2x2, 64, 56x56, batch 4", SHAPES.format("4, 64, 56, 56"), "F.avg_pool2d(x, 2)"),

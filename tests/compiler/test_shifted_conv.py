@@ -25,6 +25,7 @@ from flambeau.runtime.threads import get_num_threads, set_num_threads
 USUAL = Case(3, 1, 16, 24, (14, 14), (3, 3), (1, 1), (1, 1), (1, 1))
 DEPTHWISE = Case(2, 16, 1, 1, (30, 30), (3, 3), (1, 1), (1, 1), (1, 1))
 FIRST = Case(1, 1, 3, 16, (64, 64), (7, 7), (2, 2), (3, 3), (1, 1))
+LARGE = Case(1, 1, 80, 100, (9, 8), (3, 3), (1, 1), (1, 1), (1, 1))
 dtypes, seeds = st.sampled_from(["float32", "float64"]), st.integers(0, 2**32 - 1)
 
 
@@ -33,6 +34,7 @@ dtypes, seeds = st.sampled_from(["float32", "float64"]), st.integers(0, 2**32 - 
 @example(USUAL, "float32", 0)
 @example(DEPTHWISE, "float32", 0)
 @example(FIRST, "float32", 0)
+@example(LARGE, "float32", 0)
 def test_against_sums_over_taps(c: Case, dtype: str, seed: int) -> None:
     x, w, g = c.arrays(dtype, seed)
     terms = c.channels * math.prod(c.kernel)

@@ -32,6 +32,7 @@ Array = npt.NDArray[Any]
 Sizes = tuple[int, ...]
 _INT64, _BYTE = np.dtype(np.int64), np.dtype(np.uint8)
 _BAND = 16_384  # bytes of a band's sums: they stay in the first-level cache
+_LARGE, _AT_A_TIME = 1 << 18, 8  # bytes of weights that do not stay in a cache, and channels that do
 _SCALARS = (
     *("units", "work", "grain", "slot", "blocks", "groups", "bands", "band", "rows", "channels", "taps"),
     *("pitch", "high", "wide", "each", "outz", "outy", "outx"),
@@ -331,8 +332,11 @@ def _tiles(w: Array, blocks: int, tile: int) -> Array:
     result: Array = empty((groups, blocks, channels, *kernel, tile), w.dtype)
     whole = each // tile
     if whole:
-        parts = w[:, : whole * tile].reshape(groups, whole, tile, channels, *kernel)
-        result[:, :whole] = np.moveaxis(parts, 2, -1)
+        parts = np.moveaxis(w[:, : whole * tile].reshape(groups, whole, tile, channels, *kernel), 2, -1)
+        # weights with the channels outside, as those of an adjoint, are read a few channels at a time: as they lie
+        step = _AT_A_TIME if w.strides[2] > w.strides[1] and w.nbytes > _LARGE else channels
+        for first in range(0, channels, step):
+            result[:, :whole, first : first + step] = parts[:, :, first : first + step]
     if whole < blocks:
         rest = w[:, whole * tile :]
         result[:, whole, ..., : rest.shape[1]] = np.moveaxis(rest, 1, -1)
