@@ -284,3 +284,19 @@ def test_a_call_that_draws_draws_once(size: int) -> None:
         y = torch.nn.functional.scaled_dot_product_attention(q, q, q, dropout_p=0.2)
         found.append((y.tolist(), torch.rand(3).tolist()))
     assert found == found[:1] * 4
+
+
+def test_a_call_that_raises_runs_once():
+    """Hooks on what is saved may stop a call by an exception, as checkpoints do."""
+    packed = []
+
+    def pack(x):
+        packed.append(x)
+        raise KeyError("stop")
+
+    layer = torch.nn.Linear(3, 3)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        for _ in range(3):
+            with pytest.raises(KeyError):
+                layer(torch.ones(4, 3, requires_grad=True))
+    assert len(packed) == 3

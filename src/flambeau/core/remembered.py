@@ -147,6 +147,7 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
     @functools.wraps(slow)
     def quick(*args: Any, **kwargs: Any) -> Any:
         if not kwargs and args and type(args[0]) is Tensor:
+            recorded = False
             try:
                 x = args[0]
                 a = x._a
@@ -193,9 +194,11 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
                             return make_view(t, x, way.view, way.params)
                         t._st = t._base = None
                         return t
-                elif tls.mode != NO_GRAD:  # recorded
-                    return slow(*args, **kwargs)
+                else:
+                    recorded = tls.mode != NO_GRAD
             except Exception:  # the whole way says it in its own words
+                return slow(*args, **kwargs)
+            if recorded:  # not in the block above: what it raises must not make it run twice
                 return slow(*args, **kwargs)
         if overrides or everyone.listener is not None or not args or not (everyone.plain or tls.mode):
             return slow(*args, **kwargs)
