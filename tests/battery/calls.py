@@ -455,6 +455,10 @@ def _binned(x: Any) -> Any:
     )
 
 
+_PLACES = {"size": (2, 3), "places": ((0, 0, 1), (0, 1, 2, 2))}
+row("half_repeat", real(2, 2, 3), **_PLACES, reference=lambda x: x[:, [0, 0, 1]][..., [0, 1, 2, 2]])
+row("half_repeat_adjoint", real(2, 3, 4), **_PLACES,
+    reference=lambda g: np.einsum("nab,ai,bj->nij", g, np.eye(2)[[0, 0, 1]], np.eye(3)[[0, 1, 2, 2]]))  # fmt: skip
 row("half_mean_pool", real(2, 3, 4), bins=_BINS, reference=_binned)
 row("half_mean_pool_adjoint", real(2, 2, 3), bins=_BINS,
     reference=lambda g: np.einsum("nij,ijhw->nhw", g, _binned(np.eye(12).reshape(12, 3, 4)).reshape(3, 4, 2, 3).transpose(2, 3, 0, 1)))  # fmt: skip

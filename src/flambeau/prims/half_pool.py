@@ -7,6 +7,7 @@ an element's shares are added in 16 bits, in the order of the windows.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,11 +83,11 @@ def _stepwise_sum(x: Any, b: Bins) -> Any:
     return total
 
 
-def _covers(size: int, start: Any, end: Any) -> list[tuple[Any, Any]]:
-    """The first, second ... window that covers each input of a dim: (its number, whether there is one)."""
+def _covers(size: int, windows: Iterable[Iterable[int]]) -> list[tuple[Any, Any]]:
+    """The first, second ... window that holds each input of a dim: (its number, whether there is one)."""
     found: list[list[int]] = [[] for _ in range(size)]
-    for i, (a, e) in enumerate(zip(start, end)):
-        for k in range(a, e):
+    for i, window in enumerate(windows):
+        for k in window:
             found[k].append(i)
     depth = max(map(len, found), default=0)
     table = np.array([[f[r] if r < len(f) else -1 for f in found] for r in range(depth)]).reshape(depth, size)
@@ -94,22 +95,54 @@ def _covers(size: int, start: Any, end: Any) -> list[tuple[Any, Any]]:
 
 
 def _half_mean_pool_adjoint(g: Any, *, bins: Any) -> Any:
-    n = len(bins.size)
     share = _divided(fam.wide(g), bins, g.dtype).astype(g.dtype)
-    total = np.zeros((*g.shape[: g.ndim - n], *bins.size), g.dtype)
+    windows = [[range(a, e) for a, e in zip(*ends)] for ends in zip(bins.start, bins.end)]
+    return _added(share, bins.size, windows)
+
+
+def _added(share: Any, size: Any, windows: Any) -> Any:
+    """What each input gets from the windows that hold it, added in 16 bits in the order of the windows."""
+    n = len(size)
+    total = np.zeros((*share.shape[: share.ndim - n], *size), share.dtype)
 
     def add(part: Any, d: int) -> None:
         if d == n:
             total.__iadd__(part)
             return
         axis = part.ndim - n + d
-        for number, live in _covers(bins.size[d], bins.start[d], bins.end[d]):
+        for number, live in _covers(size[d], windows[d]):
             shape = (-1,) + (1,) * (n - 1 - d)
             taken = np.take(part, number, axis) if part.shape[axis] else part
             add(np.where(live.reshape(shape), taken, part.dtype.type(0)), d + 1)
 
     add(share, 0)
     return total
+
+
+def _half_repeat(x: Any, *, size: Any, places: Any) -> Any:
+    n = len(places)
+    for d, at in enumerate(places):
+        x = np.take(x, np.array(at, np.int64), x.ndim - n + d)
+    return x
+
+
+def _half_repeat_adjoint(g: Any, *, size: Any, places: Any) -> Any:
+    return _added(g, size, [[(k,) for k in at] for at in places])
+
+
+# Inputs of the last dims at the given places (padding by replication).
+half_repeat_op: Any = fam.linear_op(
+    _half_repeat,
+    lambda g, size, places: half_repeat_adjoint_op(g, size=size, places=places),
+    name="half_repeat",
+    grad_name="ReplicationPadBackward0",
+)
+half_repeat_adjoint_op: Any = fam.linear_op(
+    _half_repeat_adjoint,
+    lambda g, size, places: half_repeat_op(g, size=size, places=places),
+    name="half_repeat_adjoint",
+    grad_name="ReplicationPadBackwardBackward0",
+)
 
 
 half_mean_pool_op: Any = fam.linear_op(

@@ -14,6 +14,7 @@ from ...ops.args import dtype_of
 from ...ops.from_python import checked_scalar
 from ...ops.layouts import like_images
 from ...prims.base import from_value, full, index_view_op
+from ...prims.half_pool import half_repeat_op
 from ...prims.indexing import index_get_op
 from ...prims.rearrange import zero_pad_op
 
@@ -119,6 +120,10 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
             f"Expected {k + 1}D or {k + 2}D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: {shape}"
         )
     x = input
+    at_once: dict[
+        int, Any
+    ] = {}  # 16-bit replication: the gradient is summed over all dims together, as in PyTorch
+    together = mode == "replicate" and input._a.dtype.itemsize == 2 and input._a.dtype.kind in "fV"
     for i in range(k):
         a, b = amounts[2 * i], amounts[2 * i + 1]
         if a == 0 and b == 0:
@@ -129,8 +134,15 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
             raise RuntimeError(
                 f"input (size {n} at dimension {d}) is too small for padding ({a}, {b}): the output would have size {n + a + b}"
             )
-        at = from_value(_positions(n, a, b, mode, d, shape))
-        x = index_get_op(x, at, spec=(*[False] * d, True))
+        places = _positions(n, a, b, mode, d, shape)
+        if together:
+            at_once[d] = tuple(places.tolist())
+        else:
+            x = index_get_op(x, from_value(places), spec=(*[False] * d, True))
+    if at_once:
+        dims = range(min(at_once), nd)
+        repeated = tuple([at_once.get(d, tuple(range(shape[d]))) for d in dims])
+        x = half_repeat_op(x, size=tuple([shape[d] for d in dims]), places=repeated)
     if x is input:
         return x.clone()  # type: ignore[no-any-return]
     if mode != "circular":
