@@ -384,8 +384,14 @@ def _standard_slope(g: Any, x: Any) -> Any:
     return ((_standard(x + 1e-6 * g) - _standard(x - 1e-6 * g)) / 2e-6).real
 
 
+def _batch_normal(x: Any) -> Any:
+    return (x - x.mean((0, 2), keepdims=True)) / np.sqrt(x.var((0, 2), keepdims=True) + 0.01)
+
+
 row("half_bilinear", real(3, 2), real(4, 2, 3), real(3, 3, seed=1), expandable=False,
     reference=lambda a, w, b: np.einsum("ni,kij,nj->nk", a, w, b))  # fmt: skip
+row("batch_norm_whole", real(2), real(3, 2, 4), real(2, seed=1), eps=0.01, relu=True, expandable=False,
+    reference=lambda b, x, w: (np.maximum(_batch_normal(x) * w[:, None] + b[:, None], 0), x.mean((0, 2)), x.var((0, 2))))  # fmt: skip
 row("half_mean", real(2, 3, 4), dims=(0, 2), reference=lambda x: x.mean((0, 2)))
 row("deviation", real(2, 4), dims=(1,), correction=1.0, reference=lambda x: x.std(1, ddof=1))
 for _p in (0.5, 1.0, 1.5, 3.0):

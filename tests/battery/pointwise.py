@@ -239,6 +239,7 @@ TABLE: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
         (REAL, PROBABILITY, POSITIVE),
         mp(lambda x, t, w: (1 - t) * x + (1 + (w - 1) * t) * mpmath.log(1 + mpmath.exp(-x))),
     ),
+    "moved": ((REAL, REAL, REAL, REAL), lambda old, new, keep, take: old * keep + new * take),
     "affine": ((REAL, REAL, POSITIVE), lambda x, w, b: x * w + b),
     "times_difference": ((REAL, POSITIVE, REAL), lambda g, x, m: g * (x - m)),
     "binary_entropy": (

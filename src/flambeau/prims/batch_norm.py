@@ -190,7 +190,12 @@ batch_moments_op: Any = fam.opaque_op(
     differentiable=False,
 )
 batch_norm_whole_op: Any = fam.opaque_op(
-    _batch_norm_whole, None, name="batch_norm_whole", n_out=3, differentiable=False
+    _batch_norm_whole,
+    None,
+    name="batch_norm_whole",
+    batch=lambda *a: _batch(batch_norm_whole_op, (1,), (True, False, False))(*a),
+    n_out=3,
+    differentiable=False,
 )
 batch_norm_grad_op: Any = fam.opaque_op(
     _batch_norm_grad,
