@@ -78,6 +78,17 @@ def test_what_writes_or_draws_does_so_once() -> None:
     assert draws[0] == draws[1]
 
 
+def test_every_call_warns() -> None:
+    x, y = torch.ones(2, 3), torch.ones(3)
+    for _ in range(5):
+        with pytest.warns(UserWarning, match="Using a target size"):
+            torch.nn.functional.mse_loss(x, y)
+        with pytest.warns(UserWarning, match="Implicit dimension choice"):
+            torch.nn.functional.softmax(x)
+        with pytest.warns(UserWarning, match="deprecated"):
+            torch.addmm(2.0, torch.ones(2, 2), torch.ones(2, 2), torch.ones(2, 2))
+
+
 def test_layouts() -> None:
     x = torch.arange(6.0).reshape(2, 3)
     often(lambda: x.view(-1))

@@ -6,6 +6,8 @@ import os
 import sys
 from types import CodeType
 
+from .state import everyone
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _internal: dict[str, bool] = {}  # file name -> is it one of ours?  (a dict look-up is all that a frame costs)
 
@@ -33,6 +35,8 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """A warning about the nearest line outside the package, however many of our own calls are in between."""
     import warnings
 
+    if everyone.listener is not None:  # the next call has to warn, too
+        everyone.listener(None, (), {}, None)
     level, frame = 2, sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level += 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.public import OLD_FORMS
+from ..core.state import everyone
 from ..core.tensor import Tensor
 
 # The tensors that a function takes, and the names of the factors in the order in which they were given.
@@ -29,6 +30,8 @@ def _form(name: str, tensors: int, factors: tuple[str, ...]) -> Callable[[Sequen
         if len(given) > len(factors):
             return None
         named = dict(zip(factors, given))
+        if everyone.listener is not None:  # the next call has to warn, too
+            everyone.listener(None, (), {}, None)
         warnings.warn(
             f"This overload of {name} is deprecated: give {' and '.join(named)} by name, behind the tensors",
             UserWarning,
