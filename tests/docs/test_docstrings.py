@@ -37,6 +37,14 @@ HOLDERS = """Container Module ModuleDict ModuleList ParameterDict ParameterList 
     RNNCellBase""".split()
 HERE += [(f"nn.{name}", getattr(torch.nn, name)) for name in torch.nn.modules.__all__ if name not in HOLDERS]
 
+DISTRIBUTIONS = torch.distributions
+HERE += [
+    (f"distributions.{name}", getattr(DISTRIBUTIONS, name))
+    for name in DISTRIBUTIONS.__all__
+    if isinstance(getattr(DISTRIBUTIONS, name), type)
+    and name != "ExponentialFamily"  # which others derive from
+]
+
 # What "Dtypes:" may begin with: kinds of dtypes, as NumPy's letters and a width.
 KINDS = {
     "every dtype": "b i h f c",

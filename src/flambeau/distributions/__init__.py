@@ -1,5 +1,6 @@
 """Probability distributions, constraints, transforms and divergences: `flambeau.distributions`, as in PyTorch."""
 
+from ..core import docstrings as _docstrings
 from . import constraints, kl_expectations, kl_rules, transforms
 from .bernoulli import Bernoulli
 from .beta import Beta
@@ -47,6 +48,9 @@ from .uniform import Uniform
 from .von_mises import VonMises
 from .weibull import Weibull
 from .wishart import Wishart
+
+_docstrings.add_notes(__path__[0], globals())  # noqa: F405
+_docstrings.add_examples(__path__[0], globals())  # noqa: F405
 
 __all__ = [
     "Bernoulli",
