@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 pytest.importorskip("llvmlite")
 import flambeau as torch
 from convolutions import Case, agree, cases
+from flambeau.compiler import shifted_conv
 from flambeau.compiler.shifted_conv import shifted_input, shifted_sums
 from flambeau.compiler.shifted_weights import shifted_products
 from flambeau.compiler.types import UnsupportedError
@@ -71,6 +73,25 @@ def test_threads_do_not_change_a_bit(c: Case) -> None:
     finally:
         set_num_threads(before)
     assert len(set(found)) == 1
+
+
+def test_memory_beside_the_result_does_not_grow_with_the_batch() -> None:
+    found = []
+    for images in (8, 64):
+        x, w, _ = Case(images, 1, 8, 16, (40, 40), (3, 3), (1, 1), (1, 1), (1, 1)).arrays("float32", 0)
+        asked: list[int] = []
+        with pytest.MonkeyPatch.context() as patch:
+            plain = shifted_conv.empty
+
+            def note(shape: Any, dtype: Any) -> Any:
+                if dtype == np.uint8:
+                    asked.append(shape[0])  # noqa: B023 - called in this turn
+                return plain(shape, dtype)  # noqa: B023
+
+            patch.setattr(shifted_conv, "empty", note)
+            shifted_sums(x, w, 1, (1, 1), (1, 1), (1, 1))
+        found += asked
+    assert found[1] <= 2 * found[0]
 
 
 def test_nan_and_infinity() -> None:

@@ -22,7 +22,7 @@ from . import engine
 from .dialect import Value
 from .image_rows import ImageRows
 from .types import COMPUTE, FLOATS, Storage, UnsupportedError, storage
-from .unit_kernel import finish, make_unit_kernel, share
+from .unit_kernel import finish, make_unit_kernel, share_with_room
 from .vector_loop import MASKS
 
 __all__ = ["max_taps", "max_values", "spread_taps"]
@@ -345,7 +345,7 @@ def _run_maxima(x: Array, w: Any, places: bool) -> Array:
     slot = (q.rows * pitch + q.lanes) * x.itemsize
     units = math.prod(shape[:-1])
     work = q.rows * (4 + (q.size[2] + taps * stride * q.up(q.out[2])) // (2 * q.lanes))
-    grain = share(units, work)
+    grain = share_with_room(units, work)
     _maxima(x.dtype, taps, stride, q.dilation[2], places)(
         result, _room(units, grain, slot), x, units, work, grain, slot, *q.words, pitch
     )
@@ -406,7 +406,7 @@ def spread_taps(g: Array, taps: Array, w: Any) -> Array:
     units = result.size // q.size[2]
     met = -(-q.kernel[0] // q.stride[0]) * -(-q.kernel[1] // q.stride[1])
     work = 4 + met * (4 + (q.out[2] + along * steps) // (2 * q.lanes)) + q.size[2] // q.lanes
-    grain = share(units, work)
+    grain = share_with_room(units, work)
     _spread(g.dtype, along, q.stride, dilation)(
         result, _room(units, grain, slot), g, taps, units, work, grain, slot, *q.words, pitch
     )

@@ -24,7 +24,7 @@ from .dialect import Value
 from .image_rows import ImageRows
 from .planes import Planes, lay_out, planes
 from .types import FLOATS, Storage, UnsupportedError, storage
-from .unit_kernel import finish, make_unit_kernel, share
+from .unit_kernel import finish, make_unit_kernel, share_with_room
 
 __all__ = ["shifted_input", "shifted_sums"]
 
@@ -305,7 +305,7 @@ def _sums(
     """The same for weights (groups, O / groups, C / groups, *kernel) and any padding and result's size."""
     p = _plan(x.shape, w.shape, stride, padding, dilation, out, x.itemsize)
     memory = lay_out(x, p.planes, p.slack)
-    grain = share(p.units, p.work)
+    grain = share_with_room(p.units, p.work)
     room = empty((-(-p.units // grain) * p.slot,), _BYTE)
     channels = w.shape[0] * w.shape[1]
     result: Array = empty((x.shape[0], channels, *out), x.dtype)

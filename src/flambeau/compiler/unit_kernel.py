@@ -19,7 +19,7 @@ from .dialect import Dialect
 from .types import Storage
 from .vector_loop import attributes
 
-__all__ = ["finish", "make_unit_kernel", "share"]
+__all__ = ["finish", "make_unit_kernel", "share", "share_with_room"]
 
 ENOUGH = 10_000  # nanoseconds that a thread should work at a time
 
@@ -34,6 +34,11 @@ def finish(k: Dialect) -> str:
 def share(units: int, work: int) -> int:
     """The grain: enough work for a thread at a time, and some parts for each thread."""
     return max(1, min(units, -(-ENOUGH // max(work, 1)), units // (4 * get_num_threads()) or 1))
+
+
+def share_with_room(units: int, work: int) -> int:
+    """The grain where each part has memory of its own: few parts, each of which stays in a cache."""
+    return max(share(units, work), -(-units // (8 * get_num_threads())))
 
 
 def make_unit_kernel(
