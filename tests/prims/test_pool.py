@@ -54,7 +54,7 @@ def test_sums_maxima_and_positions(w: Windows, lead: int) -> None:
     x = rng.integers(-3, 3, (lead, 2, *w.size)).astype(float)  # with ties
     g = rng.standard_normal((lead, 2, *w.out))
     y, total = pool._max_pool(x, w=w), pool._sum_pool(x, w=w)
-    taps = pool._max_pool_taps(x, y, w=w)
+    taps = pool._max_pool_taps(x, w=w)
     positions = pool._tap_positions(taps, w=w)
     back = np.zeros_like(x)
     for at, inside in members(w):

@@ -60,3 +60,39 @@ def test_a_subclass_that_prints_itself(torch: Any) -> Any:
 
     boxes = torch.ones(2, 4).as_subclass(Boxes)
     yield repr(boxes), str(boxes), f"{boxes}"
+
+
+@scenario
+def test_writing_to_a_result_that_no_derivative_reads(torch: Any) -> Any:
+    """``x = norm(x); x += positions``, and the like."""
+    F = torch.nn.functional
+    w = torch.linspace(0.5, 2.0, 6)
+    for call in (
+        lambda x: F.layer_norm(x, (6,)),
+        lambda x: F.layer_norm(x, (6,), w, w),
+        lambda x: F.group_norm(x, 2, w[:4], w[:4]),
+        lambda x: F.rms_norm(x, (6,), w),
+        lambda x: F.batch_norm(x, None, None, w[:4], w[:4], training=True),
+        lambda x: F.instance_norm(x),
+        lambda x: F.max_pool1d(x, 2),
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: F.max_pool2d(x, 2, return_indices=True)[0],
+        lambda x: F.adaptive_max_pool2d(x, 2),
+        lambda x: F.gelu(x),
+        lambda x: F.linear(x, torch.outer(w, w), w),
+        lambda x: torch.erfinv(x / 7),
+    ):
+        x = torch.arange(72.0).reshape(3, 4, 6).sin().requires_grad_()
+        y = call(x)
+        y += 1
+        (y * torch.arange(y.numel()).reshape(y.shape).cos()).sum().backward()
+        yield y, x.grad
+
+
+@scenario
+def test_writing_to_a_bias_after_its_use(torch: Any) -> Any:
+    x, w, b = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3), torch.zeros(4)
+    y = torch.nn.functional.linear(x, w, b)
+    b += 1
+    y.sum().backward()
+    yield x.grad

@@ -6,6 +6,8 @@ A rule is a plain function; the names of its parameters say what it reads, and s
 * an input's name (`x`, `a`, `b` ...) is that input, saved;   `y` is the output, saved;
 * `x_meta` is `Meta(shape, dtype)` of input `x`: nothing is kept alive;   `metas` are those of all inputs;
 * `inputs` is the list of all inputs (those before `info["save_from"]` are not saved, and None);
+  `info["saves"](needs)` gives the positions of those that are saved, where that depends on what needs gradients;
+* of several outputs only those in `info["outputs_read"]` are saved, where that is given: the others are None in `y`;
 * `needs` is a tuple of bools, one for each input;   `y_metas` are the outputs' metas;
 * any other name is a parameter of the operation.
 
@@ -91,7 +93,8 @@ class Plan:
         kinds = [s for _, r in rules for s in r.sources]
         saved = tuple(sorted({i for k, i in kinds if k == IN}))
         if any(k == INPUTS for k, _ in kinds):
-            saved = tuple(range(op.info.get("save_from", 0), len(needs)))
+            saves = op.info.get("saves")
+            saved = saves(needs) if saves else tuple(range(op.info.get("save_from", 0), len(needs)))
         self.op = op
         self.needs = needs
         self.inputs = saved
@@ -109,11 +112,11 @@ class Plan:
         """Most plans of a program never run: their code is generated when the first one does."""
         order = self.op.info.get("order")
         rules = sorted(self.rules, key=lambda r: order.index(r[0])) if order else self.rules
-        self.run = compile_rules(len(self.needs), rules, len(self.inputs))
+        self.run = compile_rules(len(self.needs), rules, self.inputs)
         return self.run(node, g)
 
 
-def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any]:
+def compile_rules(n: int, rules: Sequence[Any], saved: Sequence[int]) -> Callable[..., Any]:
     """One Python function that fetches what the rules name and calls them: no dispatch is left for run time.
 
     The rules run in the order given.  It decides in which order derivatives of them meet, and so how a sum of several
@@ -131,7 +134,8 @@ def compile_rules(n: int, rules: Sequence[Any], saved: int) -> Callable[..., Any
         if kind == PARAM:
             return f"node.params.get({key!r})"  # a parameter that was left out is None
         if kind == INPUTS:
-            return f"[*[None] * {n - saved}, *[node.unpack(k) for k in range({saved})]]"
+            places = [f"node.unpack({saved.index(i)})" if i in saved else "None" for i in range(n)]
+            return f"[{', '.join(places)}]"
         return {METAS: "node.metas", NEEDS: "node.plan.needs", OUT_METAS: "node.out_metas"}[kind]
 
     calls = {}

@@ -273,7 +273,8 @@ class Node(BaseNode):
         outs = []
         for i in range(self.op.n_out):
             t = self.unpack(first + i)
-            t._node = OutNode(self, i)
+            if t is not None:  # not one that no rule reads
+                t._node = OutNode(self, i)
             outs.append(t)
         return tuple(outs)
 
@@ -363,8 +364,9 @@ def make_node(
         save(args[i], saved, stores)
     outs = (out,) if op.n_out == 1 else out
     if plan.output:
-        for t in outs:
-            save(t, saved, stores)
+        read = op.info.get("outputs_read")  # the user may write to the others
+        for i, t in enumerate(outs):
+            save(t if read is None or i in read else None, saved, stores)
     if op.n_out != 1:
         node.out_metas = tuple([(t._a.shape, t._a.dtype) for t in outs])
     node.metas = tuple([metas(x) for x in args]) if plan.metas else None

@@ -133,6 +133,11 @@ def _linear_batch(size: int, batched: Sequence[bool], args: Sequence[Any], param
     return y, True
 
 
+def _linear_saves(needs: Sequence[bool]) -> tuple[int, ...]:
+    """Weights whose layer's input needs no gradient may be written to before the backward pass."""
+    return tuple(i for i in (0, 1) if needs[1 - i])
+
+
 # x (n, in), w (out, in), b (out): the layer of every network, with its gradients in the parameters' layouts.
 linear_op = Op(
     "linear",
@@ -144,3 +149,4 @@ linear_op = Op(
     batch=_linear_batch,
     grad_name="AddmmBackward0",
 )
+linear_op.info["saves"] = _linear_saves

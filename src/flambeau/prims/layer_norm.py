@@ -128,3 +128,4 @@ layer_norm_op: Any = fam.opaque_op(
     grad_name="NativeLayerNormBackward0",
 )
 layer_norm_op.info["save_from"] = 1
+layer_norm_op.info["outputs_read"] = (1, 2)

@@ -279,3 +279,4 @@ standardize_grad_op: Any = fam.opaque_op(
 )
 # `stats` and `early` are for 16-bit input that was converted: see `saved_statistics`; batch norm rounds before use.
 standardize_op: Any = fam.opaque_op(_standardize, (_vjp,), name="standardize", jvp=_jvp, n_out=3)
+standardize_op.info["outputs_read"] = (1, 2)  # programs add to the result in place

@@ -102,12 +102,13 @@ def _module() -> Any:
     return pooling, UnsupportedError
 
 
-def _max_pool_taps(x: Any, y: Any, *, w: Any) -> Any:
+def _max_pool_taps(x: Any, *, w: Any) -> Any:
     """The tap of each window that equals its maximum, the first of several; the last NaN where there is one."""
     count = int(np.prod(w.kernel))
     found = _generated("max_taps", w, x)
     if found is not None:
         return found
+    y = _max_pool(x, w=w)  # not kept from the forward pass: programs write to it in place
     taps = np.zeros(y.shape, np.uint8 if count <= 256 else np.int64)
     for number, to, at in reversed(list(_taps(w))):
         np.copyto(taps[to], number, where=x[at] == y[to], casting="unsafe")
@@ -191,13 +192,13 @@ spread_op: Any = fam.opaque_op(
 )
 
 
-def _max_pool_vjp(g: Tensor, x: Tensor, y: Tensor, w: Windows) -> Tensor:
-    return spread_op(g, taps_op(x, y, w=w), w=w)  # type: ignore[no-any-return]
+def _max_pool_vjp(g: Tensor, x: Tensor, w: Windows) -> Tensor:
+    return spread_op(g, taps_op(x, w=w), w=w)  # type: ignore[no-any-return]
 
 
 def _max_pool_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
     w = params["w"]
-    return pick_op(ts[0], taps_op(xs[0], y, w=w), w=w)
+    return pick_op(ts[0], taps_op(xs[0], w=w), w=w)
 
 
 max_pool_op = fam.opaque_op(_max_pool, (_max_pool_vjp,), name="max_pool", jvp=_max_pool_jvp)

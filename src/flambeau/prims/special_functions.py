@@ -71,7 +71,9 @@ TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 
 erf = special("erf", (lambda t, x: t * (TWO_OVER_SQRT_PI * exp(-x * x)),), aliases=("special_erf",))
 erfc = special("erfc", (lambda t, x: t * (-TWO_OVER_SQRT_PI * exp(-x * x)),), aliases=("special_erfc",))
-erfinv = special("erfinv", (lambda t, y: t * (exp(y * y) / TWO_OVER_SQRT_PI),), aliases=("special_erfinv",))
+erfinv: Any = special(
+    "erfinv", (lambda t, x: t * (exp(erfinv(x).square()) / TWO_OVER_SQRT_PI),), aliases=("special_erfinv",)
+)
 erfcx = special(
     "special_erfcx",
     (lambda t, x, y: t * (2 * x * y - TWO_OVER_SQRT_PI),),

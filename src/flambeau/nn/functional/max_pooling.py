@@ -29,7 +29,7 @@ def _max_pool(x: Tensor, w: Windows, indices: bool) -> Any:
     y = max_pool_op(x, w=w)
     if not indices:
         return like_images(y, x)
-    at = positions_op(taps_op(x, y, w=w), w=w)
+    at = positions_op(taps_op(x, w=w), w=w)
     return like_images(y, x), like_images(at, x)
 
 
