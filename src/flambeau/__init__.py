@@ -205,6 +205,7 @@ _LAZY_NAMES = {
     },
     **{n: "ops.symbolic" for n in ("SymBool", "SymFloat", "SymInt")},
     **{"ScriptModule": "jit", "ScriptFunction": "jit"},
+    "_assert": "stand_in.checks",
     "PyTorchFileReader": "stand_in.file_reader",
     **{n: "accelerator" for n in ("Event", "Stream", "get_device_module")},
     **{

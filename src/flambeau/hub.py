@@ -11,8 +11,8 @@ import importlib
 import os
 import re
 import tempfile
-import urllib.parse
 from typing import Any
+from urllib.parse import urlparse
 
 from .runtime.absent import no_such_name as _no_such_name
 from .runtime.progress import Progress
@@ -97,7 +97,7 @@ def load_state_dict_from_url(
 
     folder = os.path.join(get_dir(), "checkpoints") if model_dir is None else model_dir
     os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, file_name or os.path.basename(urllib.parse.urlparse(url).path))
+    path = os.path.join(folder, file_name or os.path.basename(urlparse(url).path))
     if not os.path.exists(path):
         digits = HASH_REGEX.search(os.path.basename(path)) if check_hash else None
         download_url_to_file(url, path, digits[1] if digits else None, progress)

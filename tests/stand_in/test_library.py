@@ -110,7 +110,7 @@ def test_what_vision_libraries_import() -> None:
             "torch.library": ["register_fake", "Library"],
             "torch._custom_ops": [],
             "torch.fx": ["wrap"],
-            "torch.hub": ["_get_torch_home", "tqdm", "load_state_dict_from_url"],
+            "torch.hub": ["_get_torch_home", "tqdm", "urlparse", "HASH_REGEX", "load_state_dict_from_url"],
             "torch.utils.model_zoo": ["tqdm", "load_url"],
             "torch.jit.annotations": ["BroadcastingList2"],
             "torch.onnx": ["symbolic_opset11", "register_custom_op_symbolic"],
@@ -127,3 +127,35 @@ def test_what_vision_libraries_import() -> None:
         with pytest.raises(AttributeError, match="prepare_qat"):
             torch.ao.quantization.prepare_qat  # noqa: B018
         assert list(torch.hub.tqdm([1, 2], disable=True)) == [1, 2]
+
+
+@scenario
+def test_optimizers_of_other_packages(torch: Any) -> Any:
+    optimizer = importlib.import_module(f"{torch.__name__}.optim.optimizer")
+
+    class Plain(torch.optim.Optimizer):
+        def __init__(self, params: optimizer.ParamsT, differentiable: bool = False) -> None:
+            super().__init__(params, {"lr": 0.1, "differentiable": differentiable})
+
+        @optimizer._use_grad_for_differentiable
+        def step(self) -> Any:
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.add_(p.grad, alpha=-optimizer._get_value(group["lr"]))
+            return torch.is_grad_enabled()
+
+    p = torch.ones(3, requires_grad=True)
+    p.grad = torch.arange(3.0)
+    yield Plain([p]).step(), p
+    q = p.detach() * 1
+    q.grad = torch.ones(3)
+    yield Plain([q], differentiable=True).step(), q
+    yield optimizer._default_to_fused_or_foreach([p], False, use_fused=True)
+    yield optimizer._default_to_fused_or_foreach([p], False)
+    yield optimizer._default_to_fused_or_foreach([p], True)
+    lists = [torch.ones(2, dtype=torch.complex64)], [torch.zeros(2, dtype=torch.complex64)]
+    optimizer._view_as_real(*lists)
+    yield [t[0].shape for t in lists]
+    yield attempt(lambda: torch._assert(False, "no")), torch._assert(torch.tensor(True), "yes")
+    transformer = importlib.import_module(f"{torch.__name__}.nn.modules.transformer")
+    yield transformer._get_activation_fn("relu")(torch.tensor(-1.0))

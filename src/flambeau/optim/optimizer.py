@@ -8,13 +8,18 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
+from ..autograd import set_grad_enabled
+from ..core.public import FUNCTIONS
 from ..core.tape import RemovableHandle
 from ..core.tensor import Tensor
 
 Hook = Callable[..., Any]
 StateDict = dict[str, Any]
+ParamsT: TypeAlias = (
+    "Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]"  # for annotations
+)
 
 _global_pre_hooks: dict[int, Hook] = OrderedDict()
 _global_post_hooks: dict[int, Hook] = OrderedDict()
@@ -28,6 +33,46 @@ class _Required:
 
 
 required = _Required()
+
+
+# What optimizers outside this package are written with.
+
+
+def _use_grad_for_differentiable(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A `step` that is recorded if the optimizer's option `differentiable` says so, and not otherwise."""
+
+    @functools.wraps(step)
+    def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        with set_grad_enabled(self.defaults["differentiable"]):
+            return step(self, *args, **kwargs)
+
+    return wrapper
+
+
+def _default_to_fused_or_foreach(
+    params: list[Tensor], differentiable: bool, use_fused: bool = False
+) -> tuple[bool, bool]:
+    """(fused, foreach): `fused` if it was asked for, as on PyTorch's CPU."""
+    fused = use_fused and not differentiable and all(p is None or p.is_floating_point() for p in params)
+    return fused, False
+
+
+def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
+    """The devices on which graphs of kernels can be captured: there are none."""
+    return []
+
+
+def _get_value(x: Any) -> Any:
+    """The number that a tensor of one element holds."""
+    return x.item() if isinstance(x, Tensor) else x
+
+
+def _view_as_real(params: list[Tensor], *state_and_grads: list[Tensor]) -> None:
+    """Put views as real numbers in the place of complex tensors of all lists."""
+    for i, p in enumerate(params):
+        if p.is_complex():
+            for tensors in (params, *state_and_grads):
+                tensors[i] = FUNCTIONS["view_as_real"](tensors[i])
 
 
 def register_optimizer_step_pre_hook(hook: Hook) -> RemovableHandle:

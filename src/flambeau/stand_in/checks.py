@@ -10,6 +10,7 @@ from ..runtime.dtypes import bool_
 from ..settings import typename
 
 __all__ = [
+    "_assert",
     "_check",
     "_check_index",
     "_check_is_size",
@@ -32,6 +33,12 @@ def _check_with(error: type[Exception], cond: bool, message: Message) -> None:
     if message is not None and not callable(message):
         raise TypeError("message must be a callable")
     raise error("Expected cond to be True, but got False." if message is None else str(message()))
+
+
+def _assert(condition: Any, message: Any) -> None:
+    """Raises: AssertionError with `message` unless `condition` holds."""
+    if not condition:
+        raise AssertionError(message)
 
 
 def _check(cond: bool, message: Message = None) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Dict, List, Optional, Tuple, Union  # noqa: UP035 - what the module offers
 
 from ..runtime.absent import names_of
+
+__all__ = ["Any", "Dict", "List", "Optional", "Tuple", "Union"]
 
 
 class _BroadcastingList:

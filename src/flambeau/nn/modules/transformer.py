@@ -49,7 +49,7 @@ def _length(x: Tensor, batch_first: bool) -> int:
     return x.size(1 if batch_first and x.dim() == 3 else 0)  # type: ignore[no-any-return]
 
 
-def _activation(activation: Activation) -> Callable[[Tensor], Tensor]:
+def _get_activation_fn(activation: Activation) -> Callable[[Tensor], Tensor]:
     if not isinstance(activation, str):
         return activation
     if activation == "relu":
@@ -103,7 +103,7 @@ class TransformerEncoderLayer(Module):
         self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, device=device, dtype=dtype)
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
-        activation = _activation(activation)
+        activation = _get_activation_fn(activation)
         # PyTorch chooses its fused kernel by this number; kept so that saved modules are the same
         relu, gelu = isinstance(activation, ReLU) or activation is F.relu, isinstance(activation, GELU)
         self.activation_relu_or_gelu = 1 if relu else 2 if gelu or activation is F.gelu else 0
@@ -184,7 +184,7 @@ class TransformerDecoderLayer(Module):
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
         self.dropout3 = Dropout(dropout)
-        self.activation = _activation(activation)
+        self.activation = _get_activation_fn(activation)
 
     def forward(
         self,
