@@ -158,3 +158,4 @@ group_norm_op: Any = fam.opaque_op(
     grad_name="NativeGroupNormBackward0",
 )
 group_norm_op.info["save_from"] = 1
+group_norm_op.info["outputs_read"] = (1, 2)

@@ -116,3 +116,4 @@ def _batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict
 rms_norm_op: Any = fam.opaque_op(
     _rms_norm, _vjp, name="rms_norm", jvp=_jvp, batch=_batch, n_out=2, grad_name="MulBackward0"
 )
+rms_norm_op.info["outputs_read"] = (1,)
