@@ -89,6 +89,27 @@ def test_every_call_warns() -> None:
             torch.addmm(2.0, torch.ones(2, 2), torch.ones(2, 2), torch.ones(2, 2))
 
 
+def test_the_mode_is_what_it_was() -> None:
+    """Noting a call that changes the grad mode inside leaves no thread counted twice."""
+    from flambeau.core.remembered import remembering
+    from flambeau.core.state import RECORD, everyone, tls
+
+    def inner(x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            y = torch.exp(x)
+        with torch.enable_grad():
+            return y + 1
+
+    special = everyone.special
+    quick = remembering(inner, [])
+    x = torch.ones(3)
+    assert often(lambda: quick(x)).equal(inner(x))
+    assert (everyone.special, tls.mode) == (special, RECORD)
+    with torch.no_grad():
+        often(lambda: quick(torch.ones(4)))
+    assert (everyone.special, tls.mode) == (special, RECORD)
+
+
 def test_layouts() -> None:
     x = torch.arange(6.0).reshape(2, 3)
     often(lambda: x.view(-1))

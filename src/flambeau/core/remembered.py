@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime.types import Size
-from .state import NO_GRAD, SPECIAL, everyone, tls
+from .state import NO_GRAD, everyone, tls
 from .tensor import Tensor, make_view, new_object
 
 __all__ = ["ONE_WAY", "forget", "outermost", "remembering"]
@@ -309,8 +309,8 @@ def _learn(ways: dict[Any, Any], key: Any, slow: Callable[..., Any], args: Any, 
         return result
     steps.clear()
     inputs = _apart(args)
-    before, tls.mode = tls.mode, SPECIAL  # so that no operation takes a short way
-    everyone.count(1)
+    tls.noting = True  # so that no operation takes a short way
+    tls.refresh()
     everyone.listener = note
     try:
         again = slow(*inputs, **kwargs)
@@ -318,8 +318,8 @@ def _learn(ways: dict[Any, Any], key: Any, slow: Callable[..., Any], args: Any, 
         return result
     finally:
         everyone.listener = None
-        everyone.count(-1)
-        tls.mode = before
+        tls.noting = False
+        tls.refresh()
     way = _way(inputs, steps, again)
     if way is not None and _right(way, arrays, args[0], result):
         ways[key] = way

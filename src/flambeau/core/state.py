@@ -48,12 +48,13 @@ class ThreadState(threading.local):
         )
         self.backwards = 0  # how many walks over a graph this thread has begun
         self.autocast: Any = None  # casts the arguments of the functions it lists (flambeau.amp)
+        self.noting = False  # is a call made to note its operations (core/remembered.py)?
         self.mode = RECORD  # derived from the fields above: the one thing that the fast paths ask
 
     def refresh(self) -> None:
         """Recompute `mode`; called after every change of another field."""
         before = self.mode
-        if self.stack or self.inference or self.capture is not None:
+        if self.stack or self.inference or self.capture is not None or self.noting:
             self.mode = SPECIAL
         elif not self.grad:
             self.mode = NO_GRAD
