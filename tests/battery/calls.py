@@ -369,10 +369,26 @@ row(
     reference=lambda g, y: g - np.exp(y) * g.sum(1, keepdims=True),
 )
 _CLASSES = ints(2, -100, 0)
-row("cross_entropy", real(3, 4), _CLASSES, ignore=-100, other=(real(3, 4) * 0.9, ints(1, 3, -100)), expandable=False,
-    reference=lambda x, t: np.where(t < 0, 0, -np.log(_softmax(x, 1))[range(3), t.clip(0)]))  # fmt: skip
-row("cross_entropy_grad", real(3), real(3, 4), _CLASSES, ignore=-100, expandable=False,
-    reference=lambda g, x, t: np.where(t < 0, 0, g)[:, None] * (_softmax(x, 1) - np.eye(4)[t.clip(0)]))  # fmt: skip
+
+
+def _entropies(x: Any, t: Any, smoothing: float) -> tuple[Any, Any]:
+    p, own = -np.log(_softmax(x, 1)), t.clip(0)
+    loss = (1 - smoothing) * p[range(3), own] + smoothing * p.mean(1)
+    return np.where(t < 0, 0, loss), np.log(np.exp(x).sum(1))
+
+
+def _entropy_slopes(g: Any, x: Any, t: Any, smoothing: float) -> Any:
+    slope = _softmax(x, 1) - (1 - smoothing) * np.eye(4)[t.clip(0)] - smoothing / 4
+    return np.where(t < 0, 0, g)[:, None] * slope
+
+
+for _smoothing in (0.0, 0.2):
+    row("cross_entropy", real(3, 4), _CLASSES, ignore=-100, smoothing=_smoothing, expandable=False, note=str(_smoothing),
+        other=(real(3, 4) * 0.9, ints(1, 3, -100)), observe=lambda y, level: y,
+        reference=functools.partial(_entropies, smoothing=_smoothing))  # fmt: skip
+    row("cross_entropy_grad", real(3), real(3, 4), _CLASSES, ignore=-100, smoothing=_smoothing, expandable=False,
+        note=str(_smoothing), prepare=lambda g, x, t: (g, x, t, x.detach().logsumexp(1)),
+        reference=functools.partial(_entropy_slopes, smoothing=_smoothing))  # fmt: skip
 
 
 def _standard(x: Any) -> Any:

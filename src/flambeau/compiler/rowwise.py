@@ -492,22 +492,29 @@ def _partial_sum_kernel(kind: Storage) -> RowKernel:
 
 
 @cache
-def _cross_entropy_kernel(kind: Storage) -> RowKernel:
+def _cross_entropy_kernel(kind: Storage, smoothed: bool) -> RowKernel:
     wide = storage(kind.compute.name)
 
-    def write(r: RowWriter, ignored: Value) -> None:
+    def write(r: RowWriter, ignored: Value, smoothing: Value) -> None:
         k = r.k
         (top,) = r.sweep([2], lambda v, s: ([], [larger(v[0], s[0])]), (), [(-inf, larger)], 4)
-        (total,) = r.sweep([2], lambda v, s: ([], [s[0] + k.exp(v[0] - top)]), (), [(0.0, add)])
+
+        def accumulate(v: list[Value], s: list[Value]) -> tuple[list[Value], list[Value]]:
+            z = v[0] - top
+            return [], [s[0] + k.exp(z), *([s[1] + z] if smoothed else [])]
+
+        total, *levels = r.sweep([2], accumulate, (), [(0.0, add)] * (1 + smoothed))
         shift = k.log(total)
         counts, index = _target(r, 3, ignored, 4)
         loss = top - r.element(2, index) + shift
+        if smoothed:
+            loss = loss * (1.0 - smoothing) + (shift - levels[0] / r.count()) * smoothing
         r.set_scalar(0, k.select(counts, loss, 0.0))
         r.set_scalar(1, top + shift)
 
     integer = storage("int64")
     arrays = [(wide, "scalar"), (wide, "scalar"), (kind, "matrix"), (integer, "scalar"), (integer, "fixed")]
-    return RowKernel(arrays, 2, write, [COMPUTE["int64"]], cost=0.4)
+    return RowKernel(arrays, 2, write, [COMPUTE["int64"], kind.compute], cost=0.4)
 
 
 def _target(r: RowWriter, array: int, ignored: Value, wrong: int) -> tuple[Value, str]:
@@ -526,21 +533,25 @@ def _target(r: RowWriter, array: int, ignored: Value, wrong: int) -> tuple[Value
 
 
 @cache
-def _cross_entropy_backward_kernel(kind: Storage) -> RowKernel:
+def _cross_entropy_backward_kernel(kind: Storage, smoothed: bool) -> RowKernel:
     wide = storage(kind.compute.name)
 
-    def write(r: RowWriter, ignored: Value) -> None:
+    def write(r: RowWriter, ignored: Value, smoothing: Value) -> None:
         k = r.k
         counts, index = _target(r, 2, ignored, 5)
         log_sum, grad = r.scalar(3), k.select(counts, r.scalar(4), 0.0)
-        own = (k.exp(r.element(1, index) - log_sum) - 1.0) * grad
-        r.sweep([1], lambda v, s: ([k.exp(v[0] - log_sum) * grad], []), [0])
+        spread = smoothing / r.count()
+        own = (k.exp(r.element(1, index) - log_sum) - (1.0 - smoothing) - spread) * grad
+        if smoothed:
+            r.sweep([1], lambda v, s: ([(k.exp(v[0] - log_sum) - spread) * grad], []), [0])
+        else:
+            r.sweep([1], lambda v, s: ([k.exp(v[0] - log_sum) * grad], []), [0])
         r.set_scalar(0, own, index)
 
     integer = storage("int64")
     arrays = [(kind, "matrix"), (kind, "matrix"), (integer, "scalar")]
     arrays += [(wide, "scalar"), (wide, "scalar"), (integer, "fixed")]
-    return RowKernel(arrays, 1, write, [COMPUTE["int64"]], cost=0.3)
+    return RowKernel(arrays, 1, write, [COMPUTE["int64"], kind.compute], cost=0.3)
 
 
 def _check_shapes(logits: Array, target: Array) -> Array:
@@ -559,10 +570,12 @@ def _check_targets(wrong: Array, classes: int) -> None:
         raise IndexError(f"Target {int(wrong[1])} is out of bounds for {classes} classes.")
 
 
-def cross_entropy(logits: Array, target: Array, ignore_index: int = -100) -> tuple[Array, Array]:
+def cross_entropy(
+    logits: Array, target: Array, ignore_index: int = -100, smoothing: float = 0.0
+) -> tuple[Array, Array]:
     """``-log_softmax(logits)[target]`` for each row, and the logarithm of each row's sum of exponentials.
 
-    The loss is 0 where the target is `ignore_index`. Both have the shape ``logits.shape[:-1]``, and are
+    The loss is 0 where the target is `ignore_index`. With `smoothing`, that part of it is the mean over all classes. Both have the shape ``logits.shape[:-1]``, and are
     float32 for 16-bit logits. `target` is int64.
 
     Raises: IndexError for targets that are no class; ValueError for shapes and dtypes.
@@ -576,15 +589,21 @@ def cross_entropy(logits: Array, target: Array, ignore_index: int = -100) -> tup
     target = _check_shapes(logits, target)
     logits, rows, columns = _rows(logits)
     loss, log_sum = (np.empty(target.shape, kind.compute.name) for _ in range(2))
-    kernel = _cross_entropy_kernel(kind)
+    kernel = _cross_entropy_kernel(kind, smoothing != 0)
     wrong: Array = np.zeros(2, np.int64)
-    kernel.fn(loss, log_sum, logits, target, wrong, *kernel.shape(rows, columns), ignore_index)
+    shape = kernel.shape(rows, columns)
+    kernel.fn(loss, log_sum, logits, target, wrong, *shape, ignore_index, float(smoothing))
     _check_targets(wrong, columns)
     return loss, log_sum
 
 
 def cross_entropy_backward(
-    grad: Array, logits: Array, target: Array, log_sum: Array, ignore_index: int = -100
+    grad: Array,
+    logits: Array,
+    target: Array,
+    log_sum: Array,
+    ignore_index: int = -100,
+    smoothing: float = 0.0,
 ) -> Array:
     """The gradient of the logits, from the rows' `grad` and what `cross_entropy` returned.
 
@@ -602,8 +621,9 @@ def cross_entropy_backward(
                 f"{a.dtype}"
             )
     out = empty(logits.shape, logits.dtype)
-    kernel = _cross_entropy_backward_kernel(kind)
+    kernel = _cross_entropy_backward_kernel(kind, smoothing != 0)
     wrong: Array = np.zeros(2, np.int64)
-    kernel.fn(out, logits, target, *rowwise, wrong, *kernel.shape(rows, columns), ignore_index)
+    shape = kernel.shape(rows, columns)
+    kernel.fn(out, logits, target, *rowwise, wrong, *shape, ignore_index, float(smoothing))
     _check_targets(wrong, columns)
     return out

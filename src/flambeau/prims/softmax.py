@@ -148,38 +148,51 @@ def _check_classes(target: Any, counts: Any, classes: int) -> None:
         raise IndexError(f"Target {int(target[wrong][0])} is out of bounds: there are {classes} classes.")
 
 
-def _cross_entropy(x: Any, target: Any, *, ignore: int) -> Any:
-    """Rows (..., C) of logits and their classes (...) to the rows' losses; zero for ignored rows."""
+def _cross_entropy(x: Any, target: Any, *, ignore: int, smoothing: float) -> Any:
+    """Rows (..., C) of logits and their classes (...) to the rows' losses, zero for ignored rows, and log-sums.
+
+    With smoothing, that part of a loss is the mean of the losses for all classes.
+    """
     k = kernels(x, 12) if x.shape[-1] else None
     if k is not None:
-        return k.cross_entropy(x, target, ignore)[0]
+        return k.cross_entropy(x, target, ignore, smoothing)
     counts = target != ignore
     _check_classes(target, counts, x.shape[-1])
-    z = _centered(_wide(x), -1)
+    wide = _wide(x)
+    top = np.maximum.reduce(wide, axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity: the whole row becomes NaN
+        z = wide - top
     safe = np.where(counts, target, 0)
     own = np.take_along_axis(z, safe[..., None], -1)[..., 0]
-    loss = np.log(np.add.reduce(np.exp(z, out=z), axis=-1)) - own
-    loss[~counts] = 0
-    return loss.astype(x.dtype, copy=False)
+    mean = np.add.reduce(z, axis=-1) / z.dtype.type(z.shape[-1]) if smoothing else None
+    level = np.log(np.add.reduce(np.exp(z, out=z), axis=-1))
+    loss = level - own
+    if mean is not None:
+        loss = loss * z.dtype.type(1 - smoothing) + (level - mean) * z.dtype.type(smoothing)
+    loss = np.where(counts, loss, loss.dtype.type(0))
+    return loss.astype(x.dtype, copy=False), level + top[..., 0]
 
 
-def _cross_entropy_grad(g: Any, x: Any, target: Any, *, ignore: int) -> Any:
-    """``g * (softmax(x) - one_hot(target))``; zero for ignored rows."""
+def _cross_entropy_grad(g: Any, x: Any, target: Any, log_sum: Any, *, ignore: int, smoothing: float) -> Any:
+    """``g * (softmax(x) - (1 - smoothing) * one_hot(target) - smoothing / C)``; zero for ignored rows."""
     k = kernels(x, 12) if x.shape[-1] else None
     if k is not None and g.dtype == x.dtype:
-        return k.cross_entropy_backward(g, x, target, k.cross_entropy(x, target, ignore)[1], ignore)
+        return k.cross_entropy_backward(g, x, target, log_sum, ignore, smoothing)
     counts = target != ignore
-    e = _centered(_wide(x), -1)
+    e = _wide(x) - log_sum[..., None]
     np.exp(e, out=e)
-    e *= (np.where(counts, _wide(g), 0) / np.add.reduce(e, axis=-1))[..., None]
+    if smoothing:
+        e -= e.dtype.type(smoothing / x.shape[-1])
     safe = np.where(counts, target, 0)[..., None]
-    own = np.take_along_axis(e, safe, -1) - np.where(counts, g, 0)[..., None]
+    own = np.take_along_axis(e, safe, -1) - e.dtype.type(1 - smoothing)
     np.put_along_axis(e, safe, own, -1)
+    e *= np.where(counts, _wide(g), e.dtype.type(0))[..., None]
+    e[~counts] = 0
     return e.astype(x.dtype, copy=False)
 
 
-def _one_hot_part(h: Tensor, target: Tensor, ignore: int, y: Tensor) -> Tensor:
-    """``sum(h * (y - one_hot(target)))`` over classes; zero for ignored rows."""
+def _tangent_of(h: Tensor, x: Tensor, target: Tensor, ignore: int, smoothing: float) -> Tensor:
+    """``sum(h * (softmax(x) - (1 - smoothing) * one_hot(target) - smoothing / C))`` over classes; zero for ignored rows."""
     from .indexing import gather_op
     from .pointwise import where_op
 
@@ -187,11 +200,28 @@ def _one_hot_part(h: Tensor, target: Tensor, ignore: int, y: Tensor) -> Tensor:
     rows = tuple(target._a.shape)
     safe = reshape(where_op(ignored, 0, target), (*rows, 1))
     own = reshape(gather_op(h, safe, dim=len(rows)), rows)
-    return where_op(ignored, 0, sum_op(h * y, dims=(len(rows),)) - own)  # type: ignore[no-any-return]
+    part = sum_op(h * softmax_op(x, dim=len(rows)), dims=(len(rows),))
+    if smoothing:
+        mean = sum_op(h, dims=(len(rows),)) / x._a.shape[-1]
+        return where_op(ignored, 0, part - own * (1 - smoothing) - mean * smoothing)  # type: ignore[no-any-return]
+    return where_op(ignored, 0, part - own)  # type: ignore[no-any-return]
 
 
-def _grad_vjp_g(h: Tensor, x: Tensor, target: Tensor, ignore: int) -> Tensor:
-    return _one_hot_part(h, target, ignore, softmax_op(x, dim=len(x._a.shape) - 1))
+def _cross_entropy_vjp(
+    g: Any, x: Tensor, target: Tensor, y: Any, needs: Any, ignore: int, smoothing: float
+) -> list[Any]:
+    values = g[0] if isinstance(g, (tuple, list)) else g
+    found = cross_entropy_grad_op(values, x, target, y[1].detach(), ignore=ignore, smoothing=smoothing)
+    return [found, None]
+
+
+def _cross_entropy_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
+    x, target = xs
+    return _tangent_of(ts[0], x, target, params["ignore"], params["smoothing"]), fam.zeros_like(y[1])
+
+
+def _grad_vjp_g(h: Tensor, x: Tensor, target: Tensor, ignore: int, smoothing: float) -> Tensor:
+    return _tangent_of(h, x, target, ignore, smoothing)
 
 
 def _grad_vjp_x(h: Tensor, g: Tensor, x: Tensor, target: Tensor, ignore: int) -> Tensor:
@@ -203,21 +233,17 @@ def _grad_vjp_x(h: Tensor, g: Tensor, x: Tensor, target: Tensor, ignore: int) ->
     return softmax_grad_op(h, softmax_op(x, dim=d), dim=d) * factor  # type: ignore[no-any-return]
 
 
-def _cross_entropy_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Any:
-    x, target = xs
-    return _grad_vjp_g(ts[0], x, target, params["ignore"])
-
-
 cross_entropy_grad_op: Any = fam.opaque_op(
     _cross_entropy_grad,
-    (_grad_vjp_g, _grad_vjp_x, None),
+    (_grad_vjp_g, _grad_vjp_x, None, None),
     name="cross_entropy_grad",
     grad_name="CrossEntropyBackwardBackward0",
 )
 cross_entropy_op: Any = fam.opaque_op(
     _cross_entropy,
-    (lambda g, x, target, ignore: cross_entropy_grad_op(g, x, target, ignore=ignore), None),
+    _cross_entropy_vjp,
     name="cross_entropy",
     jvp=_cross_entropy_jvp,
+    n_out=2,
     grad_name="NllLossBackward0",
 )

@@ -58,8 +58,9 @@ def nll_loss(
     return _shown(_reduced(loss, safe, ignored, weight, reduction, tuple(target._a.shape)), input)
 
 
-def _shown(loss: Tensor, input: Tensor) -> Tensor:
-    name = "NllLossBackward0" if len(input._a.shape) <= 2 else "NllLoss2DBackward0"
+def _shown(loss: Tensor, input: Tensor, name: str | None = None) -> Tensor:
+    if name is None:
+        name = "NllLossBackward0" if len(input._a.shape) <= 2 else "NllLoss2DBackward0"
     return loss if tls.stack else rename(loss, name)
 
 
@@ -177,11 +178,11 @@ def cross_entropy(
     shape = tuple(target._a.shape)
     if not s[d]:  # then all targets are ignored
         rows = base.full((numel(flat), 1), 0, input._a.dtype)
-    loss = _reduced(
-        cross_entropy_op(rows, flat, ignore=int(ignore_index)), safe, ignored, weight, reduction, shape
-    )
-    if label_smoothing == 0:
-        return _shown(loss, input)
+    at_once = label_smoothing if weight is None and s[d] else 0.0
+    losses = cross_entropy_op(rows, flat, ignore=int(ignore_index), smoothing=float(at_once))[0]
+    loss = _reduced(losses, safe, ignored, weight, reduction, shape)
+    if label_smoothing == at_once:
+        return _shown(loss, input, "AddBackward0" if label_smoothing else None)
     return loss * (1 - label_smoothing) + _spread_loss(rows, safe, ignored, weight, reduction, shape) * (  # type: ignore[no-any-return]
         label_smoothing / s[d] if s[d] else math.inf
     )
