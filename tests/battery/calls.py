@@ -61,6 +61,10 @@ row(
 row("array", value=np.arange(3.0), reference=lambda: np.arange(3.0))
 
 # ---------------------------------------------------------------------------------------------- views
+row("detach_view", real(2, 3), reference=lambda x: x)
+row(
+    "detach_put", real(2, 3), real(2, 3, seed=1), order=0, reference=lambda base, v: v
+)  # the derivative is that of `base`
 VIEWS: dict[str, list[tuple[Any, dict[str, Any], Callable[[Any], Any]]]] = {
     "view": [
         (real(2, 6), {"shape": (3, 4)}, lambda x: x.reshape(3, 4)),

@@ -29,6 +29,7 @@ WITHOUT_SLOPE = {
     "check_envelope": "passes its input on, or raises",
     "phase_check": "passes its input on, or raises",
     "nextafter": "a step function of its inputs; its derivative is 1 by convention",
+    "detach_put": "the values of one input, the derivative of the other (tests/func/test_detached_aliases.py)",
     "view_dtype": "reads the bits",
     "view_dtype_put": "reads the bits",
     "gamma_draw": "the pathwise derivative of a draw (tests/distributions)",

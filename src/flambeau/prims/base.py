@@ -254,6 +254,23 @@ expand_op.batch = _expand_batch
 expand_op.repeats = True
 
 
+# The same memory without history, under a transform, as a view: what is written through one of the two is seen through
+# the other. The values are then those written, and the history stays what it was: `detach_put` has the values of one
+# input and the derivative of the other.
+detach_op: Any = Op(
+    "detach_view", "view", lambda x: x, ["x"], differentiable=False,
+    batch=lambda size, batched, args, params: (bind(detach_op, tuple(args), params), True),
+)  # fmt: skip
+detach_op.is_view = True
+detach_op.put = Op(
+    "detach_put", "linear", lambda base, v: v.copy(), ["base", "v"],
+    vjp=(lambda g: g, None), jvp=lambda ts, xs, y, params: ts[0],
+    batch=lambda size, batched, args, params: (
+        bind(detach_op.put, tuple(fam.batch_to_front(args, batched, size)), params), True
+    ),
+)  # fmt: skip
+
+
 def _permute(x: Any, *, dims: Perm) -> Any:
     return x.transpose(dims)
 

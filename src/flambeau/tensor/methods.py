@@ -22,7 +22,7 @@ from ..core.tensor import Tensor, new_object, node_of, snapshot, storage, subcla
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
-from ..prims.base import innermost
+from ..prims.base import detach_op, innermost
 from ..prims.pointwise import overwrite_op
 from ..runtime import memory, types
 from ..runtime.dlpack import to_dlpack
@@ -585,6 +585,9 @@ def detach(self: Tensor) -> Tensor:
 
 def _detach_inside(self: Tensor) -> Tensor:
     from ..core.interpreters import Batched, Dual, Taped
+
+    if tls.stack[-1].owns(self):
+        return detach_op(self)  # type: ignore[no-any-return]
 
     def strip(t: Tensor) -> Tensor:
         a = t._a
