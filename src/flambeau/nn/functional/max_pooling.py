@@ -107,7 +107,7 @@ def _unpool(n: int) -> Any:
         flat = base.reshape(input, (*lead, math.prod(spatial)))
         at = base.reshape(indices, (*lead, math.prod(spatial)))
         total = math.prod(size)
-        positions = base.innermost(at)
+        positions = base.values_of(at)
         if positions.size and (int(positions.min()) < 0 or int(positions.max()) >= total):
             bad = int(positions.min()) if int(positions.min()) < 0 else int(positions.max())
             raise RuntimeError(
