@@ -132,3 +132,8 @@ def test_tensors_without_dims():
         x.unflatten(0, (1, 1))
     assert torch.combinations(torch.ones(4), 0).shape == (0,)
     assert torch.ones(0, dtype=torch.bool).median().item() is True
+
+
+def test_resolution_is_a_power_of_ten():
+    dtypes = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e5m2)
+    assert [torch.finfo(d).resolution for d in dtypes] == [1e-3, 1e-2, 1e-6, 1e-15, 1]
