@@ -393,7 +393,10 @@ def still(program: Program) -> bool:
 
 def check(seed: int, wide: bool = False) -> str | None:
     """None, or a report with the shrunk script."""
-    program = Writer(seed, seed % 4 == 3, wide).write(random.Random(seed).randint(5, 60))
+    try:
+        program = Writer(seed, seed % 4 == 3, wide).write(random.Random(seed).randint(5, 60))
+    except Exception as e:  # of a type that no operation should raise
+        return f"seed {seed}: a line of the program, eager: {e!r}"
     found = difference(program)
     if found is None:
         return None

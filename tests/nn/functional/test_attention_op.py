@@ -291,3 +291,15 @@ def test_memory_does_not_grow_with_the_square_of_the_length(way: str) -> None:
     low, high = peak(1024), peak(2048)
     # Dropout draws for a part of the weights at a time: that takes the same memory at any length.
     assert high < 2.6 * low and (way == "dropout" or high < weights / 3), (low, high, weights)
+
+
+@pytest.mark.parametrize("sizes", [(3, 0, 2), (0, 4, 4), (3, 4, 0)], ids=str)
+def test_nothing_to_attend_with(sizes: tuple[int, int, int]) -> None:
+    """No places, or heads or values of no size: equal weights, as in PyTorch."""
+    n, size, values = sizes
+    q, v = torch.ones(1, 2, n, size, requires_grad=True), torch.rand(1, 2, n, values)
+    y = F.scaled_dot_product_attention(q, q, v)
+    assert y.shape == (1, 2, n, values)
+    if y.numel():
+        np.testing.assert_allclose(y.detach().numpy()[0, 0, 0], v.numpy()[0, 0].mean(0), rtol=1e-6)
+    assert torch.autograd.grad(y.sum(), q)[0].shape == q.shape

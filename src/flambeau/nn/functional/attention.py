@@ -75,7 +75,7 @@ def scaled_dot_product_attention(
         key = FUNCTIONS["repeat_interleave"](key, heads // key._a.shape[-3], -3)
         value = FUNCTIONS["repeat_interleave"](value, heads // value._a.shape[-3], -3)
     n, s = query._a.shape[-2], key._a.shape[-2]
-    factor = 1 / math.sqrt(query._a.shape[-1]) if scale is None else scale
+    factor = 1 / math.sqrt(max(query._a.shape[-1], 1)) if scale is None else scale
     if pays(query._a, key._a, value._a, None if attn_mask is None else attn_mask._a):
         known = {"scale": float(factor), "causal": bool(is_causal)}
         if not dropout_p and attn_mask is None:
