@@ -307,9 +307,10 @@ def flat(x: Any) -> list[Any]:
     return [x.to(torch.float32) if x.dtype is torch.bfloat16 else x] if isinstance(x, torch.Tensor) else []
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [4, 64])  # by its parts, and as one operation
-def test_a_call_that_draws_draws_once(size: int) -> None:
-    q = torch.arange(2.0 * size * 32).sin().reshape(1, 2, size, 32)
+def test_a_call_that_draws_draws_once(size: int, dtype: torch.dtype) -> None:
+    q = torch.arange(2.0 * size * 32).sin().reshape(1, 2, size, 32).to(dtype)
     found = []
     for _ in range(4):
         torch.manual_seed(1)

@@ -303,7 +303,7 @@ def _learn(ways: dict[Any, Any], key: Any, slow: Callable[..., Any], args: Any, 
         result = slow(*args, **kwargs)
     finally:
         everyone.listener = None
-    if any([op is None or op.family == "random" for op, *_ in steps]):
+    if any([op is None or op.family == "random" or "generator" in params for op, _, params, _ in steps]):
         return result  # it wrote, looked at values, or drew
     if sum([a.nbytes for a in arrays]) > SMALL:  # the calls are not what takes the time
         return result

@@ -193,17 +193,29 @@ def multi_head_attention_forward(
         mask = None if mask is None else pad(mask, (0, 1))
         padding = None if padding is None else pad(padding, (0, 1))
     source = k._a.shape[1]
-    if padding is not None:
-        rows = padding.view(n, 1, 1, source).expand(-1, num_heads, -1, -1).reshape(n * num_heads, 1, source)
-        mask = rows if mask is None else mask + rows
-    logits = FUNCTIONS["matmul"](q * math.sqrt(1.0 / head), k.transpose(-2, -1))
-    if mask is not None:
-        logits = logits + mask
-    weights = softmax(logits, -1)
-    if training and dropout_p > 0:
-        weights = dropout(weights, dropout_p)
-    y = FUNCTIONS["matmul"](weights, v)
-    y = y.transpose(0, 1).contiguous().view(length * n, e)
+    if not need_weights:  # then they never exist as a whole
+        q, k, v = (x.view(n, num_heads, x._a.shape[1], head) for x in (q, k, v))
+        if mask is not None:
+            shared = mask._a.shape[0] == 1
+            mask = mask.view(*((1, 1) if shared else (n, num_heads)), length, source)
+        if padding is not None:
+            rows = padding.view(n, 1, 1, source)
+            mask = rows if mask is None else mask + rows
+        y = scaled_dot_product_attention(q, k, v, mask, dropout_p if training else 0.0)
+        y = y.permute(2, 0, 1, 3).contiguous().view(length * n, e)
+    else:
+        if padding is not None:
+            rows = padding.view(n, 1, 1, source).expand(-1, num_heads, -1, -1)
+            rows = rows.reshape(n * num_heads, 1, source)
+            mask = rows if mask is None else mask + rows
+        logits = FUNCTIONS["matmul"](q * math.sqrt(1.0 / head), k.transpose(-2, -1))
+        if mask is not None:
+            logits = logits + mask
+        weights = softmax(logits, -1)
+        if training and dropout_p > 0:
+            weights = dropout(weights, dropout_p)
+        y = FUNCTIONS["matmul"](weights, v)
+        y = y.transpose(0, 1).contiguous().view(length * n, e)
     y = linear(y, out_proj_weight, out_proj_bias).view(length, n, out_proj_weight._a.shape[0])
     shown: Tensor | None = None
     if need_weights:
