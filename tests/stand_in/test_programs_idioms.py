@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from parity import scenario
+from parity import attempt, scenario
 
 
 @scenario
@@ -96,3 +96,33 @@ def test_writing_to_a_bias_after_its_use(torch: Any) -> Any:
     b += 1
     y.sum().backward()
     yield x.grad
+
+
+@scenario
+def test_variables(torch: Any) -> Any:
+    """What tensors with gradients were made of in early programs."""
+    Variable = torch.autograd.Variable
+    x = torch.ones(2, 3)
+    y = Variable(x.type(torch.FloatTensor), requires_grad=True)
+    yield y.requires_grad, y.is_leaf, x.requires_grad, y.data_ptr() == x.data_ptr()
+    (y * 3).sum().backward()
+    yield y.grad, x.grad is None
+    for z in (
+        Variable(y),
+        Variable(y * 2),
+        Variable(y * 2, requires_grad=True),
+        Variable(x, False),
+        Variable(),
+    ):
+        yield z.requires_grad, z.grad_fn is None, z.shape
+    yield isinstance(x, Variable), isinstance(3, Variable), type(Variable(x)) is torch.Tensor
+    yield attempt(lambda: Variable([1.0])), Variable(x, volatile=True).requires_grad
+
+
+@scenario
+def test_the_dimension_that_does_not_fit(torch: Any) -> Any:
+    for a, b in (((2, 16, 32), (17, 16)), ((2, 3), (3, 2)), ((4, 2, 3), (5, 1, 2)), ((4, 2, 1), (5, 1, 2))):
+        try:
+            torch.ones(a) + torch.ones(b)
+        except RuntimeError as e:
+            yield str(e).partition(" (shapes")[0]

@@ -1,6 +1,5 @@
 """Automatic differentiation: `backward`, `grad`, gradient modes, user-defined functions, hooks, checks."""
 
-from ..core.tensor import Tensor as Variable
 from ..runtime.absent import no_such_name as _no_such_name
 from . import forward_ad, graph
 from .anomaly_mode import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
@@ -15,6 +14,7 @@ from .grad_mode import (
     set_grad_enabled,
 )
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .variable import Variable
 
 __all__ = [
     "Function",

@@ -898,7 +898,7 @@ def check_broadcast(args: Sequence[Any]) -> None:
     nd = max(len(s) for s in shapes)
     result = [1] * nd
     for s in shapes:
-        for i, n in enumerate(s):
+        for i, n in reversed(list(enumerate(s))):  # the last dim that differs is named
             at = nd - len(s) + i
             if n != 1:
                 if result[at] not in (1, n):
