@@ -207,6 +207,7 @@ _LAZY_NAMES = {
     **{"ScriptModule": "jit", "ScriptFunction": "jit"},
     "_assert": "stand_in.checks",
     "PyTorchFileReader": "stand_in.file_reader",
+    **{f"_convert_indices_from_{way}": "ops.row_pointers" for way in ("coo_to_csr", "csr_to_coo")},
     **{n: "accelerator" for n in ("Event", "Stream", "get_device_module")},
     **{
         f"_check{n}": "stand_in.checks"
@@ -232,6 +233,12 @@ def __getattr__(name: str) -> object:
         value = getattr(importlib.import_module(f"flambeau.{_LAZY_NAMES[name]}"), name)
         globals()[name] = value
         return value
+    elif name.startswith("_foreach_"):
+        from .ops.foreach import FUNCTIONS_OF_LISTS
+
+        if name in FUNCTIONS_OF_LISTS:
+            globals()[name] = FUNCTIONS_OF_LISTS[name]
+            return FUNCTIONS_OF_LISTS[name]
     if not name.startswith(
         "_"
     ):  # functions that also live here are defined with nn's: loading it registers them

@@ -123,6 +123,8 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     >>> torch.can_cast(torch.float64, torch.int32), torch.can_cast(torch.int64, torch.float16)
     (False, True)
     """
+    if isinstance(from_, type) or isinstance(to, type):  # float and the like
+        from_, to = dtypes._python(from_), dtypes._python(to)
     if not isinstance(from_, dtype) or not isinstance(to, dtype):
         raise TypeError(f"can_cast() takes two dtypes, not {type(from_).__name__} and {type(to).__name__}")
     if from_.is_complex and not to.is_complex:

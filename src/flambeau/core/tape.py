@@ -97,13 +97,22 @@ class RemovableHandle:
 
     _ids = itertools.count()
 
-    def __init__(self, hooks: dict[int, Any], fn: Any) -> None:
+    def __init__(self, hooks_dict: Any, fn: Any = None, *, extra_dict: Any = None) -> None:
+        """A handle with an `id` of its own; `fn`, if given, is put into `hooks_dict` under it.
+
+        Libraries with tables of their own put their hook there themselves.  `extra_dict`, or a list of such, are
+        further tables that the hook's entry is taken from.
+        """
         self.id = next(RemovableHandle._ids)
-        self._hooks = hooks
-        hooks[self.id] = fn
+        self._hooks: dict[int, Any] = hooks_dict
+        self._extra: Any = (extra_dict,) if isinstance(extra_dict, dict) else tuple(extra_dict or ())
+        if fn is not None:
+            hooks_dict[self.id] = fn
 
     def remove(self) -> None:
         self._hooks.pop(self.id, None)
+        for table in self._extra:
+            table.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:
         return self

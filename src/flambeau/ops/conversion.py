@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from ..core.grad_names import rename
 from ..core.promotion import convert
 from ..core.public import FUNCTIONS, METHODS, public
+from ..core.state import defaults
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw
 from ..runtime import dtypes, types
@@ -32,15 +34,15 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     rest = list(args)
     if rest and isinstance(rest[0], Tensor):
         other = rest.pop(0)
-    elif rest and (isinstance(rest[0], dtype) or rest[0] in (float, int, bool, complex)):
+    elif rest and (isinstance(rest[0], dtype) or rest[0] in (float, int, bool, builtins.complex)):
         target = rest.pop(0)
     elif rest and (isinstance(rest[0], (str, types.device, int)) or rest[0] is None):
         dev = rest.pop(0)
-        if rest and (isinstance(rest[0], dtype) or rest[0] is None):
+        if rest and (isinstance(rest[0], (dtype, builtins.type)) or rest[0] is None):
             target = rest.pop(0)
     elif rest:
         raise TypeError(
-            f"to() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})"
+            f"to() received an invalid combination of arguments - got ({', '.join(a.__class__.__name__ for a in args)})"
         )
     if rest and isinstance(rest[0], bool):
         rest.pop(0)
@@ -48,7 +50,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             copy = rest.pop(0)
     if rest:
         raise TypeError(
-            f"to() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})"
+            f"to() received an invalid combination of arguments - got ({', '.join(a.__class__.__name__ for a in args)})"
         )
     if other is not None:
         target = dtype_of(other)
@@ -128,6 +130,8 @@ def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         raise ValueError(f"invalid type: '{dtype}'")
     if hasattr(dtype, "_legacy_dtype"):
         return convert(self, dtype._legacy_dtype)
+    if dtype is Tensor:
+        return convert(self, defaults.dtype)
     return convert(self, as_dtype(dtype))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -609,7 +610,7 @@ def eye(
     tensor([[1., 0.],
             [0., 1.]])
     """
-    m = n if m is None else m
+    n, m = operator.index(n), operator.index(n if m is None else m)
     if n < 0 or m < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m)}")
     return finish(from_value(_identity(n, m, as_dtype(dtype).numpy)), requires_grad, device)

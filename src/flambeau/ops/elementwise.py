@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..core.fusion import fused
 from ..core.grad_names import by_dim, by_tensor
 from ..core.pending import known
 from ..core.promotion import FLOAT, SAME, adapt, convert, promote, result_type
-from ..core.public import FUNCTIONS, check_broadcast, check_tensor, public, refuse_bool
+from ..core.public import FUNCTIONS, OPERANDS, check_broadcast, check_tensor, public, refuse_bool
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw
@@ -100,9 +101,20 @@ def floor_divide(input: Any, other: Any) -> Tensor:
     return pw.div_floor(input, other)  # type: ignore[no-any-return]
 
 
-setattr(Tensor, "__floordiv__", lambda self, other: floor_divide(self, other))
-setattr(Tensor, "__rfloordiv__", lambda self, other: floor_divide(other, self))
-setattr(Tensor, "__ifloordiv__", lambda self, other: self.floor_divide_(other))
+def _own_chance(fn: Callable[[Tensor, Any], Any]) -> Callable[[Tensor, Any], Any]:
+    """An operator: a foreign operand without a ``__torch_function__`` gets its own chance, by NotImplemented."""
+
+    def operator(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, OPERANDS) and not hasattr(type(other), "__torch_function__"):
+            return NotImplemented
+        return fn(self, other)
+
+    return operator
+
+
+setattr(Tensor, "__floordiv__", _own_chance(lambda self, other: floor_divide(self, other)))
+setattr(Tensor, "__rfloordiv__", _own_chance(lambda self, other: floor_divide(other, self)))
+setattr(Tensor, "__ifloordiv__", _own_chance(lambda self, other: self.floor_divide_(other)))
 setattr(Tensor, "__rdiv__", Tensor.__rtruediv__)
 setattr(Tensor, "__div__", Tensor.__truediv__)
 for _n in ("__rlshift__", "__rrshift__"):

@@ -176,6 +176,7 @@ def segment_reduce(
     or the reduction's neutral element (NaN for "mean").  Raises: RuntimeError for data that is not floating,
     other reductions, or lengths that do not fit.
     """
+    reduce = {"amax": "max", "amin": "min"}.get(reduce, reduce)
     if reduce not in _IDENTITY:
         raise RuntimeError(f"unsupported reduction: expected one of {', '.join(_IDENTITY)}, got {reduce}")
     if data._a.dtype.kind not in "fV":

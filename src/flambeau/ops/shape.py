@@ -19,7 +19,7 @@ from ..prims import base, indexing
 from ..prims.base import expand_op, index_view_op, permute_op, reshape_op
 from ..prims.memory_kernels import copied
 from ..runtime import types
-from .args import int_tuple, numel, sizes, wrap_dim, wrap_dims
+from .args import as_dtype, int_tuple, numel, sizes, wrap_dim, wrap_dims
 
 
 def infer_size(shape: Sequence[int], n: int) -> tuple[int, ...]:
@@ -105,7 +105,7 @@ def view(self: Tensor, *size: Any, **kw: Any) -> Tensor:
     """
     if "size" in kw:
         size = (kw["size"],)
-    if "dtype" in kw or len(size) == 1 and type(size[0]).__name__ == "dtype":
+    if "dtype" in kw or len(size) == 1 and (type(size[0]).__name__ == "dtype" or isinstance(size[0], type)):
         return view_dtype(self, kw.get("dtype", size[0] if size else None))
     shape = infer_size(sizes(size, "view"), numel(self))
     a = self._a
@@ -138,6 +138,7 @@ def view_dtype(x: Tensor, d: Any) -> Tensor:
 
     Raises: RuntimeError when sizes or strides do not fit.
     """
+    d = as_dtype(d)
     if d.numpy == x._a.dtype:
         return x.view(x.shape)  # type: ignore[no-any-return]
     old, new = x._a.dtype.itemsize, d.itemsize

@@ -101,7 +101,8 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(step)
     def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        if self.__dict__.get("_stepping", False):
+        # Without tables for hooks `Optimizer.__init__` was not called: a class that wraps an optimizer.
+        if self.__dict__.get("_stepping", False) or not hasattr(self, "_optimizer_step_pre_hooks"):
             return step(self, *args, **kwargs)
         # Hooks see the arguments as they were passed to the function, the optimizer first.
         arguments: tuple[Any, ...] = (self, *args)

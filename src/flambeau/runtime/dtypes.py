@@ -146,6 +146,11 @@ def _promote(a: dtype, b: dtype) -> dtype:
 _TABLE: dict[tuple[dtype, dtype], dtype] = {}
 
 
+def _python(kind: Any) -> Any:
+    """The dtype that a Python type of numbers stands for, other things as they are."""
+    return {float: float64, int: int64, bool: bool_, complex: complex128}.get(kind, kind)
+
+
 def promote_types(type1: dtype, type2: dtype) -> dtype:
     """The smallest dtype to which both dtypes convert by PyTorch's promotion rules.
 
@@ -157,6 +162,8 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     """
     found = _TABLE.get((type1, type2)) if isinstance(type1, dtype) and isinstance(type2, dtype) else None
     if found is None:
+        if isinstance(type1, type) or isinstance(type2, type):
+            return promote_types(_python(type1), _python(type2))
         for name, given in (("type1", type1), ("type2", type2)):
             if not isinstance(given, dtype):
                 raise TypeError(
@@ -177,7 +184,10 @@ class finfo:
     """
 
     def __init__(self, type: dtype | None = None) -> None:
-        d = (float32 if type is None else type).to_real()
+        d = float32 if type is None else _python(type)
+        if not isinstance(d, dtype):
+            raise TypeError(f"finfo(): argument 'type' must be torch.dtype, not {d!r}")
+        d = d.to_real()
         if not d.is_floating_point:
             raise TypeError(
                 f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{type}'"

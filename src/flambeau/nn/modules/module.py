@@ -15,6 +15,7 @@ from ... import ops
 from ...autograd.grad_mode import no_grad
 from ...core.tape import RemovableHandle
 from ...core.tensor import Tensor
+from ...ops.args import as_dtype
 from ...runtime.dtypes import dtype
 from ...runtime.types import device, memory_format
 from ..parameter import Buffer, Parameter, is_lazy
@@ -731,6 +732,11 @@ class Module(HookMethods, StateMethods):
 setattr(module_state, "Module", Module)
 
 
+def _of_python(kind: Any) -> Any:
+    """The dtype that Python's float, int, bool or complex stands for; other things as they are."""
+    return as_dtype(kind) if isinstance(kind, type) and kind in (float, int, bool, complex) else kind
+
+
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, dtype | None, bool, memory_format | None]:
     """(device, dtype, non_blocking, memory_format) from the arguments of `Module.to`."""
     allowed = ("device", "dtype", "tensor", "non_blocking", "copy", "memory_format")
@@ -740,9 +746,9 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, dtype | None, bool, memor
                 f"to() received an invalid keyword argument '{key}': expected one of {', '.join(allowed)}"
             )
     where = kwargs.get("device")
-    kind = kwargs.get("dtype")
+    kind = _of_python(kwargs.get("dtype"))
     like = kwargs.get("tensor")
-    rest = list(args)
+    rest = [_of_python(a) for a in args]
     if rest and isinstance(rest[0], Tensor):
         like = rest.pop(0)
     elif rest and isinstance(rest[0], dtype):

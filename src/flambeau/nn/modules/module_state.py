@@ -324,7 +324,7 @@ def _fits(module: Module, state_dict: Mapping[str, Any]) -> bool:
     for prefix, m in module.named_modules(remove_duplicate=False):
         for name, t in m._local_state():
             value = state_dict.get(f"{prefix}.{name}" if prefix else name)
-            if not isinstance(value, Tensor) or is_lazy(t) or t.shape != value.shape:
+            if not isinstance(value, Tensor) or is_lazy(t) or is_lazy(value) or t.shape != value.shape:
                 return False
             found += 1
     return found == len(state_dict)
