@@ -20,6 +20,7 @@ __all__ = [
     "Final",
     "ScriptFunction",
     "ScriptModule",
+    "TracerWarning",
     "annotate",
     "enable_onednn_fusion",
     "export",
@@ -49,6 +50,10 @@ _isinstance = isinstance
 
 class Error(RuntimeError):
     """Never raised here; for ``except`` clauses."""
+
+
+class TracerWarning(Warning):
+    """Never given here; for filters of warnings."""
 
 
 class ScriptModule(Module):

@@ -106,3 +106,41 @@ def test_loading_of_lazy_parameters_into_lazy_parameters() -> None:
         model, other = torch.nn.LazyLinear(3), torch.nn.LazyLinear(3)
         other.load_state_dict(model.state_dict())
         assert other.has_uninitialized_params()
+
+
+def test_functions_as_attributes_of_classes() -> None:
+    for torch in (flambeau, pytest.importorskip("torch")):
+
+        class Layer(torch.nn.Module):  # type: ignore[name-defined, misc]
+            conv, fold, join, act, linear = (
+                torch.conv2d,
+                torch.sum,
+                torch.cat,
+                torch.relu,
+                torch.nn.functional.linear,
+            )
+
+            def forward(self, x: Any, weight: Any) -> Any:
+                return self.conv(x, weight=weight, padding=1)
+
+        layer = Layer()
+        x = torch.ones(1, 1, 3, 3)
+        assert layer(x, torch.ones(1, 1, 3, 3))[0, 0, 1].tolist() == [6, 9, 6]
+        assert layer.fold(x).item() == 9 and layer.fold(x, dim=(0, 1, 2)).tolist() == [3, 3, 3]
+        assert layer.act(-x).sum() == 0 and layer.linear(x, x[0, 0]).shape == (1, 1, 3, 3)
+        assert layer.join([x, x]).shape == (2, 1, 3, 3)
+        with pytest.raises(TypeError):
+            layer.conv("x")
+        with pytest.raises(TypeError):
+            torch.conv2d(layer, x, x)
+
+
+def test_assertions_on_tensors() -> None:
+    for torch in (flambeau, pytest.importorskip("torch")):
+        assert torch._assert_async(torch.tensor(True)) is None
+        with pytest.raises(RuntimeError, match="hey"):
+            torch._assert_async(torch.tensor([0]), "hey")
+        with pytest.raises(RuntimeError, match="more than one value"):
+            torch._assert_async(torch.tensor([1, 0]))
+        with pytest.raises(TypeError):
+            torch._assert_async(True)

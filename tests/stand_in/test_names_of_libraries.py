@@ -18,6 +18,7 @@ def test_imports() -> None:
         from torch._dynamo.eval_frame import OptimizedModule
         from torch._subclasses.fake_tensor import is_fake
         from torch.distributed.optim import ZeroRedundancyOptimizer
+        from torch.distributed.tensor import DTensor
         from torch.fx import GraphModule
         from torch.fx.experimental.proxy_tensor import get_proxy_mode
         from torch.nn.attention.flex_attention import BlockMask, create_block_mask
@@ -28,7 +29,7 @@ def test_imports() -> None:
         assert isinstance(torch.compile(torch.nn.Linear(1, 1)), OptimizedModule)
         assert torch.fx.wrap(len) is len and not is_fake(torch.ones(1)) and get_proxy_mode() is None
         x = torch.ones(2)
-        for cls in (GraphModule, BlockMask, torch.SymInt, ZeroRedundancyOptimizer, torch.Stream):
+        for cls in (GraphModule, BlockMask, DTensor, torch.SymInt, ZeroRedundancyOptimizer, torch.Stream):
             assert not isinstance(x, cls)
             with pytest.raises(RuntimeError):
                 cls(None)

@@ -11,6 +11,7 @@ from ..settings import typename
 
 __all__ = [
     "_assert",
+    "_assert_async",
     "_check",
     "_check_index",
     "_check_is_size",
@@ -39,6 +40,16 @@ def _assert(condition: Any, message: Any) -> None:
     """Raises: AssertionError with `message` unless `condition` holds."""
     if not condition:
         raise AssertionError(message)
+
+
+def _assert_async(input: Tensor, assert_msg: str | None = None) -> None:
+    """Raise RuntimeError unless the one element of `input` is true, or there are more or none."""
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            f"_assert_async(): argument 'input' (position 1) must be Tensor, not {typename(input)}"
+        )
+    if not bool(input):
+        raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
 
 
 def _check(cond: bool, message: Message = None) -> None:

@@ -123,6 +123,12 @@ def itemsize(self: Tensor) -> int:
 
 
 @attribute
+def _cdata(self: Tensor) -> int:
+    """A number that no other tensor has at the same time: libraries tell by it whether two are the same."""
+    return id(self)
+
+
+@attribute
 def nbytes(self: Tensor) -> int:
     """Bytes of all elements."""
     return math.prod(self._a.shape) * dtype_of(self).itemsize  # type: ignore[no-any-return]

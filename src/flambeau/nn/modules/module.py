@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
 from typing import Any, TypeVar
 
 from ... import ops
@@ -93,6 +94,12 @@ def _is_number_like(t: Tensor) -> bool:
     return bool(t.is_floating_point() or t.is_complex())
 
 
+def _is_operation(fn: FunctionType) -> bool:
+    """Whether `fn` is a function of ``torch`` or ``torch.nn.functional``."""
+    home = fn.__module__ or ""
+    return home in ("flambeau", "flambeau.nn.functional") or home.startswith("flambeau.ops.")
+
+
 class Module(HookMethods, StateMethods):
     """Base class of all neural network modules.
 
@@ -114,6 +121,13 @@ class Module(HookMethods, StateMethods):
     call_super_init: bool = False
     training: bool
     _compiled_call_impl: Callable[..., Any] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Functions of the library that are attributes of a class do not become methods: PyTorch's are built in."""
+        super().__init_subclass__(**options)
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, FunctionType) and _is_operation(value):
+                setattr(cls, name, staticmethod(value))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init:
