@@ -55,3 +55,12 @@ def test_joined_as_in_pytorch(layout: str, dim: int) -> None:
     y = their.empty_strided(x.shape, x.stride())
     assert torch.cat([x, x], dim).stride() == their.cat([y, y], dim).stride()
     assert torch.stack([x, x], dim).stride() == their.stack([y, y], dim).stride()
+
+
+def test_draws_in_another_layout_are_refused_before_they_are_made() -> None:
+    x = torch.rand(3, 4).t()
+    replayed = torch.compile(lambda x: torch.rand_like(x) + torch.rand(3), mode="reduce-overhead")
+    before = torch.get_rng_state().tolist()
+    with pytest.raises(RuntimeError, match="cannot replay.*random_uniform"):
+        replayed(x)
+    assert torch.get_rng_state().tolist() == before

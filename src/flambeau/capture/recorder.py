@@ -329,6 +329,14 @@ class Recorder:
             self.whole.constant(result)
         return result
 
+    def drawing(self, name: str) -> None:
+        """Numbers are about to be drawn without an operation, straight into memory of another layout.
+
+        Raises: CannotReplay where that would have to be replayed.
+        """
+        if self.whole is not None:
+            raise refusal(f"random_{name} runs at once at {describe(user_place(3))}")
+
     def learn(self, op: Op, args: tuple[Any, ...], params: dict[str, Any], name: Any) -> Any:
         """Run an operation that was not seen in this place before, and note it."""
         segment = self.segment

@@ -157,6 +157,8 @@ def draw_like(
         return draw(kind, tuple(x._a.shape), d.numpy, *args, generator=generator)
     like = x if preserve else x.detach().contiguous(memory_format=memory_format)
     memory = memory_like(like, d)
+    if tls.capture is not None:
+        tls.capture.drawing(kind)
     return wrap(_filled(kind, memory, args, _gen(generator), memory.flags.c_contiguous))
 
 
