@@ -126,3 +126,15 @@ def test_the_dimension_that_does_not_fit(torch: Any) -> Any:
             torch.ones(a) + torch.ones(b)
         except RuntimeError as e:
             yield str(e).partition(" (shapes")[0]
+
+
+@scenario
+def test_flags_of_attention_kernels(torch: Any) -> Any:
+    cuda = torch.backends.cuda
+    for name in ("flash", "mem_efficient", "math", "cudnn"):
+        enabled, enable = getattr(cuda, f"{name}_sdp_enabled"), getattr(cuda, f"enable_{name}_sdp")
+        before = enabled()
+        enable(not before)
+        yield before, enabled()
+        enable(before)
+    yield cuda.fp16_bf16_reduction_math_sdp_allowed()
