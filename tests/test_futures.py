@@ -14,10 +14,14 @@ def _program(futures: Any) -> list[Any]:
     seen: list[Any] = []
     f = futures.Future()
     later = f.then(lambda f: f.value() + 1).then(lambda f: f.value() * 10)
-    f.add_done_callback(lambda f: seen.append(("called", f.value())))
+    called: list[Any] = []
+    f.add_done_callback(lambda f: called.append(f.value()))
     seen.append(f.done())
-    threading.Timer(0.01, f.set_result, [4]).start()
+    setter = threading.Timer(0.01, f.set_result, [4])
+    setter.start()
     seen += [f.wait(), later.wait(), f.done()]
+    setter.join()  # `wait` may return before the callbacks have been called
+    seen.append(called)
     with pytest.raises(RuntimeError):
         f.set_result(5)
     failed = futures.Future()
@@ -37,5 +41,6 @@ def _program(futures: Any) -> list[Any]:
 
 
 def test_futures_beside_pytorch() -> None:
+    assert flambeau.Future is flambeau.futures.Future
     torch = pytest.importorskip("torch")
     assert _program(flambeau.futures) == _program(torch.futures)

@@ -208,6 +208,7 @@ _LAZY_NAMES = {
     "_assert": "stand_in.checks",
     "PyTorchFileReader": "stand_in.file_reader",
     "_assert_async": "stand_in.checks",
+    "Future": "futures",
     **{f"_convert_indices_from_{way}": "ops.row_pointers" for way in ("coo_to_csr", "csr_to_coo")},
     **{n: "accelerator" for n in ("Event", "Stream", "get_device_module")},
     **{
