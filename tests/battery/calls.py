@@ -442,6 +442,8 @@ for _reduction, _reduce in {"none": np.asarray, "sum": np.sum, "mean": np.mean}.
         reference=lambda x, t, w=None, r=_reduce: r((x - t) ** 2))  # fmt: skip
     row("half_huber", real(2, 3), real(2, 3, seed=1), None, setting=0.9, **_settings,
         reference=lambda x, t, w=None, r=_reduce: r(np.where(abs(x - t) < 0.9, (x - t) ** 2 / 2, 0.9 * (abs(x - t) - 0.45))))  # fmt: skip
+    row("half_logits_loss", real(2, 3), abs(real(2, 3, seed=1)) / 3, abs(real(3, seed=2)), setting=0.0, **_settings,
+        reference=lambda x, t, w, r=_reduce: r(w * (np.log1p(np.exp(x)) - t * x)))  # fmt: skip
     row("half_binary_cross_entropy", abs(real(2, 3)) / 3, abs(real(2, 3, seed=1)) / 3, abs(real(3, seed=2)), setting=0.0, **_settings,
         reference=lambda p, t, w, r=_reduce: r(-w * (t * np.log(p) + (1 - t) * np.log(1 - p))))  # fmt: skip
 

@@ -234,7 +234,6 @@ TABLE: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "half_entropy_slope": ((REAL, PROBABILITY, PROBABILITY), lambda g, p, t: g * (p - t) / (p - p**2)),
     "half_square_slope": ((REAL, REAL, REAL, POSITIVE), lambda g, x, t, n: 2 * g * (x - t) / n),
     "half_huber_slope": ((REAL, REAL, REAL, POSITIVE, POSITIVE), lambda g, x, t, n, d: g * np.clip(x - t, -d, d) / n),
-    "half_logits_loss": ((REAL, PROBABILITY), mp(lambda x, t: mpmath.log(1 + mpmath.exp(x)) - t * x)),
     "half_weighted_logits_loss": (
         (REAL, PROBABILITY, POSITIVE),
         mp(lambda x, t, w: (1 - t) * x + (1 + (w - 1) * t) * mpmath.log(1 + mpmath.exp(-x))),

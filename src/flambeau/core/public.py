@@ -856,7 +856,10 @@ def _binary_fast(
         if "B" in reject:
             refuse_bool(self, other)
         args = promote((self, other), kind)
-        k = next(x for x in args if isinstance(x, Tensor))._a.dtype.kind
+        dtype = next(x for x in args if isinstance(x, Tensor))._a.dtype
+        k = dtype.kind
+        if dtype.itemsize == 2 and k in "fV" and name not in WIDE_NUMBERS:
+            args = [float(dtype.type(x)) if type(x) is float else x for x in args]
         if k in reject:
             raise NotImplementedError(f'"{name}" not implemented for dtype {result_type(*args)}')
         check_broadcast(args)
@@ -874,6 +877,10 @@ def _binary_fast(
 
     method.__name__, reflected.__name__ = name, f"r{name}"
     return method, reflected, slow
+
+
+# Beside 16-bit tensors a number has the tensor's dtype, so it is rounded first; PyTorch's kernels of these keep it whole.
+WIDE_NUMBERS = ("mul", "div")
 
 
 def refuse_bool(a: Any, b: Any) -> None:

@@ -43,6 +43,10 @@ def _scaled(other: Any, alpha: Any, x: Any) -> Any:
     _check_alpha(x, other, alpha)
     if isinstance(other, Tensor) and other._a.dtype.kind == "b":
         return other if alpha else other & False
+    if isinstance(other, Tensor) and other._a.dtype.itemsize == 2 and type(alpha) is float:
+        alpha = (
+            float(other._a.dtype.type(alpha)) if other._a.dtype.kind in "fV" else alpha
+        )  # as PyTorch rounds it
     return other * alpha
 
 

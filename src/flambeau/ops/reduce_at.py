@@ -50,7 +50,7 @@ def _reduce(x: Tensor, d: int, index: Tensor, src: Tensor, reduce: str, include_
     covered = tuple(index._a.shape)
     if not include_self:
         x = scatter_op(x, base.full(covered, 0, x._a.dtype), index, dim=d, reduce="set")
-    total = scatter_op(x, src, index, dim=d, reduce="add")
+    total = scatter_op(x, src, index, dim=d, reduce="add each")
     if reduce == "sum":
         return total  # type: ignore[no-any-return]
     count = base.full(tuple(x._a.shape), 1, np.dtype(np.int64))

@@ -285,8 +285,8 @@ def along(index: Any, dim: int) -> tuple[Any, ...]:
     return tuple([index if d == dim else positions(index.shape, d) for d in range(index.ndim)])
 
 
-def _gather(x: Any, index: Any, *, dim: Axis, sure: bool = False) -> Any:
-    """``take_along_axis``; `sure`: the indices are those of elements."""
+def _gather(x: Any, index: Any, *, dim: Axis, sure: bool = False, each: bool = False) -> Any:
+    """``take_along_axis``; `sure`: the indices are those of elements; `each` is for the gradient (`_scatter`)."""
     if sure and index.size and index.nbytes < INDEXED:
         return in_order(x[along(index, dim)])
     if index.nbytes >= INDEXED and x.ndim:
@@ -300,6 +300,9 @@ def _gather(x: Any, index: Any, *, dim: Axis, sure: bool = False) -> Any:
 
 
 def _scatter(x: Any, src: Any, index: Any, *, dim: Axis, reduce: str) -> Any:
+    """`reduce` is "set", "add" (16-bit sums are rounded once), "add each" (after every term), "mul", "amax" or "amin"."""
+    each = reduce == "add each"
+    reduce = "add" if each else reduce
     if isinstance(src, np.ndarray) and src.shape != index.shape:
         src = src[tuple([slice(0, n) for n in index.shape])]
     if index.nbytes >= INDEXED and reduce in ("set", "add") and x.ndim:
@@ -311,7 +314,7 @@ def _scatter(x: Any, src: Any, index: Any, *, dim: Axis, reduce: str) -> Any:
     key = along(index, dim)
     if reduce == "set":
         out[key] = src
-    elif reduce == "add" and fam.is_half(x):  # rounded once
+    elif reduce == "add" and not each and fam.is_half(x):
         wide = fam.wide(x)
         np.add.at(wide, key, fam.wide(src))
         return wide.astype(x.dtype)
@@ -320,8 +323,9 @@ def _scatter(x: Any, src: Any, index: Any, *, dim: Axis, reduce: str) -> Any:
     return out
 
 
-def _gather_vjp(g: Tensor, index: Tensor, x_meta: Any, dim: int) -> Tensor:
-    return scatter_op(_zeros(tuple(x_meta.shape), g._a.dtype), g, index, dim=dim, reduce="add")  # type: ignore[no-any-return]
+def _gather_vjp(g: Tensor, index: Tensor, x_meta: Any, dim: int, each: Any) -> Tensor:
+    reduce = "add each" if each else "add"
+    return scatter_op(_zeros(tuple(x_meta.shape), g._a.dtype), g, index, dim=dim, reduce=reduce)  # type: ignore[no-any-return]
 
 
 gather_op: Any = fam.opaque_op(
@@ -333,7 +337,7 @@ gather_op: Any = fam.opaque_op(
 
 
 def _scatter_vjp_x(g: Tensor, index: Tensor, dim: int, reduce: str) -> Tensor:
-    if reduce == "add":
+    if reduce in ("add", "add each"):
         return g
     zero = full(tuple(index._a.shape), 0, g._a.dtype)
     return scatter_op(g, zero, index, dim=dim, reduce="set")  # type: ignore[no-any-return]

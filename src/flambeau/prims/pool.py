@@ -112,7 +112,7 @@ def _max_pool_taps(x: Any, *, w: Any) -> Any:
     taps = np.zeros(y.shape, np.uint8 if count <= 256 else np.int64)
     for number, to, at in reversed(list(_taps(w))):
         np.copyto(taps[to], number, where=x[at] == y[to], casting="unsafe")
-    if y.dtype.kind == "f" and np.isnan(y).any():
+    if y.dtype.kind in "fV" and np.isnan(y).any():
         for number, to, at in _taps(w):
             np.copyto(taps[to], number, where=np.isnan(x[at]), casting="unsafe")
     return taps

@@ -60,3 +60,34 @@ def test_gradients(name):
     inputs = tuple(data(*s, seed=k).requires_grad_() for k, s in enumerate(shapes))
     assert fl.autograd.gradcheck(fn, inputs)
     assert fl.autograd.gradgradcheck(fn, inputs)
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "group_norm", "rms_norm", "batch_norm", "instance_norm"])
+def test_what_a_normalisation_gives_may_be_written_to(name):
+    x = fl.randn(3, 4, 5, requires_grad=True)
+    w = fl.randn(5 if name in ("layer_norm", "rms_norm") else 4, requires_grad=True)
+    calls = {
+        "layer_norm": lambda: F.layer_norm(x, (5,), w, w),
+        "group_norm": lambda: F.group_norm(x, 2, w, w),
+        "rms_norm": lambda: F.rms_norm(x, (5,), w),
+        "batch_norm": lambda: F.batch_norm(x, None, None, w, w, True),
+        "instance_norm": lambda: F.instance_norm(x, None, None, w, w),
+    }
+    want = fl.autograd.grad(calls[name]().relu().sum(), (x, w))
+    got = fl.autograd.grad(calls[name]().relu_().sum(), (x, w))
+    for a, b in zip(got, want):
+        assert fl.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_numbers_beside_16_bit_tensors_are_rounded_as_in_pytorch(dtype):
+    reference = pytest.importorskip("torch")
+    values = np.random.default_rng(0).normal(size=300).astype(np.float32)
+    c = 5.108374602625908
+    calls = [
+        lambda x: c - x, lambda x: x + c, lambda x: x * c, lambda x: x / c, lambda x: c**x, lambda x: x.abs() ** c,
+        lambda x: x % c, lambda x: c % x, lambda x: x.fmod(c), lambda x: x.xlogy(c),
+    ]  # fmt: skip
+    for i, call in enumerate(calls):
+        a, b = (call(m.tensor(values).to(getattr(m, dtype))).float().numpy() for m in (fl, reference))
+        np.testing.assert_array_equal(a, b, err_msg=str(i))

@@ -478,9 +478,13 @@ def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) 
     _floating(input, "softshrink")
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    inside = (input >= -lambd) & (input <= lambd)
-    y = where_op(inside, input * 0, where_op(input > lambd, input - lambd, input + lambd))
-    return _out(y, out, "softshrink")
+    return _out(_softshrink(input, lambd), out, "softshrink")
+
+
+@half_in_single
+def _softshrink(x: Tensor, lambd: float) -> Tensor:
+    inside = (x >= -lambd) & (x <= lambd)
+    return where_op(inside, x * 0, where_op(x > lambd, x - lambd, x + lambd))  # type: ignore[no-any-return]
 
 
 def tanhshrink(input: Tensor) -> Tensor:

@@ -291,7 +291,11 @@ def binary_cross_entropy_with_logits(
     if tuple(input._a.shape) != tuple(target._a.shape):
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
     if half_losses.is_half(input, target, *([] if pos_weight is None else [pos_weight])):
-        loss = half_losses.binary_cross_entropy_with_logits(input, target, pos_weight)
+        if pos_weight is None and (weight is None or half_losses.is_half(input, weight)):
+            check_reduction(reduction)
+            return half_losses.logits_op(input, target, weight, reduction=reduction, setting=0.0)  # type: ignore[no-any-return]
+        ones = FUNCTIONS["ones_like"](input) if pos_weight is None else pos_weight
+        loss = half_losses.weighted_logits_op(input, target, ones)
     elif pos_weight is not None:
         factor = (pos_weight - 1) * target + 1
         loss = (1 - target) * input - factor * logsigmoid(input)

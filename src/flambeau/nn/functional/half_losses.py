@@ -212,27 +212,19 @@ huber_op = _loss(
 )
 
 
-def binary_cross_entropy_with_logits(x: Tensor, target: Tensor, pos_weight: Tensor | None) -> Tensor:
-    """The loss of each element, in PyTorch's steps; the gradient is `_logits_slope`, rounded as PyTorch's is."""
-    if pos_weight is None:
-        return _logits_op(x, target)  # type: ignore[no-any-return]
-    return _weighted_logits_op(x, target, pos_weight)  # type: ignore[no-any-return]
-
-
-def _logits_values(x: Any, t: Any) -> Any:
+def _logits_values(x: Any, t: Any, setting: float) -> Any:
     half = x.dtype
     wide = fam.wide(x)
     log = (np.minimum(wide, 0) - np.log1p(np.exp(-np.abs(wide)))).astype(half)
     return (half.type(1) - t) * x - log
 
 
-_logits_values.knows_halves = True  # type: ignore[attr-defined]
-_logits_op: Any = fam.pointwise_op(
+logits_op = _loss(
     "half_logits_loss",
-    lambda k, x, t: (1 - t) * x + k.log1p(k.exp(-x)),
-    (lambda g, x, t: (pw.sigmoid(x) - t) * g, lambda g, x: x * -g),
-    impl=_logits_values,
-    grad_name="BinaryCrossEntropyWithLogitsBackward0",
+    _logits_values,
+    lambda g, x, t, n, setting: (pw.sigmoid(x) - t) * g,
+    lambda g, x, t, n, setting: -x * g,
+    "BinaryCrossEntropyWithLogitsBackward0",
 )
 
 
@@ -252,7 +244,8 @@ def _weighted_slope(g: Tensor, x: Tensor, t: Tensor, w: Tensor) -> Tensor:
     return ((wt + 1 - t) * pw.sigmoid(x) - wt) * g  # type: ignore[no-any-return]
 
 
-_weighted_logits_op: Any = fam.pointwise_op(
+# with weights of the positive answers; the loss of each element
+weighted_logits_op: Any = fam.pointwise_op(
     "half_weighted_logits_loss",
     lambda k, x, t, w: (1 - t) * x + k.log1p(k.exp(-x)) * ((w - 1) * t + 1),
     (

@@ -24,7 +24,7 @@ def hinge_embedding_loss(
     reduction = reduction_of(size_average, reduce, reduction)
     zero = input * 0
     gap = (
-        margin if input._a.dtype.kind == "f" else int(margin)
+        margin if input._a.dtype.kind in "fV" else int(margin)
     ) - input  # integers stay integers, as in PyTorch
     positive = where_op(target != -1, input, zero)
     negative = where_op(target != 1, FUNCTIONS["clamp_min"](gap, 0), zero)

@@ -75,7 +75,7 @@ def _pixels(image: Tensor, at: list[Tensor], sizes: tuple[int, ...]) -> Tensor:
     batch, channels = image._a.shape[:2]
     places = flat._a.shape[-1]
     index = expand_to(flat.unsqueeze(1), (batch, channels, places))
-    return where_op(inside.unsqueeze(1), gather_op(image, index, dim=2), 0)  # type: ignore[no-any-return]
+    return where_op(inside.unsqueeze(1), gather_op(image, index, dim=2, each=True), 0)  # type: ignore[no-any-return]
 
 
 def _cubic_weights(t: Tensor) -> list[Tensor]:
