@@ -236,7 +236,11 @@ def register_vmap(op: Any, func: Any = None, /, *, lib: Any = None) -> Any:
 
 
 def register_fake(op: Any, func: Any = None, /, *, lib: Any = None, _stacklevel: int = 1, **_: Any) -> Any:
-    """`func` itself, or a decorator that changes nothing: shapes are computed with values."""
+    """`func` itself, or a decorator that changes nothing: shapes are computed with values.
+
+    Also for operations that do not exist, where PyTorch raises: packages that describe their C++ operations, which are
+    absent here, can be imported.
+    """
     return (lambda f: f) if func is None else func
 
 

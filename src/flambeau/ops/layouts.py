@@ -102,6 +102,8 @@ def in_own_order(y: Tensor) -> Tensor:
     """`y`, a result that nobody else holds, contiguous in memory."""
     if _is_array(y) and not y._a.flags.c_contiguous:
         return _laid_out(y, list(range(y._a.ndim)))
-    if type(y._a) is Pending and not y._a.flags.c_contiguous:  # a captured function moves it as a step of its own
+    if (
+        type(y._a) is Pending and not y._a.flags.c_contiguous
+    ):  # a captured function moves it as a step of its own
         return contiguous(y)
     return y
