@@ -6,6 +6,10 @@ import math as _math
 import warnings as _warnings
 from typing import Any
 
+# First: from the modules below it would be imported so many frames deep that CPython 3.11 asks for a new chunk of its
+# stack, and gives it back, in every call of the typing module (30 ms).
+import numpy as _numpy  # noqa: F401
+
 # NumPy warns about 1/0 and the like; PyTorch does not.  Only calls made from our own modules are silenced.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"flambeau(\.|$)")
 

@@ -35,14 +35,19 @@ class _State:
 def kernels(x: Any, calls: int = 0) -> Any:
     """`compiler.rowwise` when it should do this array's work, else None.
 
-    `calls` says how many calls of NumPy a kernel replaces: where there are some, it is quicker for small arrays, too.
+    `calls` says how many calls of NumPy a kernel replaces: where there are some, it is quicker for small arrays, too,
+    which use what others have loaded: a training of small arrays never pays LLVM's time and memory.
     """
-    if x.nbytes < WORTH and not calls or x.dtype not in FLOATS or not x.flags.c_contiguous:
+    small = x.nbytes < WORTH
+    if small and not calls or x.dtype not in FLOATS or not x.flags.c_contiguous:
         return None
     if _State.module is None:
-        _State.saved += x.nbytes * SECONDS_PER_BYTE + calls * SECONDS_PER_CALL
-        if _State.saved < LOADING and not loaded():
-            return None
+        if not loaded():
+            if small:
+                return None
+            _State.saved += x.nbytes * SECONDS_PER_BYTE + calls * SECONDS_PER_CALL
+            if _State.saved < LOADING:
+                return None
         from ..compiler import rowwise
         from ..compiler.pointwise import pointwise_kernel
         from ..compiler.reduce import reduce

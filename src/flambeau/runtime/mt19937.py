@@ -11,7 +11,7 @@ that share a generator each get whole, consecutive runs of its numbers.
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,7 @@ class Generator:
         "_idle_next",
         "_legacy",
         "_seed",
+        "_started",
         "device",
         "lock",
         "next_normal",
@@ -91,13 +92,26 @@ class Generator:
         self.lock = threading.RLock()  # of draws in several steps nobody comes in between
         self.next_normal: float | None = None  # the second half of the last float64 Box-Muller pair
         self.next_normal32: float | None = None  # PyTorch stores one for float32 too; no CPU function uses it
-        self._bits = np.random.MT19937(0)
-        self._engine: int = self._bits.ctypes.state_address
-        self._legacy = np.random.RandomState(self._bits)  # reaches seeding and 32-bit bulk draws of `_bits`
-        self._reseed(_FIRST_SEED)
+        self._started = False
+        self._seed: int = _FIRST_SEED
+        self._idle_next = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """The engine is made when it is first asked for: importing numpy.random takes longer than most of the rest."""
+        if name not in ("_bits", "_engine", "_legacy"):
+            raise AttributeError(f"'Generator' object has no attribute '{name}'")
+        with self.lock:
+            if not self._started:
+                bits = np.random.MT19937(0)
+                legacy = np.random.RandomState(bits)  # reaches seeding and 32-bit bulk draws of `_bits`
+                legacy.seed(self._seed & 0xFFFFFFFF)
+                self._bits, self._legacy, self._engine = bits, legacy, bits.ctypes.state_address
+                self._started = True
+        return object.__getattribute__(self, name)
 
     def _reseed(self, seed: int) -> None:
-        self._legacy.seed(seed & 0xFFFFFFFF)
+        if self._started:
+            self._legacy.seed(seed & 0xFFFFFFFF)
         self._seed = seed
         self._idle_next = 0
         self.next_normal = self.next_normal32 = None
@@ -122,7 +136,7 @@ class Generator:
 
     def seed(self) -> int:
         """Start a sequence from the operating system's entropy; returns the seed (53 bits) to repeat it with."""
-        value = secrets.randbits(53)
+        value = int.from_bytes(os.urandom(7), "little") >> 3
         with self.lock:
             self._reseed(value)
         return value

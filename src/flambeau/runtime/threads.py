@@ -20,7 +20,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 __all__ = ["MAX_CHUNKS", "MAX_THREADS", "Pool", "get_num_threads", "set_num_threads"]
 
@@ -33,7 +32,8 @@ MAX_CHUNKS = (1 << _TICKET_BITS) - 2 * MAX_THREADS - 1
 def _quota() -> int | None:
     """The whole CPUs that the control group grants, None without a limit."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as f:
+            quota, period = f.read().split()[:2]
         return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):
         return None
