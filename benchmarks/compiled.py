@@ -143,8 +143,8 @@ ROWS = [
     *rowwise("sum", "x.sum()", 1.0),
     *rowwise("mean of rows", "x.mean(-1)", 1.0),
     *rowwise("mean of columns", "x.mean(0)", 1.0),
-    *[product(n) for n in (64, 256, 1024)],
-    *[product(n, "bfloat16", 1.5) for n in (256, 1024)],
+    *[product(n) for n in (64, 128, 256, 512, 1024, 2048)],
+    *[product(n, "bfloat16", 1.5) for n in (64, 256, 1024)],
     Row(
         "batched matmul 64x(64x128x64)",
         f"{FUNCTIONS}a, b = torch.randn(64, 64, 128), torch.randn(64, 128, 64)\nf = compile(torch.bmm)",

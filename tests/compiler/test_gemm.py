@@ -51,6 +51,7 @@ def way(request, monkeypatch):
     monkeypatch.setattr(gemm, "_FEW_ROWS", 1 << 30)
     if request.param == "in stretches":
         monkeypatch.setattr(gemm, "_STRETCH", 11)
+        monkeypatch.setattr(gemm, "_PAIRS", 11)
         monkeypatch.setattr(gemm, "_ROOM", 2000)
     gemm._plan.cache_clear()
     yield
@@ -160,32 +161,42 @@ def test_bad_arguments():
 
 @pytest.mark.skipif(not gemm.has_bfloat16(), reason="this processor has no bfloat16 products (AVX512-BF16)")
 @pytest.mark.parametrize(
-    "sizes", [(1, 64, 64, 64), (3, 100, 130, 70), (1, 513, 258, 300), (2, 5, 1000, 40)], ids=str
+    "sizes",
+    [(1, 64, 64, 64), (3, 100, 131, 70), (1, 513, 258, 300), (2, 5, 1001, 40), (1, 1, 1, 1), (2, 13, 33, 31)],
+    ids=str,
 )
-def test_bfloat16_products_are_summed_in_float32(sizes: tuple[int, int, int, int]) -> None:
+def test_bfloat16_products_are_summed_in_float32(way: object, sizes: tuple[int, int, int, int]) -> None:
     r = np.random.default_rng(0)
     batch, m, k, n = sizes
     a = r.standard_normal((batch, m, k)).astype(ml_dtypes.bfloat16)
     b = r.standard_normal((batch, k, n)).astype(ml_dtypes.bfloat16)
     bias = r.standard_normal(n).astype(np.float32)
-    want = a.astype(np.float64) @ b.astype(np.float64) + bias
-    for x in (a, np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2)):
+    for x in (a, np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2), np.repeat(a, 2, 2)[..., ::2]):
         for y in (b, np.ascontiguousarray(b.swapaxes(1, 2)).swapaxes(1, 2), b[:1]):
-            expected = want if len(y) == batch else x.astype(np.float64) @ y.astype(np.float64) + bias
+            expected = x.astype(np.float64) @ y.astype(np.float64) + bias
             got = gemm.bfloat16_matmul(x, y, bias)
-            assert got.dtype == np.float32
-            assert np.abs(got - expected).max() <= 1e-6 * np.abs(expected).max()
-    special = a.copy()
-    special[0, 1, 2] = np.inf
-    special[0, 2, 3] = np.nan
-    got = gemm.bfloat16_matmul(special, np.abs(b) + b.dtype.type(1))
-    assert np.isposinf(got[0, 1]).all() and np.isnan(got[0, 2]).all() and np.isfinite(got[0, 3:]).all()
+            assert got.dtype == a.dtype and got.shape == (batch, m, n)
+            # half of a last place, and the error of the float32 sums
+            error = np.abs(got.astype(np.float64) - expected)
+            assert (error <= 2**-8 * np.abs(expected) + 1e-6 * k).all()
+    if min(sizes[1:3]) > 4:
+        special = a.copy()
+        special[0, 1, 2] = np.inf
+        special[0, 2, 3] = np.nan
+        special[0, 3, -1] = np.inf  # of an odd inner dimension what is beside it is nothing
+        got = gemm.bfloat16_matmul(special, np.abs(b) + b.dtype.type(1)).astype(np.float32)
+        assert np.isposinf(got[0, [1, 3]]).all()
+        assert np.isnan(got[0, 2]).all() and np.isfinite(got[0, 4:]).all()
 
 
 def test_bfloat16_products_name_bad_input() -> None:
     a = np.zeros((1, 2, 4), ml_dtypes.bfloat16)
     with pytest.raises(ValueError, match="in pairs"):
-        gemm.bfloat16_matmul(a[..., :3], a[..., :3].swapaxes(1, 2))
+        gemm.bfloat16_matmul(a, a)
+    with pytest.raises(ValueError, match="in pairs"):
+        gemm.bfloat16_matmul(a[..., :0], a[..., :0].swapaxes(1, 2))
+    with pytest.raises(ValueError, match="bias must be a float32 vector of 2 numbers"):
+        gemm.bfloat16_matmul(a, a.swapaxes(1, 2), np.zeros(3, np.float32))
     with pytest.raises(TypeError, match="float32"):
         gemm.bfloat16_matmul(a.astype(np.float32), a.swapaxes(1, 2))
 

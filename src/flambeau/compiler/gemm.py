@@ -9,7 +9,7 @@ fight for the processors, and it takes narrow registers on processors that it do
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from ..runtime.pool import empty
 from ..runtime.threads import get_num_threads
-from . import engine, launch, native, packed_gemm
-from .pointwise import pointwise_kernel
+from . import engine, launch, native, packed_gemm, pair_panels
+from .product_finish import Finish
 from .small_gemm import write_product, write_transposed_product
+from .types import storage
 
 __all__ = ["NATURAL", "Schedule", "batched_matmul", "bfloat16_matmul", "has_bfloat16", "matmul"]
 
@@ -30,6 +31,7 @@ _TINY = 100_000  # multiplications in all below which NumPy's shorter way is fas
 _IN_PLACE = 1 << 21  # bytes of the second factor up to which it is read where it lies
 _FEW_ROWS = 24  # of the first factor: packing the second one, transposed, is not worth it up to here
 _STRETCH = 256  # the inner dimension is packed in stretches of about this many
+_PAIRS = 512  # the same for pairs of bfloat16 numbers
 _ROOM = 4 << 20  # bytes of each factor that are packed at a time
 
 
@@ -92,11 +94,11 @@ _SCALARS = (
 )
 
 
-def _address(name: str, way: str) -> int:
+def _address(name: str, way: str, finish: Finish | None) -> int:
     """The kernel's address; `way` is ``packed``, ``pairs``, ``plain`` or ``transposed`` (the second factor)."""
     if way in ("packed", "pairs"):
-        imports = {"pool.run": launch.pool().run_address}
-        text = packed_gemm.write_packed_product(name, way == "pairs")
+        text, libm = packed_gemm.write_packed_product(name, way == "pairs", finish)
+        imports = {"pool.run": launch.pool().run_address, **{f: native.libm_address(f) for f in libm}}
         return engine.build(text, ["kernel"], imports)["kernel"]
     loads = "\n".join(
         f"  %{field}.p = getelementptr i64, ptr %{base}, i64 {i}\n  %{field} = load {type}, ptr %{field}.p"
@@ -108,24 +110,37 @@ def _address(name: str, way: str) -> int:
 
 
 @cache
-def _product(name: str, way: str) -> Callable[..., None]:
-    """``product(out, arrays..., scalars...)`` for arrays that were checked."""
-    dtype, entry, kernel = np.dtype(name), launch.launcher(), _address(name, way)
+def _product(name: str, way: str, finish: Finish | None = None) -> Callable[..., None]:
+    """``product(finish's outputs..., arrays..., finish's inputs..., scalars...)`` for arrays that were checked."""
+    entry, kernel = launch.launcher(), _address(name, way, finish)
     packed = way in ("packed", "pairs")
     arrays: tuple[str, ...] = packed_gemm.ARRAYS if packed else _ARRAYS
     scalars: tuple[str, ...] = packed_gemm.SCALARS if packed else _SCALARS
-    count = len(arrays)
+    factor = storage("bfloat16" if way == "pairs" else name).numpy
+    dtypes = [factor if field in ("a", "b") else np.dtype(name) for field in arrays]
+    integers = [True] * len(scalars)
+    if finish is not None:
+        dtypes = [*[s.numpy for s in finish.outputs], *dtypes, *[s.numpy for s, _ in finish.inputs]]
+        integers += [t.kind != "f" for t in finish.scalars]
+    count = len(dtypes)
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
 
     def through_ctypes(*arguments: Any) -> None:
         pointers = np.array([a.ctypes.data for a in arguments[:count]], np.uint64)
-        words = np.array(arguments[count:], np.int64)
+        words = np.zeros(len(integers), np.int64)
+        for i, (number, integer) in enumerate(zip(arguments[count:], integers, strict=True)):
+            words[i : i + 1].view(np.int64 if integer else np.float64)[0] = number
         run(kernel, pointers.ctypes.data, words.ctypes.data, arguments[count], arguments[count + 2])
 
     if not entry.units:
         return through_ctypes
     descriptor = launch.Descriptor(
-        kernel, 1, (id(dtype),) * count, (dtype.itemsize,) * count, (True,) * len(scalars), cost=0.01
+        kernel,
+        len(finish.outputs) if finish is not None else 1,
+        tuple(id(d) for d in dtypes),
+        tuple(d.itemsize for d in dtypes),
+        tuple(integers),
+        cost=0.01,
     )
     words = np.array(descriptor.words(), np.int64)
     made: Callable[..., None] = native.make_function("product", entry.units, (words, through_ctypes))
@@ -151,11 +166,11 @@ def _up(a: int, unit: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _plan(
-    name: str, m: int, n: int, k: int, threads: int, schedule: Schedule = NATURAL
+    name: str, m: int, n: int, k: int, threads: int, schedule: Schedule = NATURAL, pairs: bool = False
 ) -> tuple[int, tuple[int, ...]]:
     """How a product is cut: elements of the room that it needs, and the scalars ``kc`` to ``pb``."""
     height, width, lanes = packed_gemm.panel_sizes(name)
-    deep = -(-k // -(-k // schedule.stretch))
+    deep = -(-k // -(-k // (_PAIRS if pairs else schedule.stretch)))
     most = _ROOM // (deep * np.dtype(name).itemsize)
     rows, columns = min(_up(m, height), _up(most, height)), min(_up(n, width), _up(most, width))
     down, across = rows // height, columns // width  # panels
@@ -244,15 +259,14 @@ def _multiply(
     bias: Array | None,
     accumulate: bool,
     schedule: Schedule = NATURAL,
-    pairs: bool = False,
 ) -> None:
     batch, m, n = out.shape
     k, item = a.shape[2], out.itemsize
     threads, size = get_num_threads(), m * n * k
     (x, arow, acol), (y, brow, bcol) = _matrix(a), _matrix(b)
     steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
-    way = "pairs" if pairs else "packed"
-    if not pairs and not accumulate and (schedule.way or k * n * item <= _IN_PLACE):
+    way = "packed"
+    if not accumulate and (schedule.way or k * n * item <= _IN_PLACE):
         if bcol == item and schedule.way in ("", "plain"):
             way = "plain"
         elif (
@@ -261,19 +275,8 @@ def _multiply(
             and (m <= _FEW_ROWS if not schedule.way else schedule.way == "transposed")
         ):
             way = "transposed"
-    if way in ("packed", "pairs"):
-        room, cuts = _plan(name, m, n, k, threads, schedule)
-        # A batch is shared out, unless its products are so few or so large that each is better cut up.
-        grain = batch if batch < 2 * threads or size > 1 << 26 else -(-batch // (4 * threads))
-        grain = min(batch, max(grain, -(-_CHUNK // size))) if schedule.share else batch
-        space = empty((room * -(-batch // grain),), out.dtype)
-        if bias is not None and not (bias.flags.c_contiguous and bias.flags.aligned):
-            bias = np.array(bias)
-        _product(name, way)(
-            *(out, x, y, space, out if bias is None else bias),
-            *(batch, size, grain, room * item, *steps, m * n * item, m, n, k),
-            *(arow, acol, brow, bcol, n * item, *cuts, bias is not None, accumulate),
-        )
+    if way == "packed":
+        _multiply_packed(name, a, b, (), out, bias, accumulate, schedule)
         return
     # Enough parts for all threads: of the batch, and where that is small of the rows too.
     rows, parts = m, 1
@@ -292,58 +295,78 @@ def _multiply(
         out += bias
 
 
+def _multiply_packed(
+    name: str,
+    a: Array,
+    b: Array,
+    outs: Sequence[Array],
+    home: Array | None,
+    bias: Array | None,
+    accumulate: bool = False,
+    schedule: Schedule = NATURAL,
+    finish: Finish | None = None,
+    inputs: Sequence[Array] = (),
+    numbers: Sequence[float] = (),
+) -> None:
+    """The product into `home`, or what `finish` makes of it into `outs`; factors that are bfloat16 in pairs."""
+    pairs = a.itemsize == pair_panels.ITEM
+    dtype = np.dtype(name)
+    item, threads = dtype.itemsize, get_num_threads()
+    m, inner, n = a.shape[1], a.shape[2], b.shape[2]
+    batch, k = max(a.shape[0], b.shape[0]), -(-inner // 2) if pairs else inner
+    (x, arow, acol), (y, brow, bcol) = _matrix(a), _matrix(b)
+    steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
+    size = m * n * k
+    room, cuts = _plan(name, m, n, k, threads, schedule, pairs)
+    # A batch is shared out, unless its products are so few or so large that each is better cut up.
+    grain = batch if batch < 2 * threads or size > 1 << 26 else -(-batch // (4 * threads))
+    grain = min(batch, max(grain, -(-_CHUNK // size))) if schedule.share else batch
+    space = empty((room * -(-batch // grain),), dtype)
+    if home is None:  # between the stretches the sums are kept elsewhere; of one stretch there is no between
+        home = space if cuts[0] >= k else empty((batch, m, n), dtype)
+    if bias is not None and not (bias.flags.c_contiguous and bias.flags.aligned):
+        bias = np.array(bias)
+    _product(name, "pairs" if pairs else "packed", finish)(
+        *(*outs, home, x, y, space, home if bias is None else bias, *inputs),
+        *(batch, size, grain, room * item, *steps, m * n * item, m, n, k),
+        *(arow, acol, brow, bcol, n * item, *cuts, bias is not None, accumulate, inner, *numbers),
+    )
+
+
 def has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 numbers itself."""
     host = engine.host()
     return host.vector_bits == 512 and host.has("avx512bf16")
 
 
-@cache
-def _interleave() -> Any:
-    """A kernel that puts each number beside the one of another row."""
-
-    def body(k: Any, low: Any, high: Any) -> Any:
-        return k.shift_left(k.cast(high, "int32"), 16) | (k.cast(low, "int32") & 0xFFFF)
-
-    return pointwise_kernel(body, ["int16", "int16"], ["int32"])
-
-
-def _in_pairs(x: Array) -> Array:
-    """(batch, rows, inner) with neighbours along the inner dimension as one float32."""
-    if x.strides[-1] != 2 or x.strides[-2] % 4 or x.ctypes.data % 4 or x.strides[0] % 4:
-        x = np.ascontiguousarray(x)
-    return x.view(np.float32)
+_ROUNDED = Finish(lambda k, x: x, (storage("bfloat16"),))  # the sums, rounded once
 
 
 def bfloat16_matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
-    """The products of two batches of bfloat16 matrices, summed up and returned in float32.
+    """The products of two batches of bfloat16 matrices, summed up in float32 and rounded once.
 
     For processors that have instructions for it (`has_bfloat16`): these flush numbers below 1.2e-38 to zero.
 
     Args:
-        a: (batch or 1, m, k), with an even k.
+        a: (batch or 1, m, k), none of the sizes 0.
         b: (batch or 1, k, n).
-        bias: contiguous float32 vector of n numbers to add to every row.
+        bias: float32 vector of n numbers to add to every row before it is rounded.
 
-    Raises: ValueError for shapes that do not belong together, or an odd k; TypeError for other dtypes.
+    Raises: ValueError for shapes that do not belong together, or have a 0; TypeError for other dtypes.
     """
     if a.dtype.name != "bfloat16" or b.dtype.name != "bfloat16":
         raise TypeError(f"both batches must be bfloat16, got {a.dtype} and {b.dtype}")
-    if a.ndim != 3 or b.ndim != 3 or a.shape[2] != b.shape[1] or a.shape[2] % 2 or not a.shape[2]:
+    if a.ndim != 3 or b.ndim != 3 or a.shape[2] != b.shape[1] or not a.size or not b.size:
         raise ValueError(f"batches of shapes {a.shape} and {b.shape} cannot be multiplied in pairs")
     batch = b.shape[0] if a.shape[0] == 1 else a.shape[0]
     if b.shape[0] not in (1, batch):
         raise ValueError(f"batches of shapes {a.shape} and {b.shape} cannot be multiplied in pairs")
-    x, y = a.view(np.int16), b.view(np.int16)
-    left = _in_pairs(x)
-    if y.strides[1] == 2:
-        right = _in_pairs(y.swapaxes(1, 2)).swapaxes(1, 2)
-    else:
-        joined = empty((y.shape[0], y.shape[1] // 2, y.shape[2]), np.dtype(np.int32))
-        _interleave().broadcast([joined], [y[:, 0::2], y[:, 1::2]])
-        right = joined.view(np.float32)
-    out = empty((batch, a.shape[1], b.shape[2]), np.dtype(np.float32))
-    _multiply("float32", left, right, out, bias, False, pairs=True)
+    if bias is not None and (bias.shape != (b.shape[2],) or bias.dtype != np.float32):
+        raise ValueError(
+            f"bias must be a float32 vector of {b.shape[2]} numbers, got {bias.dtype} {bias.shape}"
+        )
+    out = empty((batch, a.shape[1], b.shape[2]), a.dtype)
+    _multiply_packed("float32", a, b, (out,), None, bias, finish=_ROUNDED)
     return out
 
 

@@ -4,15 +4,17 @@ The method of K. Goto and R. van de Geijn, *Anatomy of High-Performance Matrix M
 form of F. Van Zee and R. van de Geijn, *BLIS* (2015).  The inner dimension is cut into stretches that keep a
 panel of the second factor in the first-level cache and a block of the first in the second-level one.  For
 each stretch the pool packs the panels of both factors in one region, and multiplies in a second one, whose
-chunks are tiles of the result.  Transposed factors are turned while they are packed.
+chunks are tiles of the result.  Transposed factors are turned while they are packed.  What is computed from
+the product element by element can be done with each part of a tile while it is in the cache (`product_finish`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from . import engine
+from . import engine, pair_panels
 from .dialect import Dialect, Value
+from .product_finish import Finish, write_finish
 from .types import Storage, storage
 from .vector_loop import Memory, attributes
 
@@ -23,17 +25,24 @@ __all__ = ["ARRAYS", "SCALARS", "PanelWriter", "panel_sizes", "write_packed_prod
 # of a tile, `pa` and `pb` panels that a chunk packs.  `bias`: a row of them is the last array, to be added;
 # `keep`: the result is added to what is in the output.  A unit is one product of the batch; each chunk of units
 # packs into a room of its own, of `slot` bytes.  One chunk alone runs in the caller, and shares its regions
-# out to the pool; chunks that the pool runs compute theirs by themselves.
+# out to the pool; chunks that the pool runs compute theirs by themselves.  `inner` is the inner dimension in
+# numbers, where the elements of panels are pairs of them (`k` counts these).  With a `Finish` its outputs come
+# before these arrays, its inputs behind them and its numbers behind the scalars; ``o`` is where sums are kept
+# between the stretches.
 ARRAYS = ("o", "a", "b", "room", "bias_row")
 SCALARS = (
     *("units", "work", "grain", "slot", "sa", "sb", "so", "m", "n", "k"),
     *("arow", "acol", "brow", "bcol", "orow"),
-    *("kc", "mc", "nc", "mb", "nb", "pa", "pb", "bias", "keep"),
+    *("kc", "mc", "nc", "mb", "nb", "pa", "pb", "bias", "keep", "inner"),
 )
 # Further words of the context that the chunks read: pointers, the present stretch, and numbers of chunks.
 _STATE = (
     *(*ARRAYS, *SCALARS[3:], "pack_a", "pack_b", "jc", "pc", "ic", "cols", "deep", "rows"),
-    *("chunks_a", "chunks_b", "tiles_down"),
+    *("chunks_a", "chunks_b", "tiles_down", "arrays", "scalars", "unit"),
+)
+_POINTERS = (*ARRAYS, "pack_a", "pack_b", "arrays", "scalars")
+_FINISHED = (
+    4  # panels of rows that are finished together: with a panel of columns they are in the first-level cache
 )
 
 
@@ -58,14 +67,13 @@ class PanelWriter(Dialect):
 
     def state(self, *names: str) -> list[str]:
         """Words of the context; pointers for the arrays and the packed panels."""
-        pointers = (*ARRAYS, "pack_a", "pack_b")
         return [
-            self.load("ptr" if name in pointers else "i64", "%context", _STATE.index(name)) for name in names
+            self.load("ptr" if name in _POINTERS else "i64", "%context", _STATE.index(name)) for name in names
         ]
 
     def set_state(self, context: str, **values: str) -> None:
         for name, value in values.items():
-            kind = "ptr" if name in (*ARRAYS, "pack_a", "pack_b") else "i64"
+            kind = "ptr" if name in _POINTERS else "i64"
             self.store(kind, value, context, _STATE.index(name))
 
     def quotient_up(self, a: str | int, b: str | int) -> str:
@@ -102,16 +110,6 @@ def _declare(k: Dialect) -> str:
     return "\n".join(k.declarations.values())
 
 
-def _multiply_pairs(k: PanelWriter, x: Value, y: Value, total: Value) -> Value:
-    """The sum of the products of both halves of each lane, as bfloat16, added to `total`."""
-    single, half = k.vector(k.kind.compute), f"<{2 * k.lanes} x bfloat>"
-    name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * k.lanes}"
-    k.declare(name, f"declare {single} @{name}({single}, {half}, {half})")
-    left, right = (k.emit(f"bitcast {single} {v.ref} to {half}") for v in (x, y))
-    ref = k.emit(f"call {single} @{name}({single} {total.ref}, {half} {left}, {half} {right})")
-    return Value(k, ref, k.kind.compute)
-
-
 def _write_micro(kind: Storage, part: bool, pairs: bool = False) -> tuple[PanelWriter, str]:
     """A block of the result: a panel of the first factor by a panel of the second.
 
@@ -141,7 +139,7 @@ def _write_micro(kind: Storage, part: bool, pairs: bool = False) -> tuple[PanelW
                     for v in range(vectors):
                         old = Value(k, sums[r][v].get(), kind.compute)
                         if pairs:
-                            new = _multiply_pairs(k, x, columns[v], old)
+                            new = pair_panels.multiply_pairs(k, x, columns[v], old)
                         else:
                             new = k.fma(x, columns[v], old) if k.fused else x * columns[v] + old
                         sums[r][v].set(new.ref)
@@ -195,13 +193,15 @@ def _write_micro(kind: Storage, part: bool, pairs: bool = False) -> tuple[PanelW
     return k, k.function(name, parameters, linkage="internal")
 
 
-def _write_pack(kind: Storage, which: str) -> tuple[PanelWriter, str]:
+def _write_pack(kind: Storage, which: str, pairs: bool = False) -> tuple[PanelWriter, str]:
     """Pack one panel: its `size` rows (columns, of `b`) side by side, for each inner index.
 
     `across` and `along` are the distances of neighbours across the panel and along the inner dimension; one
     of the two is the size of an element.  Places beyond `size` get anything: their results are dropped.
     """
     k = PanelWriter(kind)
+    if pairs:
+        return k, pair_panels.write_pack_pairs(k, kind, which)
     memory, item = k.memory, k.item
     side = k.height if which == "a" else k.width
     turned, straight, done = (k.new_label(x) for x in ("turned", "straight", "done"))
@@ -268,10 +268,14 @@ def _write_pack(kind: Storage, which: str) -> tuple[PanelWriter, str]:
     return k, k.function(f"pack.{which}", parameters, linkage="internal")
 
 
-def _write_pack_chunk(kind: Storage) -> tuple[PanelWriter, str]:
+def _write_pack_chunk(kind: Storage, pairs: bool) -> tuple[PanelWriter, str]:
     """Chunk ``index``: some panels of the second factor, or, from ``chunks_b`` on, of the first."""
     k = PanelWriter(kind)
-    deep, pc, chunks_b = k.state("deep", "pc", "chunks_b")
+    deep, pc, chunks_b, inner = k.state("deep", "pc", "chunks_b", "inner")
+    first_inner, length = pc, deep
+    if pairs:
+        first_inner = k.word("mul", pc, 2)
+        length = k.rest(inner, first_inner, k.word("mul", deep, 2))
     first, second, done = (k.new_label(x) for x in ("first", "second", "done"))
     k.branch_if(k.compare("ult", "%index", chunks_b), second, first)
 
@@ -283,10 +287,10 @@ def _write_pack_chunk(kind: Storage) -> tuple[PanelWriter, str]:
         with k.loop(low, high) as q:
             at = k.word("mul", q, side)
             origin = k.at(base, k.word("mul", k.word("add", start, at), across))
-            origin = k.at(origin, k.word("mul", pc, along))
+            origin = k.at(origin, k.word("mul", first_inner, along))
             k.line(
                 f"call void @pack.{which}(ptr {origin}, i64 {across}, i64 {along}, "
-                f"i64 {k.rest(size, at, side)}, i64 {deep}, ptr {k.at(target, k.word('mul', q, stride))})"
+                f"i64 {k.rest(size, at, side)}, i64 {length}, ptr {k.at(target, k.word('mul', q, stride))})"
             )
 
     k.label(second)
@@ -301,39 +305,53 @@ def _write_pack_chunk(kind: Storage) -> tuple[PanelWriter, str]:
     return k, k.function("pack.chunk", "i64 %index, ptr %context", linkage="internal")
 
 
-def _write_tile_chunk(kind: Storage) -> tuple[PanelWriter, str]:
+def _write_tile_chunk(kind: Storage, finish: Finish | None) -> tuple[PanelWriter, str]:
     """Chunk ``index``: a tile of the result, of ``mb`` rows and ``nb`` columns at most."""
     k = PanelWriter(kind)
     o, orow, bias_row, bias, keep = k.state("o", "orow", "bias_row", "bias", "keep")
     pack_a, pack_b, ic, jc, pc = k.state("pack_a", "pack_b", "ic", "jc", "pc")
     rows, cols, deep, mb, nb, down = k.state("rows", "cols", "deep", "mb", "nb", "tiles_down")
+    m, n, inner, unit, arrays, scalars = k.state("m", "n", "k", "unit", "arrays", "scalars")
     top = k.word("mul", k.word("urem", "%index", down), mb)
     left = k.word("mul", k.word("udiv", "%index", down), nb)
     bottom, right = (
         k.smaller(k.word("add", start, size), end) for start, size, end in ((top, mb, rows), (left, nb, cols))
     )
     later = k.compare("ne", k.word("or", pc, keep), 0)
+    last = k.compare("uge", k.word("add", pc, deep), inner)
     biased = k.compare("ne", bias, 0)
     panel_a = k.word("add", k.word("mul", deep, k.height), k.lanes)
-    with k.loop(left, right, k.width) as j:
+    high = _FINISHED * k.height
+    stage = ""
+    if (
+        finish is not None and finish.home < 0
+    ):  # the sums do not fit into an output: the last ones are made here
+        stage = k.slot(f"[{high * k.width} x {kind.llvm}]")
+
+    def blocks(first_row: str, end_row: str, j: str, target: str, target_row: str) -> None:
+        """The rows of a panel of columns, to be written from `target` on."""
         column = k.word("mul", k.word("add", jc, j), k.item)
         count = k.rest(right, j, k.width)
         second = k.at(pack_b, k.word("mul", k.word("mul", j, deep), k.item))
         wide = k.compare("eq", count, k.width)
         bias_at = k.at(bias_row, column)
         first_add = k.emit(f"select i1 {biased}, ptr {bias_at}, ptr null")
-        with k.loop(top, bottom, k.height) as i:
-            place = k.at(k.at(o, k.word("mul", k.word("add", ic, i), orow)), column)
+        add_row = k.emit(f"select i1 {later}, i64 {orow}, i64 0")
+        with k.loop(first_row, end_row, k.height) as i:
+            before = k.at(k.at(o, k.word("mul", k.word("add", ic, i), orow)), column)
+            place = before
+            if target:
+                place = k.at(target, k.word("mul", k.word("sub", i, first_row), target_row))
             panel = k.word("mul", k.word("udiv", i, k.height), panel_a)
             first = k.at(pack_a, k.word("mul", panel, k.item))
             height = k.rest(bottom, i, k.height)
-            add = k.emit(f"select i1 {later}, ptr {place}, ptr {first_add}")
-            add_row = k.emit(f"select i1 {later}, i64 {orow}, i64 0")
+            add = k.emit(f"select i1 {later}, ptr {before}, ptr {first_add}")
             tall = k.compare("eq", height, k.height)
             whole, part, after = (k.new_label(x) for x in ("whole", "part", "after"))
             k.branch_if(k.emit(f"and i1 {wide}, {tall}"), whole, part)
             arguments = (
-                f"i64 {deep}, ptr {first}, ptr {second}, ptr {place}, i64 {orow}, ptr {add}, i64 {add_row}"
+                f"i64 {deep}, ptr {first}, ptr {second}, ptr {place}, i64 {target_row}, "
+                f"ptr {add}, i64 {add_row}"
             )
             k.label(whole)
             k.line(f"call void @micro({arguments})")
@@ -342,17 +360,48 @@ def _write_tile_chunk(kind: Storage) -> tuple[PanelWriter, str]:
             k.line(f"call void @edge({arguments}, i64 {height}, i64 {count})")
             k.branch(after)
             k.label(after)
+
+    def finished(j: str) -> None:
+        """The last stretch of a panel of columns, some rows at a time."""
+        with k.loop(top, bottom, high) as i:
+            end = k.smaller(k.word("add", i, high), bottom)
+            from_row = str(k.width * k.item) if stage else orow
+            blocks(i, end, j, stage, from_row)
+            row, column = k.word("add", ic, i), k.word("add", jc, j)
+            origin = stage
+            if not stage:
+                origin = k.at(k.at(o, k.word("mul", row, orow)), k.word("mul", column, k.item))
+            k.line(
+                f"call void @finish(ptr {arrays}, ptr {scalars}, i64 {n}, ptr {origin}, i64 {from_row}, "
+                f"i64 {k.word('add', k.word('mul', unit, m), row)}, i64 {k.word('sub', end, i)}, "
+                f"i64 {column}, i64 {k.rest(right, j, k.width)})"
+            )
+
+    with k.loop(left, right, k.width) as j:
+        if finish is None:
+            blocks(top, bottom, j, "", orow)
+        else:
+            between, final, done = (k.new_label(x) for x in ("between", "final", "done"))
+            k.branch_if(last, final, between)
+            k.label(between)
+            blocks(top, bottom, j, "", orow)
+            k.branch(done)
+            k.label(final)
+            finished(j)
+            k.branch(done)
+            k.label(done)
     k.line("ret void")
     return k, k.function("tile.chunk", "i64 %index, ptr %context", linkage="internal")
 
 
-def _write_driver(kind: Storage) -> tuple[PanelWriter, str]:
+def _write_driver(kind: Storage, outputs: int) -> tuple[PanelWriter, str]:
     """``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)``: products `lo` to `hi` of the batch."""
     k = PanelWriter(kind)
     context = k.slot(f"[{len(_STATE)} x i64]")
-    arrays = {name: k.load("ptr", "%arrays", i) for i, name in enumerate(ARRAYS)}
+    arrays = {name: k.load("ptr", "%arrays", outputs + i) for i, name in enumerate(ARRAYS)}
     s = {name: k.load("i64", "%scalars", i) for i, name in enumerate(SCALARS)}
     k.set_state(context, **arrays, **{name: s[name] for name in SCALARS[3:]})
+    k.set_state(context, arrays="%arrays", scalars="%scalars")
     # The room, aligned: panels of the second factor first.
     room = k.at(arrays["room"], k.word("mul", k.word("udiv", "%lo", s["grain"]), s["slot"]))
     address = k.emit(f"ptrtoint ptr {room} to i64")
@@ -363,6 +412,7 @@ def _write_driver(kind: Storage) -> tuple[PanelWriter, str]:
     with k.loop("%lo", "%hi") as index:
         k.set_state(
             context,
+            unit=index,
             a=k.at(arrays["a"], k.word("mul", index, s["sa"])),
             b=k.at(arrays["b"], k.word("mul", index, s["sb"])),
             o=k.at(arrays["o"], k.word("mul", index, s["so"])),
@@ -400,25 +450,31 @@ def write_parts(kind: Storage) -> tuple[dict[str, str], list[str]]:
     return declarations, [text for _, text in written]
 
 
-def write_packed_product(name: str, pairs: bool = False) -> str:
-    """LLVM assembly of ``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)``, o = a b for the dtype `name`.
+def write_packed_product(
+    name: str, pairs: bool = False, finish: Finish | None = None
+) -> tuple[str, frozenset[str]]:
+    """LLVM assembly of ``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)``, o = a b for sums of the dtype `name`.
 
-    `ARRAYS` and `SCALARS` say what it reads; it calls the imported ``pool.run``.  Rows of `o` are contiguous,
-    and of each factor the rows or the columns.  With `pairs` the factors' elements are two bfloat16 each, neighbours
-    along the inner dimension, for processors with instructions for that (AVX512-BF16).
+    With it the functions of the C library that it calls.  `ARRAYS` and `SCALARS` say what it reads; it calls the
+    imported ``pool.run``.  Rows of `o` are contiguous, and of each factor the rows or the columns.  With `pairs` the
+    factors are bfloat16, for processors with instructions for their products (AVX512-BF16), and summed in float32.
     """
     kind = storage(name)
-    written = [
+    outputs = len(finish.outputs) if finish is not None else 0
+    written: list[tuple[Dialect, str]] = [
         *(_write_micro(kind, part, pairs) for part in (False, True)),
-        *(_write_pack(kind, which) for which in "ab"),
-        *(_write_pack_chunk(kind), _write_tile_chunk(kind), _write_driver(kind)),
+        *(_write_pack(kind, which, pairs) for which in "ab"),
+        *(_write_pack_chunk(kind, pairs), _write_tile_chunk(kind, finish), _write_driver(kind, outputs)),
     ]
+    if finish is not None:
+        written.append(write_finish(kind, finish, outputs + len(ARRAYS), len(SCALARS)))
     declarations: dict[str, str] = {}
     for k, _ in written:
         declarations |= k.declarations
-    return (
+    whole = (
         "\n".join([*declarations.values(), "declare void @pool.run(ptr, ptr, i64)"])
         + "\n"
         + "\n".join(text for _, text in written)
         + attributes(engine.host())
     )
+    return whole, frozenset().union(*(k.libm for k, _ in written))

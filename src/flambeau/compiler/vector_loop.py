@@ -11,7 +11,7 @@ from .dialect import Dialect, Value
 from .engine import Host
 from .types import COMPUTE, Compute, Storage, storage
 
-__all__ = ["MASKS", "Body", "Memory", "Source", "attributes", "load_scalar", "write_kernel"]
+__all__ = ["MASKS", "Body", "Memory", "Source", "attributes", "load_scalar", "results", "write_kernel"]
 
 Body = Callable[..., Any]
 MASKS = (
@@ -111,7 +111,8 @@ class Memory:
         )
 
 
-def _results(body: Body, k: Dialect, arguments: Sequence[Value], outputs: Sequence[Storage]) -> list[Value]:
+def results(body: Body, k: Dialect, arguments: Sequence[Value], outputs: Sequence[Storage]) -> list[Value]:
+    """What the body makes of its arguments, as values that the outputs can keep."""
     found = body(k, *arguments)
     values = list(found) if isinstance(found, tuple) else [found]
     if len(values) != len(outputs):
@@ -207,7 +208,7 @@ def write_kernel(
             for i, j in enumerate(moving):
                 values[j] = k.decode(joined[i][u], inputs[j])
             arguments = [v for v in values if v is not None] + scalars
-            found = _results(body, k, arguments, outputs)
+            found = results(body, k, arguments, outputs)
             stored.append([k.encode(v, kind) for v, kind in zip(found, outputs, strict=True)])
         cost = (k.weight - before) / unroll
         store, store_part, after = (k.new_label(s) for s in ("store", "storepart", "stored"))
@@ -264,7 +265,7 @@ def _choose_unroll(
     trial = Dialect(k.host, k.lanes)
     arguments = [trial.decode("zeroinitializer", kind) for kind in inputs]
     arguments += [Value(trial, v.ref, v.type) for v in scalars]
-    for value, kind in zip(_results(body, trial, arguments, outputs), outputs, strict=True):
+    for value, kind in zip(results(body, trial, arguments, outputs), outputs, strict=True):
         trial.encode(value, kind)
     if trial.block != "entry":  # it branches
         return 1

@@ -73,8 +73,8 @@ def _as(x: Any, dtype: Any) -> Any:
 
 
 def _in_pairs(a: Any, b: Any, bias: Any) -> Any:
-    """A product of bfloat16 matrices in float32 by the processor's own instructions, or None."""
-    if a.dtype.name != "bfloat16" or b.dtype != a.dtype or min(a.ndim, b.ndim) < 2 or a.shape[-1] % 2:
+    """A product of bfloat16 matrices by the processor's own instructions, or None."""
+    if a.dtype.name != "bfloat16" or b.dtype != a.dtype or min(a.ndim, b.ndim) < 2:
         return None
     m, n = a.shape[-2], b.shape[-1]
     work = max(a.size * n, b.size * m)
@@ -104,8 +104,7 @@ def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
     if dtype.itemsize == 2 and dtype.kind in "fV":
         y = _in_pairs(a, b, bias)
         if y is None:
-            y = matmul(_as(a, SINGLE), _as(b, SINGLE), None, bias)
-        y = _as(y, dtype)
+            y = _as(matmul(_as(a, SINGLE), _as(b, SINGLE), None, bias), dtype)
         if out is None:
             return y
         out[...] = y
