@@ -378,7 +378,7 @@ def public(
         makes = positional if fname in DTYPE_OF_OUT else ()
         wrapper.__name__ = fname
         if fname in ONE_WAY and inplace_name is None:
-            wrapper = remembering(wrapper, OVERRIDES)  # type: ignore[assignment]
+            wrapper = remembering(wrapper, OVERRIDES, fname)  # type: ignore[assignment]
         register(
             wrapper,
             fname,

@@ -2,8 +2,9 @@
 
 What a function like `sum` checks before its operation runs, and which parameters it finds, depends on the layout of its
 tensors and on its other arguments, not on values. For tensors without history, the operations of a call are noted
-the second time that a layout is seen, and from then on only their implementations run. Whatever is special (gradients,
-transforms, modes, subclasses, errors) goes the whole way.
+the second time that a layout is seen. The next two calls go the whole way as well, and show whether the implementations
+of these operations alone give the same bits; from then on only they run. No call is ever made twice, and whatever is
+special (gradients, transforms, modes, subclasses, errors) goes the whole way.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..runtime.types import Size
 from .state import NO_GRAD, everyone, tls
-from .tensor import Tensor, make_view, new_object
+from .tensor import Storage, Tensor, make_view, new_object
 
 __all__ = ["ONE_WAY", "forget", "outermost", "remembering"]
 
@@ -38,15 +39,21 @@ ONE_WAY = frozenset(
     unfold unsqueeze var var_mean view where
     """.split()
 )
-# Off until a random program that differs with it is understood (tests/capture/test_fuzz.py, all families, seed 3).
-LEARNS = False
+# Of these, the ones that give views: whatever their size.
+VIEWS = frozenset(
+    """
+    diagonal expand flatten movedim narrow permute reshape select squeeze t transpose unfold unsqueeze view
+    """.split()
+)
 KEPT = 512  # layouts of a function
-SMALL = 1 << 15  # bytes of a call's tensors
+SMALL = 1 << 15  # bytes of a tensor up to which the calls are what takes the time
+TRIALS = 2  # calls that have to agree
 OFTEN = 40  # calls after which a way of several steps becomes a function
 _PLAIN = frozenset((int, float, bool, str, type(None)))
 TENSORS: set[type] = {Tensor}  # whose results are plain tensors
 ndarray, asarray = np.ndarray, np.asarray
-SEEN = object()
+SEEN, NONE = object(), object()  # in place of a way: to be noted at the next call, and never
+_noting = threading.Lock()  # there is one listener for all threads
 
 
 class Way:
@@ -91,16 +98,18 @@ def _walk(way: Way, arrays: list[Any]) -> Any:
     values = [*arrays]
     for op, places, params in way.steps:
         found = op.impl(*[values[p] if type(p) is int else p[0] for p in places], **params)
-        if op.n_out == 1:
-            values.append(found)
-        else:
-            values.extend(found)
+        for a in (found,) if op.n_out == 1 else found:
+            values.append(a if type(a) is ndarray else asarray(a))
     return values[way.results] if way.make is None else [values[p] for p in way.results]
 
 
 def _written(way: Way, count: int) -> Callable[..., Any]:
     """The same as one Python function, for ways that are gone often."""
-    scope: dict[str, Any] = {}
+    scope: dict[str, Any] = {
+        "__name__": __name__,  # NumPy's warnings are silenced by it
+        "ndarray": ndarray,
+        "asarray": asarray,
+    }
     lines, made = [], count
     for i, (op, places, params) in enumerate(way.steps):
         scope[f"f{i}"] = op.impl
@@ -112,8 +121,9 @@ def _written(way: Way, count: int) -> Callable[..., Any]:
         for name, value in params.items():
             scope[f"p{i}_{name}"] = value
             given.append(f"{name}=p{i}_{name}")
-        names = ", ".join([f"v{k}" for k in range(made, made + op.n_out)])
-        lines.append(f"    {names} = f{i}({', '.join(given)})")
+        names = [f"v{k}" for k in range(made, made + op.n_out)]
+        lines.append(f"    {', '.join(names)} = f{i}({', '.join(given)})")
+        lines += [f"    if type({v}) is not ndarray:\n        {v} = asarray({v})" for v in names]
         made += op.n_out
     end = f"v{way.results}" if way.make is None else "[" + ", ".join([f"v{p}" for p in way.results]) + "]"
     head = ", ".join([f"v{k}" for k in range(count)])
@@ -137,8 +147,12 @@ def forget() -> None:
         ways.clear()
 
 
-def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[..., Any]:
-    """`slow`, a function of `ONE_WAY`, with a memory of how its calls went; `overrides` is empty in ordinary programs."""
+def remembering(slow: Callable[..., Any], overrides: list[type], name: str) -> Callable[..., Any]:
+    """`slow`, the function `name` of `ONE_WAY`, with a memory of how its calls went.
+
+    `overrides` is empty in ordinary programs.
+    """
+    views = name in VIEWS
     ways: dict[Any, Any] = {}
     ones: dict[Any, Way] = {}  # the same for calls with one tensor alone, with an int, with another tensor
     ints: dict[Any, Way] = {}
@@ -205,7 +219,7 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
         if overrides or everyone.listener is not None or not args or not (everyone.plain or tls.mode):
             return slow(*args, **kwargs)
         arrays: list[Any] = []
-        key = _key(args, kwargs, arrays)
+        key = None if not views and _is_large(args[0]) else _key(args, kwargs, arrays)
         if key is None:
             return slow(*args, **kwargs)
         way = ways.get(key)
@@ -216,7 +230,9 @@ def remembering(slow: Callable[..., Any], overrides: list[type]) -> Callable[...
                         memory.clear()
                 ways[key] = SEEN
             elif way is SEEN:
-                return _learn(ways, key, slow, args, kwargs)
+                return _noted(ways, key, slow, args, kwargs, arrays, views)
+            elif way is not NONE:
+                return _tried(ways, key, slow, args, kwargs, arrays)
             return slow(*args, **kwargs)
         if way.view is not None and args[0]._node is not None:
             return slow(*args, **kwargs)  # the view of something recorded
@@ -245,7 +261,7 @@ def outermost(
     """`fn` with a memory if it is in `ONE_WAY`, as the form that `outer` has for what is inside."""
     if name not in ONE_WAY:
         return fn
-    quick = remembering(fn, overrides)
+    quick = remembering(fn, overrides, name)
     for inner in [k for k, v in outer.items() if v is fn]:
         outer[inner] = quick
     return quick
@@ -288,48 +304,84 @@ def _key(args: Any, kwargs: Any, arrays: list[Any]) -> tuple[Any, ...] | None:
     return tuple(key)
 
 
-def _learn(ways: dict[Any, Any], key: Any, slow: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Make the call, and if that is safe, make it once more to note how it went."""
-    arrays: list[Any] = []
-    if not LEARNS or everyone.listener is not None or _key(args, kwargs, arrays) is None:
+def _is_large(x: Any) -> bool:
+    """Whether a call with this first argument takes so long that its way does not matter."""
+    return type(x) in TENSORS and type(x._a) is ndarray and x._a.nbytes > SMALL
+
+
+class _Trial:
+    """A way that has still to prove itself."""
+
+    __slots__ = ("way", "agreed")
+
+    def __init__(self, way: Way) -> None:
+        self.way = way
+        self.agreed = 0
+
+
+def _noted(
+    ways: dict[Any, Any],
+    key: Any,
+    slow: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    arrays: list[Any],
+    views: bool,
+) -> Any:
+    """The call, with a note of how it went."""
+    if not views:
+        if sum([a.nbytes for a in arrays]) > SMALL:
+            ways[key] = NONE
+            return slow(*args, **kwargs)
+        args = _apart(args)
+    elif len({id(x) for x in args if isinstance(x, Tensor)}) < sum([isinstance(x, Tensor) for x in args]):
+        return slow(*args, **kwargs)
+    if not _noting.acquire(blocking=False):
         return slow(*args, **kwargs)
     here, steps = threading.get_ident(), []
-    ways[key] = False
 
     def note(op: Any, inputs: Any, params: Any, out: Any) -> None:
         if threading.get_ident() == here:
             steps.append((op, inputs, params, out))
 
-    everyone.listener = note
     try:
+        tls.noting = True  # so that no operation takes a short way
+        tls.refresh()
+        everyone.listener = note
         result = slow(*args, **kwargs)
-    finally:
-        everyone.listener = None
-    if any([op is None or op.family == "random" or "generator" in params for op, _, params, _ in steps]):
-        return result  # it wrote, looked at values, or drew
-    if sum([a.nbytes for a in arrays]) > SMALL:  # the calls are not what takes the time
-        return result
-    steps.clear()
-    inputs = _apart(args)
-    tls.noting = True  # so that no operation takes a short way
-    tls.refresh()
-    everyone.listener = note
-    try:
-        again = slow(*inputs, **kwargs)
-    except Exception:  # what the user asked for has succeeded
-        return result
     finally:
         everyone.listener = None
         tls.noting = False
         tls.refresh()
-    way = _way(inputs, steps, again)
-    if way is not None and _right(way, arrays, args[0], result):
-        ways[key] = way
+        _noting.release()
+    way = _way(args, steps, result)
+    ways[key] = NONE if way is None else _Trial(way)
+    return result
+
+
+def _tried(
+    ways: dict[Any, Any],
+    key: Any,
+    slow: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    arrays: list[Any],
+) -> Any:
+    """The call, and whether the way that was noted would have given the same."""
+    trial = ways.get(key)
+    result = slow(*args, **kwargs)
+    if type(trial) is _Trial:  # another thread may have been here
+        if not _right(trial.way, arrays, args[0], result):
+            ways[key] = NONE
+        else:
+            trial.agreed += 1
+            if trial.agreed == TRIALS:
+                ways[key] = trial.way
     return result
 
 
 def _right(way: Way, arrays: list[Any], first: Any, result: Any) -> bool:
-    """Whether the way gives this result once more, to the last bit."""
+    """Whether the way gives this result as well, to the last bit and with the same layout."""
     try:
         again = way.run(arrays, first)
     except Exception:
@@ -337,11 +389,23 @@ def _right(way: Way, arrays: list[Any], first: Any, result: Any) -> bool:
     if type(again) is not type(result):
         return False
     pairs = zip(result, again) if isinstance(result, (tuple, list)) else ((result, again),)
-    return all(
-        a._a.dtype == b._a.dtype and a._a.strides == b._a.strides and a._a.shape == b._a.shape
-        and a._a.tobytes() == b._a.tobytes()
-        for a, b in pairs
-    )  # fmt: skip
+    return all([_alike(a, b, way.view is not None) for a, b in pairs])
+
+
+def _alike(a: Tensor, b: Tensor, same: bool) -> bool:
+    """Whether one tensor is as good as the other; `same` asks for one that is the same view of the same memory."""
+    x, y = a._a, b._a
+    if a._node is not None or _layout(x) != _layout(y):
+        return False
+    if same:
+        return a._base is b._base and x.__array_interface__["data"] == y.__array_interface__["data"]
+    if a._base is None or b._base is None:
+        return a._base is b._base and x.tobytes() == y.tobytes()
+    return _alike(a._base, b._base, False) and x.tobytes() == y.tobytes()
+
+
+def _layout(a: Any) -> tuple[Any, ...]:
+    return type(a), a.dtype, a.shape, a.strides, a.flags.writeable
 
 
 def _apart(args: Any) -> Any:
@@ -395,15 +459,29 @@ def _way(args: Any, steps: list[Any], result: Any) -> Way | None:
         way = Way(made, at, None) if at >= first else None
         if way is not None and way.view is not None:
             return way if steps[0][1][0] is args[0] else None
+        if way is not None and result._base is not None:
+            under = known.get(id(result._base), -1)
+            if under < first or not all([_fixed(v) for _, params in result._how for v in params.values()]):
+                return None
+            way = Way(made, [at, under], functools.partial(_seen_as, result._how))
     elif isinstance(result, (tuple, list)) and all([known.get(id(t), -1) >= first for t in result]):
         way = Way(made, [known[id(t)] for t in result], type(result))
     else:
         return None
-    given = [x._a for x in keep[:first]]
+    known_to_others = [x._a for x in keep[:first]]
     for t in (result,) if type(result) is Tensor else result:
-        if any([np.may_share_memory(t._a, a) for a in given]):
-            return None  # a view of an argument, of which its storage must know
+        if any([np.may_share_memory(t._a, a) for a in known_to_others]):
+            return None  # a view of an argument, or of another result, of which its storage must know
+        known_to_others.append(t._a)
     return way
+
+
+def _seen_as(how: Any, y: Tensor, base: Tensor) -> Tensor:
+    """`y` as the view `how` of something made on the way, which nobody else holds."""
+    y._base, y._how = base, how
+    y._st = base._st = Storage()
+    base._st.add_view(y)
+    return y
 
 
 def _fixed(v: Any) -> bool:

@@ -81,7 +81,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         b = base.reshape(b, (sb[0], 1))
     if na > 2 and nb <= 2:  # one large product
         y = matmul_op(base.reshape(a, (math.prod(sa[:-1]), sa[-1])), b)
-        return base.reshape(y, (*sa[:-1], *(() if nb == 1 else (sb[-1],))))
+        return base.reshape_new(y, (*sa[:-1], *(() if nb == 1 else (sb[-1],))))
     if na > 2 or nb > 2:
         broadcast_shapes(tuple(a._a.shape[:-2]), tuple(b._a.shape[:-2]))
     if na == 2 and nb > 2 and a._a.dtype.itemsize == 2 and a._node is not None:

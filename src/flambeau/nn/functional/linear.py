@@ -52,7 +52,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Te
     else:
         y = linear_op(x, weight) + bias
     if len(s) != 2:
-        y = base.reshape(y, (*s[:-1], w[0]))
+        y = base.reshape_new(y, (*s[:-1], w[0]))
     if bias is None and not tls.stack:
         rename(
             y, "MmBackward0" if len(s) == 2 else "SqueezeBackward4" if len(s) == 1 else "UnsafeViewBackward0"
