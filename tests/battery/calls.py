@@ -10,39 +10,15 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+import battery.half_calls  # noqa: F401  (its rows)
 import flambeau as torch
 from battery import arrays, linalg_calls, pointwise
+from battery.rows import TABLE, comp, ints, real, row
 from battery.sample import Sample, operations
 from flambeau.nn import functional  # noqa: F401  (registers the operations of the layers)
 from flambeau.prims.attention import attention_op, dropped_attention_op, masked_attention_op
-from flambeau.prims.half_pool import Bins
 from flambeau.prims.pool import Windows
 from flambeau.prims.resample import Taps
-
-TABLE: dict[str, list[Sample]] = {}
-OPTIONS = set(Sample.__dataclass_fields__) - {"op", "args", "params"}
-
-
-def row(name: str, *args: Any, reference: Any = None, **kw: Any) -> None:
-    """Add a sample; keyword arguments that are not fields of Sample are the operation's parameters."""
-    options = {k: kw.pop(k) for k in list(kw) if k in OPTIONS}
-    TABLE.setdefault(name, []).append(Sample(name, args, kw, reference=reference, **options))
-
-
-def real(*shape: int, seed: int = 0) -> Any:
-    """Distinct numbers away from zero, so that maxima are unique and signs do not change."""
-    r = np.random.default_rng(seed + 17 * len(shape) + int(np.prod(shape)))
-    sizes = r.permutation(np.linspace(0.3, 2.1, int(np.prod(shape)))).reshape(shape)
-    return np.asarray(sizes * r.choice([-1.0, 1.0], shape))
-
-
-def comp(*shape: int, seed: int = 0) -> Any:
-    return np.asarray(real(*shape, seed=seed) + 1j * real(*shape, seed=seed + 5))
-
-
-def ints(*values: Any) -> Any:
-    return np.array(values)
-
 
 # ---------------------------------------------------------------------------------------------- conversion, factories
 row("cast", real(2, 3) * 3, dtype=np.dtype(np.int64), reference=lambda x: np.trunc(x).astype(np.int64))
@@ -408,44 +384,10 @@ def _batch_normal(x: Any) -> Any:
     return (x - x.mean((0, 2), keepdims=True)) / np.sqrt(x.var((0, 2), keepdims=True) + 0.01)
 
 
-row("half_bilinear", real(3, 2), real(4, 2, 3), real(3, 3, seed=1), expandable=False,
-    reference=lambda a, w, b: np.einsum("ni,kij,nj->nk", a, w, b))  # fmt: skip
 row("batch_norm_whole", real(2), real(3, 2, 4), real(2, seed=1), eps=0.01, relu=True, expandable=False,
     reference=lambda b, x, w: (np.maximum(_batch_normal(x) * w[:, None] + b[:, None], 0), x.mean((0, 2)), x.var((0, 2))))  # fmt: skip
-row("half_mean", real(2, 3, 4), dims=(0, 2), reference=lambda x: x.mean((0, 2)))
-row("deviation", real(2, 4), dims=(1,), correction=1.0, reference=lambda x: x.std(1, ddof=1))
-for _p in (0.5, 1.0, 1.5, 3.0):
-    row(
-        "half_norm",
-        real(2, 3),
-        dims=(1,),
-        p=_p,
-        reference=lambda x, p=_p: (np.abs(x) ** p).sum(1) ** (1 / p),
-        note=str(_p),
-    )
 row("linalg_cross", real(2, 3), real(2, 3, seed=1), dim=1, reference=lambda a, b: np.cross(a, b))
 row("linalg_cross", comp(3, 2), comp(3, 2, seed=1), dim=0, reference=lambda a, b: np.cross(a, b, axis=0))
-_OUT = {
-    "mm": "ij,jk->ik",
-    "bmm": "bij,bjk->bik",
-    "addbmm": "bij,bjk->ik",
-    "mv": "ij,j->i",
-    "outer": "i,j->ij",
-}
-for _kind, _shapes in {"mm": ((4,), (3, 2), (2, 4)), "bmm": ((3, 1), (2, 3, 2), (2, 2, 4)), "addbmm": ((3, 4), (2, 3, 2), (2, 2, 4)),
-                       "mv": ((3,), (3, 2), (2,)), "outer": ((3, 1), (3,), (4,))}.items():  # fmt: skip
-    row("half_product", *[real(*s, seed=k) for k, s in enumerate(_shapes)], kind=_kind, beta=0.3, alpha=0.7, note=_kind, expandable=False,
-        reference=lambda x, a, b, kind=_kind: 0.3 * x + 0.7 * np.einsum(_OUT[kind], a, b))  # fmt: skip
-for _reduction, _reduce in {"none": np.asarray, "sum": np.sum, "mean": np.mean}.items():
-    _settings = {"reduction": _reduction, "note": _reduction, "expandable": False}
-    row("half_square_error", real(2, 3), real(2, 3, seed=1), None, setting=0.0, **_settings,
-        reference=lambda x, t, w=None, r=_reduce: r((x - t) ** 2))  # fmt: skip
-    row("half_huber", real(2, 3), real(2, 3, seed=1), None, setting=0.9, **_settings,
-        reference=lambda x, t, w=None, r=_reduce: r(np.where(abs(x - t) < 0.9, (x - t) ** 2 / 2, 0.9 * (abs(x - t) - 0.45))))  # fmt: skip
-    row("half_logits_loss", real(2, 3), abs(real(2, 3, seed=1)) / 3, abs(real(3, seed=2)), setting=0.0, **_settings,
-        reference=lambda x, t, w, r=_reduce: r(w * (np.log1p(np.exp(x)) - t * x)))  # fmt: skip
-    row("half_binary_cross_entropy", abs(real(2, 3)) / 3, abs(real(2, 3, seed=1)) / 3, abs(real(3, seed=2)), setting=0.0, **_settings,
-        reference=lambda p, t, w, r=_reduce: r(-w * (t * np.log(p) + (1 - t) * np.log(1 - p))))  # fmt: skip
 
 
 def _channels(x: Any) -> tuple[Any, Any]:
@@ -474,22 +416,6 @@ row("batch_norm", real(2), real(3, 2, 4), real(2, seed=1), eps=0.01, prepare=_wi
     reference=lambda b, x, w: _normal(x) * w[:, None] + b[:, None])  # fmt: skip
 row("batch_norm_grad", real(3, 2, 4, seed=1), real(3, 2, 4), real(2), eps=0.01, prepare=_with_moments, expandable=False,
     reference=_batch_slopes)  # fmt: skip
-_BINS = Bins((3, 4), ((0, 1), (0, 1, 2)), ((2, 3), (2, 3, 4)), ((2, 2), (2, 2, 2)), None, False)
-
-
-def _binned(x: Any) -> Any:
-    return np.stack(
-        [np.stack([x[..., i : i + 2, j : j + 2].mean((-1, -2)) for j in range(3)], -1) for i in range(2)], -2
-    )
-
-
-_PLACES = {"size": (2, 3), "places": ((0, 0, 1), (0, 1, 2, 2))}
-row("half_repeat", real(2, 2, 3), **_PLACES, reference=lambda x: x[:, [0, 0, 1]][..., [0, 1, 2, 2]])
-row("half_repeat_adjoint", real(2, 3, 4), **_PLACES,
-    reference=lambda g: np.einsum("nab,ai,bj->nij", g, np.eye(2)[[0, 0, 1]], np.eye(3)[[0, 1, 2, 2]]))  # fmt: skip
-row("half_mean_pool", real(2, 3, 4), bins=_BINS, reference=_binned)
-row("half_mean_pool_adjoint", real(2, 2, 3), bins=_BINS,
-    reference=lambda g: np.einsum("nij,ijhw->nhw", g, _binned(np.eye(12).reshape(12, 3, 4)).reshape(3, 4, 2, 3).transpose(2, 3, 0, 1)))  # fmt: skip
 row("standardize", real(2, 4), dims=(1,), eps=0.01, observe=lambda y, mean, var: y,
     reference=lambda x: (_standard(x), x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
 row("layer_norm", real(4), real(2, 4), real(4, seed=2), eps=0.01, observe=lambda y, mean, var: y,

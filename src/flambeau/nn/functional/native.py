@@ -168,6 +168,11 @@ def native_group_norm(
         raise RuntimeError(
             f"native_group_norm: expected N * C * HxW = {N} * {C} * {HxW} elements, got input of size {list(input._a.shape)}"
         )
+    if numel(input) and normalization.all_half(input, weight, bias):
+        y, mean, rstd = normalization.half_group_norm(
+            base.reshape(input, (N, C, HxW)), group, weight, bias, eps
+        )
+        return base.reshape(y, tuple(input._a.shape)), mean, rstd
     y = normalization.group_norm(base.reshape(input, (N, C, HxW)), group, weight, bias, eps)
     x = base.reshape(_half_free(input), (N, group, HxW * C // group))
     var, mean = moments(x, (2,), 0)

@@ -21,6 +21,8 @@ from ...ops.shape import expand_to
 from ...prims import base
 from ...prims.batch_norm import batch_moments_op, batch_norm_op
 from ...prims.group_norm import group_norm_op
+from ...prims.half_group_norm import half_group_norm_op
+from ...prims.half_standardize import half_standardize_op
 from ...prims.layer_norm import layer_norm_op
 from ...prims.norm import affine_op, moved_op, standardize_op
 from ...prims.pointwise import rsqrt
@@ -41,6 +43,25 @@ def _wide(x: Tensor) -> Tensor:
 def _kept_in(x: Any) -> Any:
     """The dtype in which PyTorch keeps the statistics for the gradient, where that is a 16-bit one."""
     return x._a.dtype if x._a.dtype.itemsize == 2 else None
+
+
+def all_half(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether everything has the input's dtype, and that one is a 16-bit one."""
+    own = x._a.dtype
+    return own.itemsize == 2 and all(t is None or t._a.dtype == own for t in others)
+
+
+def _half_standardize(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, fit: Any, dims: Any, eps: float, channels: bool
+) -> Any:
+    """The values, the mean and the variance of 16-bit tensors; `fit` gives the parameters as many dims as `x` has."""
+    given = weight if weight is not None else bias
+    shape = (1,) * len(x._a.shape) if given is None else tuple(fit(given)._a.shape)
+    w, b = (
+        base.full(shape, value, x._a.dtype) if t is None else fit(t)
+        for t, value in ((weight, 1.0), (bias, 0.0))
+    )
+    return half_standardize_op(x, w, b, dims=dims, eps=float(eps), channels=channels)
 
 
 def _check_floating(x: Tensor, name: str) -> None:
@@ -119,11 +140,16 @@ def batch_norm(
         _check_one_dtype(input, weight, bias, running_mean, running_var)
     dims = (0, *range(2, nd))
     x = _wide(input)
+    half = training and n > 0 and all_half(input, weight, bias, running_mean, running_var)
+    at_once = False
     if training:
-        half = _kept_in(input) is not None
-        at_once = weight is not None and bias is not None and n > 0 and not is_images(input) and not half
-        if at_once:
-            assert weight is not None and bias is not None
+        if half:
+            y, mean, var = _half_standardize(
+                input, weight, bias, lambda t: _per_channel(t, nd), dims, eps, True
+            )
+            mean, var = (base.reshape(t.detach(), (channels,)) for t in (mean, var))
+        elif weight is not None and bias is not None and n and not is_images(input) and x is input:
+            at_once = True
             mean, var = batch_moments_op(x)
             w, b = (convert(t, dtype_of(x)) for t in (weight, bias))
             y = batch_norm_op(b, x, w, mean, var, eps=float(eps))
@@ -139,13 +165,13 @@ def batch_norm(
         if running_var is not None and n:
             _update(running_var, var, momentum, n / max(n - 1, 1))
         if at_once:
-            return convert(y, dtype_of(input))
+            return y  # type: ignore[no-any-return]
     else:
         assert running_mean is not None and running_var is not None
         mean = _per_channel(convert(running_mean, dtype_of(x)), nd)
         y = (x - mean) * rsqrt(_per_channel(convert(running_var, dtype_of(x)), nd) + eps)
     y = like_images(y, input) if is_images(input) else in_own_order(y)
-    return _affine(y, weight, bias, lambda t: _per_channel(t, nd), dtype_of(input))
+    return y if half else _affine(y, weight, bias, lambda t: _per_channel(t, nd), dtype_of(input))
 
 
 def _affine(y: Tensor, weight: Tensor | None, bias: Tensor | None, fit: Any, d: Any) -> Tensor:
@@ -219,6 +245,9 @@ def layer_norm(
     _check_floating(input, "LayerNormKernelImpl")
     _check_one_dtype(input, weight, bias)
     dims = tuple(range(len(s) - len(shape), len(s)))
+    if all_half(input, weight, bias) and numel(input):
+        full = (*(1,) * dims[0], *shape)
+        return _half_standardize(input, weight, bias, lambda t: base.reshape(t, full), dims, eps, False)[0]  # type: ignore[no-any-return]
     x = _wide(input)
     if weight is not None and bias is not None and tls.capture is None:
         w, b = (convert(t, dtype_of(x)) for t in (weight, bias))
@@ -286,6 +315,8 @@ def group_norm(
     _check_one_dtype(input, weight, bias)
     if not numel(input):
         return input.clone()  # type: ignore[no-any-return]
+    if all_half(input, weight, bias):
+        return like_images(half_group_norm(input, num_groups, weight, bias, eps)[0], input)
     kernel = tls.capture is None and not is_images(input) and _kept_in(input) is None
     if weight is not None and bias is not None and kernel:
         x = _wide(input)
@@ -297,6 +328,23 @@ def group_norm(
     y = base.reshape(standardize_op(x, dims=(2,), eps=float(eps), stats=stats)[0], s)
     y = _affine(y, weight, bias, lambda t: _per_channel(t, len(s)), dtype_of(input))
     return like_images(y, input)
+
+
+def half_group_norm(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Values, means and 1 / sqrt(var + eps) of 16-bit tensors, the latter two of shape (N, groups)."""
+    s = tuple(int(n) for n in x._a.shape)
+    each = s[1] // groups
+    w, b = (
+        base.full((1, groups, each, 1), value, x._a.dtype)
+        if t is None
+        else base.reshape(t, (1, groups, each, 1))
+        for t, value in ((weight, 1.0), (bias, 0.0))
+    )
+    rows = base.reshape(x, (s[0], groups, each, math.prod(s[2:])))
+    y, mean, scale = half_group_norm_op(rows, w, b, eps=float(eps))
+    return base.reshape(y, s), *(base.reshape(t, (s[0], groups)) for t in (mean, scale))  # type: ignore[return-value]
 
 
 def instance_norm(
