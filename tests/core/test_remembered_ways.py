@@ -183,11 +183,30 @@ def scattered(m: Maker) -> Any:
     return (x, dim, index, m.pick([m.tensor(tuple(index.shape), x.dtype), m.number()])), {}
 
 
+def ternary(m: Maker) -> Any:
+    shape = m.shape()
+    return tuple([m.tensor(shape) for _ in range(3)]), m.pick([{}, {"value": m.number()}])
+
+
+def square(m: Maker) -> torch.Tensor:
+    """Definite matrices, most of the time."""
+    x = m.tensor(m.pick([(3, 3), (2, 3, 3), (2, 3)]), m.pick([torch.float32, torch.float64]))
+    return x @ x.mT + 9 * torch.eye(3, dtype=x.dtype) if x.shape[-1] == x.shape[-2] else x
+
+
 MAKERS: dict[str, Callable[[Maker], Any]] = {
     "adaptive_avg_pool1d": lambda m: ((image(m, 1), m.pick((1, 2, 3))), {}),
     "adaptive_avg_pool2d": lambda m: ((image(m, 2), m.pick((1, 2, 3, (1, 2)))), {}),
     "adaptive_avg_pool3d": lambda m: ((image(m, 3), m.pick((1, 2, 3))), {}),
     "addbmm": lambda m: added(m, "ac nab nbc"),
+    "addcmul": ternary,
+    "addcdiv": ternary,
+    "lerp": lambda m: (ternary(m)[0][:2] + (m.pick([m.number(), m.tensor((1,))]),), {}),
+    "masked_select": lambda m: ((m.tensor((2, 3)), m.tensor(m.pick([(2, 3), (3,)]), torch.bool)), {}),
+    "complex": lambda m: ((m.tensor((2, 3), torch.float32), m.tensor(m.pick([(2, 3), (3,)]), torch.float32)), {}),
+    "index_put": lambda m: (lambda x, d, i: ((x, (i,), m.tensor((1,), x.dtype), *m.pick([(), (True,)])), {}))(*indices(m)),
+    "isclose": lambda m: (pair(m)[0], m.pick([{}, {"atol": 0.5}, {"equal_nan": True}])),
+    "linalg_solve": lambda m: ((square(m), m.tensor((3, 2), torch.float64)), {}),
     "addmm": lambda m: added(m, m.pick(["ac ab bc", "c ab bc", "_ ab bc"])),
     "addmv": lambda m: added(m, m.pick(["a ab b", "_ ab b"])),
     "addr": lambda m: added(m, "ab a b"),
@@ -262,6 +281,13 @@ MAKERS |= dict.fromkeys(
     "all any argmax argmin cumprod cumsum max median min prod glu count_nonzero aminmax".split(), reduces
 )
 MAKERS |= dict.fromkeys("amax amin logsumexp mean std std_mean sum var var_mean".split(), reduces_dims)
+MAKERS |= dict.fromkeys(
+    "fft_fft fft_ifft fft_rfft fft_irfft".split(),
+    lambda m: ((m.tensor(), *m.pick([(), (3,), (4, 0)])), m.pick([{}, {"norm": "ortho"}])),
+)
+MAKERS |= dict.fromkeys(
+    "linalg_qr linalg_det linalg_inv linalg_cholesky".split(), lambda m: ((square(m),), {})
+)
 MAKERS |= dict.fromkeys("log_softmax logcumsumexp softmax softmin".split(), with_dtype)
 MAKERS |= dict.fromkeys(
     "celu clamp_max clamp_min elu hardshrink leaky_relu softshrink".split(), lambda m: numbers(m, 1)

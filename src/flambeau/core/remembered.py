@@ -25,18 +25,20 @@ __all__ = ["ONE_WAY", "forget", "outermost", "remembering"]
 # Functions whose way depends on nothing else. Those that look at values, draw, or name nodes by chance are not here.
 ONE_WAY = frozenset(
     """
-    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d addbmm addmm addmv addr all amax amin aminmax
-    any argmax argmin argsort avg_pool1d avg_pool2d avg_pool3d baddbmm binary_cross_entropy_with_logits bmm cat
-    cdist celu clamp clamp_max clamp_min conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
-    cosine_similarity count_nonzero cross cumprod cumsum diag diagonal diff dist dot einsum elu expand flatten
-    flip gather glu group_norm hardshrink hardsigmoid hardswish hardtanh huber_loss interpolate kl_div kron
-    kthvalue l1_loss layer_norm leaky_relu linalg_norm linalg_vector_norm linear log_softmax logcumsumexp
-    logsigmoid logsumexp masked_fill matmul max max_pool1d max_pool2d max_pool3d mean median min mish mm movedim
-    mse_loss mv nan_to_num narrow nonzero norm normalize outer pad pairwise_distance permute pixel_shuffle
-    pixel_unshuffle prod relu6 repeat repeat_interleave reshape rms_norm roll rot90 scaled_dot_product_attention
-    scatter scatter_add select selu smooth_l1_loss softmax softmin softplus softshrink softsign sort squeeze
-    stack std std_mean sum t take_along_dim tanhshrink tensordot tile topk trace transpose trapezoid tril triu
-    unfold unsqueeze var var_mean view where
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d addbmm addcdiv addcmul addmm addmv addr all
+    amax amin aminmax any argmax argmin argsort avg_pool1d avg_pool2d avg_pool3d baddbmm
+    binary_cross_entropy_with_logits bmm cat cdist celu clamp clamp_max clamp_min complex conv1d conv2d conv3d
+    conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity count_nonzero cross cumprod cumsum
+    diag diagonal diff dist dot einsum elu expand fft_fft fft_ifft fft_irfft fft_rfft flatten flip gather glu
+    group_norm hardshrink hardsigmoid hardswish hardtanh huber_loss index_put interpolate isclose kl_div kron
+    kthvalue l1_loss layer_norm leaky_relu lerp linalg_cholesky linalg_det linalg_inv linalg_norm linalg_qr
+    linalg_solve linalg_vector_norm linear log_softmax logcumsumexp logsigmoid logsumexp masked_fill
+    masked_select matmul max max_pool1d max_pool2d max_pool3d mean median min mish mm movedim mse_loss mv
+    nan_to_num narrow nonzero norm normalize outer pad pairwise_distance permute pixel_shuffle pixel_unshuffle
+    prod relu6 repeat repeat_interleave reshape rms_norm roll rot90 scaled_dot_product_attention scatter
+    scatter_add select selu smooth_l1_loss softmax softmin softplus softshrink softsign sort squeeze stack std
+    std_mean sum t take_along_dim tanhshrink tensordot tile topk trace transpose trapezoid tril triu unfold
+    unsqueeze var var_mean view where
     """.split()
 )
 # Of these, the ones that give views: whatever their size.
