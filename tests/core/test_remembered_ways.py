@@ -368,7 +368,7 @@ def test_calls_give_what_they_gave_without_memory(name: str) -> None:
         with torch.set_grad_enabled(layout % 3 != 0):
             for values in range(6):
                 outcome(fn, *MAKERS[name](Maker(layout, values)))
-        learnt += any(type(w) is remembered.Way for ways in remembered.MEMORIES for w in ways.values())
+        learnt += any(type(w) is remembered.Way for m in remembered.MEMORIES for w in m.ways.values())
         for values in (11, 12):
             args, kwargs = MAKERS[name](Maker(layout, values))
             found = [outcome(fn, args, kwargs) for _ in range(2)]

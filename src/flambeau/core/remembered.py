@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,16 +69,16 @@ class Way:
         self.steps = steps
         self.results = results  # the place of the result, or of each of several
         self.make = make
-        op, places, params = steps[0]
+        op, impl, places, params = steps[0]
         single = len(steps) == 1 and make is None and op.n_out == 1
         # One operation on the call's tensors in their order, which is nearly all there is, is called directly.
-        self.impl = op.impl if single and places == tuple(range(len(places))) else None
+        self.impl = impl if single and places == tuple(range(len(places))) else None
         self.params = params
         self.view = op if single and op.is_view else None
         self.uses = 0
         self.function: Any = None
 
-    def run(self, arrays: list[Any], first: Any) -> Any:
+    def run(self, arrays: Sequence[Any], first: Any) -> Any:
         """The result of all steps; `first` is the tensor that a view is one of."""
         if self.impl is not None:
             t = _made(self.impl(*arrays, **self.params))
@@ -95,11 +96,11 @@ class Way:
         return made if self.make is list else tuple(made) if self.make is tuple else self.make(*made)
 
 
-def _walk(way: Way, arrays: list[Any]) -> Any:
+def _walk(way: Way, arrays: Sequence[Any]) -> Any:
     """The arrays that the steps of a way give."""
     values = [*arrays]
-    for op, places, params in way.steps:
-        found = op.impl(*[values[p] if type(p) is int else p[0] for p in places], **params)
+    for op, impl, places, params in way.steps:
+        found = impl(*[values[p] if type(p) is int else p[0] for p in places], **params)
         for a in (found,) if op.n_out == 1 else found:
             values.append(a if type(a) is ndarray else asarray(a))
     return values[way.results] if way.make is None else [values[p] for p in way.results]
@@ -113,8 +114,8 @@ def _written(way: Way, count: int) -> Callable[..., Any]:
         "asarray": asarray,
     }
     lines, made = [], count
-    for i, (op, places, params) in enumerate(way.steps):
-        scope[f"f{i}"] = op.impl
+    for i, (op, impl, places, params) in enumerate(way.steps):
+        scope[f"f{i}"] = impl
         given = []
         for p in places:
             if type(p) is not int:
@@ -140,13 +141,54 @@ def _made(a: Any) -> Tensor:
     return t
 
 
-MEMORIES: list[dict[Any, Any]] = []
+class Memory:
+    """The ways of a function's calls, by what `_key` says.
+
+    The most frequent calls have tables of their own, whose keys take less time: those with one tensor alone, with an
+    int after it, with a number of another kind, with another tensor, and with several numbers and the like.
+    """
+
+    __slots__ = ("ways", "ones", "ints", "floats", "pairs", "rests")
+
+    def __init__(self) -> None:
+        self.ways: dict[Any, Any] = {}
+        self.ones: dict[Any, Way] = {}
+        self.ints: dict[Any, Way] = {}
+        self.floats: dict[Any, Way] = {}  # without zeros, of which there are two
+        self.pairs: dict[Any, Way] = {}
+        self.rests: dict[Any, Way] = {}
+
+    def clear(self) -> None:
+        for name in self.__slots__:
+            getattr(self, name).clear()
+
+    def keep(self, key: Any, way: Way, args: Any, kwargs: Any, arrays: list[Any]) -> None:
+        """From now on calls like this one go this way."""
+        self.ways[key] = way
+        if kwargs or type(args[0]) is not Tensor:
+            return
+        a, kinds = arrays[0], [type(x) for x in args[1:]]
+        first = a.dtype, a.shape, a.strides
+        if not kinds:
+            self.ones[first] = way
+        elif kinds == [int]:
+            self.ints[(*first, args[1])] = way
+        elif kinds == [float]:
+            self.floats[(*first, args[1])] = way
+        elif kinds == [Tensor]:
+            c = arrays[1]
+            self.pairs[(*first, c.dtype, c.shape, c.strides)] = way
+        elif all([k in _PLAIN for k in kinds]):
+            self.rests[(*first, args[1:], *kinds)] = way
+
+
+MEMORIES: list[Memory] = []
 
 
 def forget() -> None:
     """Forget all ways: something has changed that they depend on."""
-    for ways in MEMORIES:
-        ways.clear()
+    for memory in MEMORIES:
+        memory.clear()
 
 
 def remembering(slow: Callable[..., Any], overrides: list[type], name: str) -> Callable[..., Any]:
@@ -155,12 +197,10 @@ def remembering(slow: Callable[..., Any], overrides: list[type], name: str) -> C
     `overrides` is empty in ordinary programs.
     """
     views = name in VIEWS
-    ways: dict[Any, Any] = {}
-    ones: dict[Any, Way] = {}  # the same for calls with one tensor alone, with an int, with another tensor
-    ints: dict[Any, Way] = {}
-    pairs: dict[Any, Way] = {}
-    rests: dict[Any, Way] = {}  # with several numbers and the like, none of them a zero with a point
-    MEMORIES.extend((ways, ones, ints, pairs, rests))
+    memory = Memory()
+    MEMORIES.append(memory)
+    ways, ones, ints, floats = memory.ways, memory.ones, memory.ints, memory.floats
+    pairs, rests = memory.pairs, memory.rests
 
     @functools.wraps(slow)
     def quick(*args: Any, **kwargs: Any) -> Any:
@@ -187,12 +227,18 @@ def remembering(slow: Callable[..., Any], overrides: list[type], name: str) -> C
                                     and everyone.listener is None
                                     and (everyone.plain or tls.mode)
                                 ):
+                                    if way.impl is None:
+                                        return way.run((a, c), x)
                                     r = way.impl(a, c, **way.params)
                                     t = new_object(Tensor)
                                     t._a = r if type(r) is ndarray else asarray(r)
                                     t._node = t._st = t._base = None
                                     return t
                                 way = None
+                        elif kind is float:
+                            way = floats.get((a.dtype, a.shape, a.strides, b)) if b else None
+                        elif kind in _PLAIN:
+                            way = rests.get((a.dtype, a.shape, a.strides, (b,), kind))
                     elif n == 1:
                         way = ones.get((a.dtype, a.shape, a.strides))
                     elif type(args[1]) in _PLAIN:
@@ -204,6 +250,8 @@ def remembering(slow: Callable[..., Any], overrides: list[type], name: str) -> C
                         and everyone.listener is None
                         and (everyone.plain or tls.mode)
                     ):
+                        if way.impl is None:
+                            return way.run((a,), x)
                         r = way.impl(a, **way.params)
                         t = new_object(Tensor)
                         t._a = r if type(r) is ndarray else asarray(r)
@@ -228,27 +276,15 @@ def remembering(slow: Callable[..., Any], overrides: list[type], name: str) -> C
         if way.__class__ is not Way:
             if way is None:
                 if len(ways) >= KEPT:
-                    for memory in (ways, ones, ints, pairs, rests):
-                        memory.clear()
+                    memory.clear()
                 ways[key] = SEEN
             elif way is SEEN:
-                return _noted(ways, key, slow, args, kwargs, arrays, views)
+                return _noted(memory, key, slow, args, kwargs, arrays, views)
             elif way is not NONE:
-                return _tried(ways, key, slow, args, kwargs, arrays)
+                return _tried(memory, key, slow, args, kwargs, arrays)
             return slow(*args, **kwargs)
         if way.view is not None and args[0]._node is not None:
             return slow(*args, **kwargs)  # the view of something recorded
-        if way.impl is not None and not kwargs:
-            a = arrays[0]
-            if len(args) == 1:
-                ones[a.dtype, a.shape, a.strides] = way
-            elif len(args) == 2 and type(args[1]) is int:
-                ints[a.dtype, a.shape, a.strides, args[1]] = way
-            elif len(args) == 2 and type(args[1]) is Tensor and way.view is None and len(arrays) == 2:
-                c = arrays[1]
-                pairs[a.dtype, a.shape, a.strides, c.dtype, c.shape, c.strides] = way
-            elif all([type(x) in _PLAIN for x in args[1:]]):
-                rests[(a.dtype, a.shape, a.strides, args[1:], *map(type, args[1:]))] = way
         try:
             return way.run(arrays, args[0])
         except Exception:
@@ -274,7 +310,7 @@ def _key(args: Any, kwargs: Any, arrays: list[Any]) -> tuple[Any, ...] | None:
     key: list[Any] = []
     for x in args:
         kind = type(x)
-        if kind in TENSORS:
+        if kind is Tensor or kind in TENSORS:
             a = x._a
             if type(a) is not ndarray or x._node is not None and tls.mode != NO_GRAD:
                 return None
@@ -322,7 +358,7 @@ class _Trial:
 
 
 def _noted(
-    ways: dict[Any, Any],
+    memory: Memory,
     key: Any,
     slow: Callable[..., Any],
     args: Any,
@@ -333,7 +369,7 @@ def _noted(
     """The call, with a note of how it went."""
     if not views:
         if sum([a.nbytes for a in arrays]) > SMALL:
-            ways[key] = NONE
+            memory.ways[key] = NONE
             return slow(*args, **kwargs)
         args = _apart(args)
     elif len({id(x) for x in args if isinstance(x, Tensor)}) < sum([isinstance(x, Tensor) for x in args]):
@@ -357,12 +393,12 @@ def _noted(
         tls.refresh()
         _noting.release()
     way = _way(args, steps, result)
-    ways[key] = NONE if way is None else _Trial(way)
+    memory.ways[key] = NONE if way is None else _Trial(way)
     return result
 
 
 def _tried(
-    ways: dict[Any, Any],
+    memory: Memory,
     key: Any,
     slow: Callable[..., Any],
     args: Any,
@@ -370,15 +406,15 @@ def _tried(
     arrays: list[Any],
 ) -> Any:
     """The call, and whether the way that was noted would have given the same."""
-    trial = ways.get(key)
+    trial = memory.ways.get(key)
     result = slow(*args, **kwargs)
     if type(trial) is _Trial:  # another thread may have been here
         if not _right(trial.way, arrays, args[0], result):
-            ways[key] = NONE
+            memory.ways[key] = NONE
         else:
             trial.agreed += 1
             if trial.agreed == TRIALS:
-                ways[key] = trial.way
+                memory.keep(key, trial.way, args, kwargs, arrays)
     return result
 
 
@@ -450,7 +486,7 @@ def _way(args: Any, steps: list[Any], result: Any) -> Way | None:
                 places.append((x,))
             else:
                 return None
-        made.append((op, tuple(places), params))
+        made.append((op, _implementation(op, inputs), tuple(places), params))
         for y in (out,) if op.n_out == 1 else out:
             known[id(y)] = len(keep)
             keep.append(y)
@@ -476,6 +512,12 @@ def _way(args: Any, steps: list[Any], result: Any) -> Way | None:
             return None  # a view of an argument, or of another result, of which its storage must know
         known_to_others.append(t._a)
     return way
+
+
+def _implementation(op: Any, inputs: Any) -> Any:
+    """What computes the operation for these inputs: without the care for 16-bit floats where there are none."""
+    halves = [isinstance(x, Tensor) and x._a.dtype.itemsize == 2 and x._a.dtype.kind in "fV" for x in inputs]
+    return op.impl if any(halves) or type(op) is types.SimpleNamespace else op.info.get("plain", op.impl)
 
 
 def _seen_as(how: Any, y: Tensor, base: Tensor) -> Tensor:

@@ -347,11 +347,8 @@ def _variance(name: str, root: bool, both: bool) -> Any:
         dims = wrap_dims(dim, len(input._a.shape))
         left = _correction(unbiased, correction)
         if input._a.dtype.kind != "c":
-            if root and input._a.dtype.itemsize == 2:
-                y = keep(deviation_op(input, dims=dims, correction=left), input, dims, keepdim)
-            else:
-                y = keep(variance_op(input, dims=dims, correction=left), input, dims, keepdim)
-                y = _root_of_variance(y) if root else y
+            op = deviation_op if root else variance_op
+            y = keep(op(input, dims=dims, correction=left), input, dims, keepdim)
             return (y, mean(input, dims, keepdim)) if both else y
         v, m = moments(input, dims, left)
         v = (

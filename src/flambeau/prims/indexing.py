@@ -251,7 +251,8 @@ def _narrowed(x: Any, index: Any, dim: int) -> Any:
 
 def largest_unsigned(index: Any) -> Any:
     """The largest of int64 numbers read as unsigned ones: negative ones are huge then, which saves a pass."""
-    return np.maximum.reduce(index.view(UINT64), None)
+    a = index.view(UINT64)
+    return a.item(a.argmax()) if a.size < SHORT * SHORT else np.maximum.reduce(a, None)
 
 
 def check_bounds(index: Any, n: int, dim: int) -> None:
