@@ -194,15 +194,8 @@ def reshape_new(y: Tensor, shape: tuple[int, ...]) -> Tensor:
 _NEW_SHAPE = types.SimpleNamespace(impl=_reshape, n_out=1, is_view=False, family="view", name="reshape_new")
 
 
-def values_of(x: Tensor) -> Any:
-    """`innermost`, for a look at its elements."""
-    if everyone.listener is not None:  # what follows depends on them
-        everyone.listener(None, (), {}, None)
-    return innermost(x)
-
-
 def innermost(x: Tensor) -> Any:
-    """The array at the bottom of a tensor's payloads, to be asked for its layout."""
+    """The array at the bottom of a tensor's payloads, to be asked for its layout; `seen` is for its elements."""
     a = x._a
     while type(a) is not np.ndarray:
         if type(a) is Pending:

@@ -101,7 +101,7 @@ def _ignored(flat: Tensor, ignore_index: int, classes: int) -> Tensor | None:
 
     Raises: IndexError for targets that are no class.
     """
-    a = base.values_of(flat)
+    a = seen(flat)
     if not 0 <= ignore_index < classes and a.size and indexing.largest_unsigned(a) < classes:
         return None
     skip = a == ignore_index

@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import rename
+from ...core.pending import seen
 from ...core.promotion import convert
 from ...core.public import overridable
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
-from ...prims.base import from_value, values_of
+from ...prims.base import from_value
 from ...prims.ctc import ctc_op
 from ...runtime import dtypes
 
 
 def _values(x: Tensor) -> Any:
     """The array of targets or lengths, which decide sizes and so cannot differ between the examples of a vmap."""
-    a = values_of(x)
+    a = seen(x)
     if a.ndim != len(x._a.shape):
         raise RuntimeError("ctc_loss: targets and lengths must be the same for all examples of a vmap")
     return a

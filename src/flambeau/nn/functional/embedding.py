@@ -55,7 +55,7 @@ def embedding(
     if padding_idx is not None:
         padding_idx = _wrapped_padding(padding_idx, n)
     index = convert(input, dtypes.int64)
-    positions = base.values_of(index)
+    positions = seen(index)
     if positions.size and (int(positions.min()) < 0 or int(positions.max()) >= n):
         raise IndexError(
             "index out of range in self: embedding positions must be in "
@@ -132,7 +132,7 @@ def _check_bags(
 
 
 def _check_offsets(offsets: Tensor, count: int) -> None:
-    a = base.values_of(offsets)
+    a = seen(offsets)
     if a.size and (int(a[..., 0].min()) != 0 or int(a[..., 0].max()) != 0):
         raise RuntimeError(
             f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch, but got {a[..., 0]}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core import families as fam
 from ...core.grad_names import rename
+from ...core.pending import seen
 from ...core.public import overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
@@ -107,7 +108,7 @@ def _unpool(n: int) -> Any:
         flat = base.reshape(input, (*lead, math.prod(spatial)))
         at = base.reshape(indices, (*lead, math.prod(spatial)))
         total = math.prod(size)
-        positions = base.values_of(at)
+        positions = seen(at)
         if positions.size and (int(positions.min()) < 0 or int(positions.max()) >= total):
             bad = int(positions.min()) if int(positions.min()) < 0 else int(positions.max())
             raise RuntimeError(

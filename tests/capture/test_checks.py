@@ -1,0 +1,57 @@
+"""Functions that look at the values of an argument, where that is the promise of a compiled function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import flambeau as torch
+
+F = torch.nn.functional
+
+CALLS: dict[str, tuple[Callable[..., Any], Callable[[], list[Any]], type[Exception]]] = {
+    "cross_entropy": (
+        lambda x, t: F.cross_entropy(x, t + 1),
+        lambda: [torch.arange(15.0).reshape(5, 3).sin(), torch.tensor([0, 1, -1, 1, 0])],
+        IndexError,
+    ),
+    "nll_loss": (
+        lambda x, t: F.nll_loss(x, t + 1),
+        lambda: [torch.arange(15.0).reshape(5, 3).sin(), torch.tensor([0, 1, -1, 1, 0])],
+        IndexError,
+    ),
+    "embedding": (
+        lambda w, i: F.embedding(i + 1, w),
+        lambda: [torch.arange(6.0).reshape(3, 2), torch.tensor([1, -1, 0])],
+        IndexError,
+    ),
+    "embedding_bag": (
+        lambda w, i: F.embedding_bag(i + 1, w, torch.arange(2) * 2),
+        lambda: [torch.arange(6.0).reshape(3, 2), torch.tensor([1, -1, 0])],
+        (RuntimeError, IndexError),  # type: ignore[dict-item]
+    ),
+    "max_unpool1d": (
+        lambda x, i: F.max_unpool1d(x, i + 1, 2),
+        lambda: [torch.ones(1, 2, 2), torch.tensor([[[0, 1], [-1, 2]]])],
+        RuntimeError,
+    ),
+    "ctc_loss": (
+        lambda x, t: F.ctc_loss(x.log_softmax(-1), t + 1, torch.tensor([4, 4]), torch.tensor([2, 2])),
+        lambda: [torch.arange(24.0).reshape(4, 2, 3).sin(), torch.tensor([[0, 1], [1, 0]])],
+        RuntimeError,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_check_reads_what_the_program_computes(name: str) -> None:
+    fn, arguments, error = CALLS[name]
+    compiled = torch.compile(fn)
+    for _ in range(3):
+        torch.testing.assert_close(compiled(*arguments()), fn(*arguments()))
+    for _ in range(2):
+        x, indices = arguments()
+        with pytest.raises(error):
+            compiled(x, indices + 40)
