@@ -239,8 +239,11 @@ class Recorder:
             a = x._a
             nx = x._node
             shape = a.shape
-            key_x: Any = a.slot if type(a) is Pending and a.owner is segment else ~places.get(id(a), -1)
-            if key_x == 0 and type(a) is not Pending:
+            if type(a) is Pending:
+                if a.owner is not segment:
+                    return None  # of an earlier program: its array is an input of this one
+                key_x: Any = a.slot
+            elif (key_x := ~places.get(id(a), -1)) == 0:
                 return None  # ~(-1): an input not seen in this segment
         elif type(x) in NUMBERS:
             key_x = type(x)
@@ -253,8 +256,11 @@ class Recorder:
             if isinstance(y, Tensor):
                 b = y._a
                 ny = y._node
-                key_y: Any = b.slot if type(b) is Pending and b.owner is segment else ~places.get(id(b), -1)
-                if key_y == 0 and type(b) is not Pending:
+                if type(b) is Pending:
+                    if b.owner is not segment:
+                        return None
+                    key_y: Any = b.slot
+                elif (key_y := ~places.get(id(b), -1)) == 0:
                     return None
                 if shape is None:
                     shape = b.shape

@@ -1,4 +1,4 @@
-"""Functions that look at the values of an argument, where that is the promise of a compiled function."""
+"""What looks at values that are the promises of a compiled function: checks of arguments, and backward passes outside."""
 
 from __future__ import annotations
 
@@ -55,3 +55,20 @@ def test_a_check_reads_what_the_program_computes(name: str) -> None:
         x, indices = arguments()
         with pytest.raises(error):
             compiled(x, indices + 40)
+
+
+def test_values_kept_for_a_backward_pass_outside() -> None:
+    """They are promises of the program before, whose numbers mean other things in the program that begins anew."""
+    w = torch.arange(1.0, 4.0).requires_grad_()
+    x = torch.arange(6.0, dtype=torch.float64).reshape(2, 3)
+
+    def forward(x: Any) -> Any:
+        narrow = x.to(torch.float32)  # the first operation, as in the backward pass
+        kept = narrow * (narrow * narrow).mean(-1, True)  # the second is a product of the first by itself
+        return (kept * w).to(torch.float64)
+
+    compiled = torch.compile(forward)
+    for _ in range(3):
+        (want,) = torch.autograd.grad(forward(x), w, torch.ones_like(x))
+        (got,) = torch.autograd.grad(compiled(x), w, torch.ones_like(x))
+        torch.testing.assert_close(got, want)
