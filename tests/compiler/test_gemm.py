@@ -53,9 +53,11 @@ def way(request, monkeypatch):
         monkeypatch.setattr(gemm, "_STRETCH", 11)
         monkeypatch.setattr(gemm, "_PAIRS", 11)
         monkeypatch.setattr(gemm, "_ROOM", 2000)
-    gemm._plan.cache_clear()
+    for known in (gemm._plan, gemm.prepared):
+        known.cache_clear()
     yield
-    gemm._plan.cache_clear()
+    for known in (gemm._plan, gemm.prepared):
+        known.cache_clear()
 
 
 @given(st.integers(0, 9), SIDE, SIDE, SIDE, WAYS, WAYS, st.sampled_from(["float32", "float64"]), st.data())

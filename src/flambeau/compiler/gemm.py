@@ -23,7 +23,17 @@ from .product_finish import Finish
 from .small_gemm import write_product, write_transposed_product
 from .types import storage
 
-__all__ = ["NATURAL", "Schedule", "batched_matmul", "bfloat16_matmul", "has_bfloat16", "matmul"]
+__all__ = [
+    *(
+        "NATURAL",
+        "Schedule",
+        "batched_matmul",
+        "bfloat16_matmul",
+        "finished_matmul",
+        "has_bfloat16",
+        "matmul",
+    ),
+]
 
 Array = npt.NDArray[Any]
 _CHUNK = 100_000  # multiplications at least that a thread takes at once
@@ -74,8 +84,11 @@ loop:
   %ap = getelementptr i8, ptr %a, i64 %ao
   %bp = getelementptr i8, ptr %b, i64 %bo
   %op = getelementptr i8, ptr %o, i64 %oo
+  %before = mul i64 %i, %m
+  %first = add i64 %before, %row
   call void
-    @small(ptr %ap, ptr %bp, ptr %op, i64 %height, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow)
+    @small(ptr %ap, ptr %bp, ptr %op, i64 %height, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow,
+           ptr %arrays, ptr %scalars, i64 %first)
   %next = add i64 %unit, 1
   %more = icmp ult i64 %next, %hi
   br i1 %more, label %loop, label %done
@@ -86,6 +99,7 @@ done:
 _NAMES = {
     np.dtype(name): name for name in ("float32", "float64")
 }  # an array's dtype.name takes a microsecond
+_FLOAT32 = np.dtype(np.float32)
 _ARRAYS = ("o", "a", "b")
 # The first three are what the launcher needs: units, multiplications of a unit, units of a chunk.
 _SCALARS = (
@@ -100,13 +114,20 @@ def _address(name: str, way: str, finish: Finish | None) -> int:
         text, libm = packed_gemm.write_packed_product(name, way == "pairs", finish)
         imports = {"pool.run": launch.pool().run_address, **{f: native.libm_address(f) for f in libm}}
         return engine.build(text, ["kernel"], imports)["kernel"]
+    outputs = len(finish.outputs) if finish is not None else 0
     loads = "\n".join(
-        f"  %{field}.p = getelementptr i64, ptr %{base}, i64 {i}\n  %{field} = load {type}, ptr %{field}.p"
-        for fields, base, type in ((_ARRAYS, "arrays", "ptr"), (_SCALARS, "scalars", "i64"))
+        f"  %{field}.p = getelementptr i64, ptr %{base}, i64 {before + i}\n"
+        f"  %{field} = load {type}, ptr %{field}.p"
+        for fields, base, type, before in (
+            (_ARRAYS, "arrays", "ptr", outputs),
+            (_SCALARS, "scalars", "i64", 0),
+        )
         for i, field in enumerate(fields)
     )
-    own = write_product(name) if way == "plain" else write_transposed_product(name)
-    return engine.build(_KERNEL.format(loads=loads) + own, ["kernel"])["kernel"]
+    write = write_product if way == "plain" else write_transposed_product
+    own, libm = write(name, finish, len(_ARRAYS), len(_SCALARS))
+    imports = {f: native.libm_address(f) for f in libm}
+    return engine.build(_KERNEL.format(loads=loads) + own, ["kernel"], imports)["kernel"]
 
 
 @cache
@@ -126,7 +147,8 @@ def _product(name: str, way: str, finish: Finish | None = None) -> Callable[...,
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
 
     def through_ctypes(*arguments: Any) -> None:
-        pointers = np.array([a.ctypes.data for a in arguments[:count]], np.uint64)
+        used = [a if a.flags.aligned else np.array(a) for a in arguments[:count]]
+        pointers = np.array([a.ctypes.data for a in used], np.uint64)
         words = np.zeros(len(integers), np.int64)
         for i, (number, integer) in enumerate(zip(arguments[count:], integers, strict=True)):
             words[i : i + 1].view(np.int64 if integer else np.float64)[0] = number
@@ -147,17 +169,17 @@ def _product(name: str, way: str, finish: Finish | None = None) -> Callable[...,
     return made
 
 
-def _matrix(x: Array) -> tuple[Array, int, int]:
-    """`x` with contiguous rows or columns, copied if need be, and the distances between rows and columns."""
-    size = x.itemsize
-    rows, columns = x.shape[-2:]
-    row, column = x.strides[-2:]
+def _layout(shape: tuple[int, ...], strides: tuple[int, ...], size: int) -> tuple[bool, tuple[int, int, int]]:
+    """Whether matrices must be copied, which have neither contiguous rows nor columns, and the distances then: between
+    the matrices of a batch (0 for a single one), between rows and between columns."""
+    batch, rows, columns = shape
+    step, row, column = strides
+    step = 0 if batch == 1 else step
     if (column == size or columns == 1) and row % size == 0 and (row >= columns * size or rows == 1):
-        return x, max(row, columns * size), size
+        return False, (step, max(row, columns * size), size)
     if (row == size or rows == 1) and column % size == 0 and (column >= rows * size or columns == 1):
-        return x, size, max(column, rows * size)
-    x = np.ascontiguousarray(x)
-    return x, columns * size, size
+        return False, (step, size, max(column, rows * size))
+    return True, (0 if batch == 1 else rows * columns * size, columns * size, size)
 
 
 def _up(a: int, unit: int) -> int:
@@ -251,22 +273,75 @@ def batched_matmul(
     return out
 
 
-def _multiply(
+class Prepared(NamedTuple):
+    """How factors with given shapes and strides are multiplied: what `prepared` finds out."""
+
+    way: str
+    launch: Callable[..., None]
+    words: tuple[int, ...]
+    copied: tuple[bool, bool]  # factors whose layout no way can read
+    room: tuple[int, ...]  # elements that packed panels need; empty where nothing is packed
+    home: tuple[int, int, int]  # shape of the product
+    sums: bool  # whether it has to be in memory as a whole on the way
+
+    def __call__(
+        self,
+        a: Array,
+        b: Array,
+        outs: Sequence[Array],
+        home: Array | None = None,
+        bias: Array | None = None,
+        inputs: Sequence[Array] = (),
+        numbers: Sequence[float] = (),
+    ) -> None:
+        """Multiply; `home` is memory for the product, of the dtype of its sums; `bias` is for packed products alone."""
+        if self.copied[0]:
+            a = np.ascontiguousarray(a)
+        if self.copied[1]:
+            b = np.ascontiguousarray(b)
+        dtype = _FLOAT32 if a.itemsize == pair_panels.ITEM else a.dtype
+        if self.room:
+            space = empty(self.room, dtype)
+            if home is None:
+                home = empty(self.home, dtype) if self.sums else space
+            self.launch(
+                *(*outs, home, a, b, space, home if bias is None else bias, *inputs, *self.words, *numbers)
+            )
+            return
+        if home is None:
+            home = empty(self.home, dtype) if self.sums else a  # where it is not written to
+        self.launch(*outs, home, a, b, *inputs, *self.words, *numbers)
+
+
+@lru_cache(maxsize=4096)
+def prepared(
     name: str,
-    a: Array,
-    b: Array,
-    out: Array,
-    bias: Array | None,
-    accumulate: bool,
+    a_shape: tuple[int, ...],
+    a_strides: tuple[int, ...],
+    b_shape: tuple[int, ...],
+    b_strides: tuple[int, ...],
+    threads: int,
+    finish: Finish | None = None,
     schedule: Schedule = NATURAL,
-) -> None:
-    batch, m, n = out.shape
-    k, item = a.shape[2], out.itemsize
-    threads, size = get_num_threads(), m * n * k
-    (x, arow, acol), (y, brow, bcol) = _matrix(a), _matrix(b)
-    steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
+    pairs: bool = False,
+    biased: bool = False,
+    accumulate: bool = False,
+) -> Prepared:
+    """The way to multiply batches (batch or 1, m, k) and (batch or 1, k, n), none of these 0, with sums in `name`.
+
+    `pairs`: the factors are bfloat16.  `finish`: what is computed from the product instead of writing it.
+    """
+    m, inner, n = a_shape[1], a_shape[2], b_shape[2]
+    batch, k = max(a_shape[0], b_shape[0]), -(-inner // 2) if pairs else inner
+    item = np.dtype(name).itemsize
+    size = pair_panels.ITEM if pairs else item
+    copy_a, (sa, arow, acol) = _layout(a_shape, a_strides, size)
+    copy_b, (sb, brow, bcol) = _layout(b_shape, b_strides, size)
+    home = batch, m, n
+    copied = copy_a, copy_b
+    work, share = m * n * k, schedule.share * threads
     way = "packed"
-    if not accumulate and (schedule.way or k * n * item <= _IN_PLACE):
+    if not accumulate and not pairs and not biased and (schedule.way or k * n * item <= _IN_PLACE):
         if bcol == item and schedule.way in ("", "plain"):
             way = "plain"
         elif (
@@ -276,61 +351,57 @@ def _multiply(
         ):
             way = "transposed"
     if way == "packed":
-        _multiply_packed(name, a, b, (), out, bias, accumulate, schedule)
-        return
+        room, cuts = _plan(name, m, n, k, threads, schedule, pairs)
+        # A batch is shared out, unless its products are so few or so large that each is better cut up.
+        grain = batch if batch < 2 * threads or work > 1 << 26 else -(-batch // (4 * threads))
+        grain = min(batch, max(grain, -(-_CHUNK // work))) if share else batch
+        words = (
+            *(batch, work, grain, room * item, sa, sb, m * n * item, m, n, k, arow, acol, brow, bcol),
+            *(n * item, *cuts, biased, accumulate, inner),
+        )
+        launch_ = _product(name, "pairs" if pairs else way, finish)
+        return Prepared(
+            way, launch_, words, copied, (room * -(-batch // grain),), home, finish is None or cuts[0] < k
+        )
     # Enough parts for all threads: of the batch, and where that is small of the rows too.
     rows, parts = m, 1
-    share = schedule.share * threads
-    if batch < share and size > _CHUNK:
+    if batch < share and work > _CHUNK:
         rows = max(8, -(-m * batch // share), _CHUNK // (k * n))
         rows = min(m, _up(rows, 8))
         parts = -(-m // rows)
     units = batch * parts
     grain = min(units, max(1, _CHUNK // (rows * n * k), units // (2 * share))) if share else units
-    _product(name, way)(
-        *(out, x, y, units, rows * n * k, grain, *steps, m * n * item, m, n, k),
+    words = (
+        *(units, rows * n * k, grain, sa, sb, m * n * item, m, n, k),
         *(arow, acol, brow if way == "plain" else bcol, n * item, parts, rows),
     )
-    if bias is not None:
-        out += bias
+    return Prepared(
+        way, _product(name, way, finish), words, copied, (), home, finish is None or way == "transposed"
+    )
 
 
-def _multiply_packed(
+@cache
+def _biased(name: str) -> Finish:
+    """A bias added to every row."""
+    kind = storage(name)
+    return Finish(lambda k, x, bias: x + bias, (kind,), ((kind, "shared"),))
+
+
+def _multiply(
     name: str,
     a: Array,
     b: Array,
-    outs: Sequence[Array],
-    home: Array | None,
+    out: Array,
     bias: Array | None,
-    accumulate: bool = False,
-    schedule: Schedule = NATURAL,
-    finish: Finish | None = None,
-    inputs: Sequence[Array] = (),
-    numbers: Sequence[float] = (),
+    accumulate: bool,
+    schedule: Schedule,
 ) -> None:
-    """The product into `home`, or what `finish` makes of it into `outs`; factors that are bfloat16 in pairs."""
-    pairs = a.itemsize == pair_panels.ITEM
-    dtype = np.dtype(name)
-    item, threads = dtype.itemsize, get_num_threads()
-    m, inner, n = a.shape[1], a.shape[2], b.shape[2]
-    batch, k = max(a.shape[0], b.shape[0]), -(-inner // 2) if pairs else inner
-    (x, arow, acol), (y, brow, bcol) = _matrix(a), _matrix(b)
-    steps = [0 if z.shape[0] == 1 else z.strides[0] for z in (x, y)]
-    size = m * n * k
-    room, cuts = _plan(name, m, n, k, threads, schedule, pairs)
-    # A batch is shared out, unless its products are so few or so large that each is better cut up.
-    grain = batch if batch < 2 * threads or size > 1 << 26 else -(-batch // (4 * threads))
-    grain = min(batch, max(grain, -(-_CHUNK // size))) if schedule.share else batch
-    space = empty((room * -(-batch // grain),), dtype)
-    if home is None:  # between the stretches the sums are kept elsewhere; of one stretch there is no between
-        home = space if cuts[0] >= k else empty((batch, m, n), dtype)
-    if bias is not None and not (bias.flags.c_contiguous and bias.flags.aligned):
-        bias = np.array(bias)
-    _product(name, "pairs" if pairs else "packed", finish)(
-        *(*outs, home, x, y, space, home if bias is None else bias, *inputs),
-        *(batch, size, grain, room * item, *steps, m * n * item, m, n, k),
-        *(arow, acol, brow, bcol, n * item, *cuts, bias is not None, accumulate, inner, *numbers),
-    )
+    shapes = a.shape, a.strides, b.shape, b.strides, get_num_threads()
+    if bias is None:
+        prepared(name, *shapes, None, schedule, False, False, accumulate)(a, b, (), out)
+        return
+    bias = np.ascontiguousarray(bias) if bias.flags.aligned else np.array(bias)
+    prepared(name, *shapes, _biased(name), schedule)(a, b, (out,), out, None, (bias,))
 
 
 def has_bfloat16() -> bool:
@@ -366,7 +437,10 @@ def bfloat16_matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
             f"bias must be a float32 vector of {b.shape[2]} numbers, got {bias.dtype} {bias.shape}"
         )
     out = empty((batch, a.shape[1], b.shape[2]), a.dtype)
-    _multiply_packed("float32", a, b, (out,), None, bias, finish=_ROUNDED)
+    if bias is not None:
+        bias = np.ascontiguousarray(bias) if bias.flags.aligned else np.array(bias)
+    shapes = a.shape, a.strides, b.shape, b.strides, get_num_threads()
+    prepared("float32", *shapes, _ROUNDED, NATURAL, True, bias is not None)(a, b, (out,), None, bias)
     return out
 
 

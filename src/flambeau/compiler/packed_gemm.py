@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from . import engine, pair_panels
 from .dialect import Dialect, Value
-from .product_finish import Finish, write_finish
+from .product_finish import Finish, write_announce, write_finish
 from .types import Storage, storage
 from .vector_loop import Memory, attributes
 
@@ -41,9 +41,9 @@ _STATE = (
     *("chunks_a", "chunks_b", "tiles_down", "arrays", "scalars", "unit"),
 )
 _POINTERS = (*ARRAYS, "pack_a", "pack_b", "arrays", "scalars")
-_FINISHED = (
-    4  # panels of rows that are finished together: with a panel of columns they are in the first-level cache
-)
+# What is finished together, where the inner dimension is short (a panel of the first factor by some of the second, long
+# rows of the result) and where it is not: then a panel of the second factor stays in the first-level cache.
+_SHORT, _LONG_ROWS, _MANY_ROWS = 160, 4, 1  # inner indices; panels of columns; panels of rows
 
 
 def panel_sizes(name: str) -> tuple[int, int, int]:
@@ -144,8 +144,8 @@ def _write_micro(kind: Storage, part: bool, pairs: bool = False) -> tuple[PanelW
                             new = k.fma(x, columns[v], old) if k.fused else x * columns[v] + old
                         sums[r][v].set(new.ref)
 
-    whole = k.word("and", "%deep", -4)
-    steps(0, whole, 4)
+    whole = k.word("and", "%deep", -2)
+    steps(0, whole, 2)  # of more, LLVM loads all columns first, and sums go to the stack in between
     steps(whole, "%deep", 1)
 
     counts = masks = [""] * vectors
@@ -321,75 +321,78 @@ def _write_tile_chunk(kind: Storage, finish: Finish | None) -> tuple[PanelWriter
     last = k.compare("uge", k.word("add", pc, deep), inner)
     biased = k.compare("ne", bias, 0)
     panel_a = k.word("add", k.word("mul", deep, k.height), k.lanes)
-    high = _FINISHED * k.height
-    stage = ""
-    if (
-        finish is not None and finish.home < 0
-    ):  # the sums do not fit into an output: the last ones are made here
-        stage = k.slot(f"[{high * k.width} x {kind.llvm}]")
+    short = k.compare("ule", deep, _SHORT)
+    bands = k.emit(f"select i1 {short}, i64 {k.height}, i64 {_MANY_ROWS * k.height}")
+    wide = k.emit(f"select i1 {short}, i64 {_LONG_ROWS * k.width}, i64 {k.width}")
+    wide_bytes = k.word("mul", wide, k.item)
+    most = max(_LONG_ROWS, _MANY_ROWS) * k.height * k.width
+    # The last sums go here, not into the result: rows of many sizes would fight for one place in the cache.
+    stage = k.slot(f"[{most} x {kind.llvm}]") if finish is not None else ""
 
-    def blocks(first_row: str, end_row: str, j: str, target: str, target_row: str) -> None:
-        """The rows of a panel of columns, to be written from `target` on."""
+    def block(i: str, j: str, target: str, target_row: str | int) -> None:
+        """A panel by a panel, into `target` or into the result."""
         column = k.word("mul", k.word("add", jc, j), k.item)
-        count = k.rest(right, j, k.width)
-        second = k.at(pack_b, k.word("mul", k.word("mul", j, deep), k.item))
-        wide = k.compare("eq", count, k.width)
-        bias_at = k.at(bias_row, column)
-        first_add = k.emit(f"select i1 {biased}, ptr {bias_at}, ptr null")
+        before = k.at(k.at(o, k.word("mul", k.word("add", ic, i), orow)), column)
+        first_add = k.emit(f"select i1 {biased}, ptr {k.at(bias_row, column)}, ptr null")
+        add = k.emit(f"select i1 {later}, ptr {before}, ptr {first_add}")
         add_row = k.emit(f"select i1 {later}, i64 {orow}, i64 0")
-        with k.loop(first_row, end_row, k.height) as i:
-            before = k.at(k.at(o, k.word("mul", k.word("add", ic, i), orow)), column)
-            place = before
-            if target:
-                place = k.at(target, k.word("mul", k.word("sub", i, first_row), target_row))
-            panel = k.word("mul", k.word("udiv", i, k.height), panel_a)
-            first = k.at(pack_a, k.word("mul", panel, k.item))
-            height = k.rest(bottom, i, k.height)
-            add = k.emit(f"select i1 {later}, ptr {before}, ptr {first_add}")
-            tall = k.compare("eq", height, k.height)
-            whole, part, after = (k.new_label(x) for x in ("whole", "part", "after"))
-            k.branch_if(k.emit(f"and i1 {wide}, {tall}"), whole, part)
-            arguments = (
-                f"i64 {deep}, ptr {first}, ptr {second}, ptr {place}, i64 {target_row}, "
-                f"ptr {add}, i64 {add_row}"
-            )
-            k.label(whole)
-            k.line(f"call void @micro({arguments})")
-            k.branch(after)
-            k.label(part)
-            k.line(f"call void @edge({arguments}, i64 {height}, i64 {count})")
-            k.branch(after)
-            k.label(after)
+        panel = k.word("mul", k.word("udiv", i, k.height), panel_a)
+        first = k.at(pack_a, k.word("mul", panel, k.item))
+        second = k.at(pack_b, k.word("mul", k.word("mul", j, deep), k.item))
+        height, count = k.rest(bottom, i, k.height), k.rest(right, j, k.width)
+        full = [k.compare("eq", size, most) for size, most in ((height, k.height), (count, k.width))]
+        whole, part, after = (k.new_label(x) for x in ("whole", "part", "after"))
+        k.branch_if(k.emit(f"and i1 {full[0]}, {full[1]}"), whole, part)
+        arguments = (
+            f"i64 {deep}, ptr {first}, ptr {second}, ptr {target or before}, i64 {target_row}, "
+            f"ptr {add}, i64 {add_row}"
+        )
+        k.label(whole)
+        k.line(f"call void @micro({arguments})")
+        k.branch(after)
+        k.label(part)
+        k.line(f"call void @edge({arguments}, i64 {height}, i64 {count})")
+        k.branch(after)
+        k.label(after)
 
-    def finished(j: str) -> None:
-        """The last stretch of a panel of columns, some rows at a time."""
-        with k.loop(top, bottom, high) as i:
-            end = k.smaller(k.word("add", i, high), bottom)
-            from_row = str(k.width * k.item) if stage else orow
-            blocks(i, end, j, stage, from_row)
-            row, column = k.word("add", ic, i), k.word("add", jc, j)
-            origin = stage
-            if not stage:
-                origin = k.at(k.at(o, k.word("mul", row, orow)), k.word("mul", column, k.item))
+    def sums() -> None:
+        """Panels of the second factor stay in the first-level cache for all rows."""
+        with k.loop(left, right, k.width) as j, k.loop(top, bottom, k.height) as i:
+            block(i, j, "", orow)
+
+    def results() -> None:
+        """A part of the tile at a time, which is finished in the first-level cache."""
+        with k.loop(left, right, wide) as start, k.loop(top, bottom, bands) as row:
+            end, bound = (
+                k.smaller(k.word("add", x, size), stop)
+                for x, size, stop in ((start, wide, right), (row, bands, bottom))
+            )
+            number = k.word("add", k.word("mul", unit, m), k.word("add", ic, row))
             k.line(
-                f"call void @finish(ptr {arrays}, ptr {scalars}, i64 {n}, ptr {origin}, i64 {from_row}, "
-                f"i64 {k.word('add', k.word('mul', unit, m), row)}, i64 {k.word('sub', end, i)}, "
-                f"i64 {column}, i64 {k.rest(right, j, k.width)})"
+                f"call void @announce(ptr {arrays}, i64 {n}, i64 {number}, i64 {k.word('sub', bound, row)}, i64 {k.word('add', jc, start)}, i64 {k.word('sub', end, start)})"
+            )
+            with k.loop(start, end, k.width) as j, k.loop(row, bound, k.height) as i:
+                place = k.at(stage, k.word("mul", k.word("sub", i, row), wide_bytes))
+                block(i, j, k.at(place, k.word("sub", j, start), k.item), wide_bytes)
+            number = k.word("add", k.word("mul", unit, m), k.word("add", ic, row))
+            k.line(
+                f"call void @finish(ptr {arrays}, ptr {scalars}, i64 {n}, ptr {stage}, i64 {wide_bytes}, "
+                f"i64 {number}, i64 {k.word('sub', bound, row)}, "
+                f"i64 {k.word('add', jc, start)}, i64 {k.word('sub', end, start)})"
             )
 
-    with k.loop(left, right, k.width) as j:
-        if finish is None:
-            blocks(top, bottom, j, "", orow)
-        else:
-            between, final, done = (k.new_label(x) for x in ("between", "final", "done"))
-            k.branch_if(last, final, between)
-            k.label(between)
-            blocks(top, bottom, j, "", orow)
-            k.branch(done)
-            k.label(final)
-            finished(j)
-            k.branch(done)
-            k.label(done)
+    if finish is None:
+        sums()
+    else:
+        between, final, done = (k.new_label(x) for x in ("between", "final", "done"))
+        k.branch_if(last, final, between)
+        k.label(between)
+        sums()
+        k.branch(done)
+        k.label(final)
+        results()
+        k.branch(done)
+        k.label(done)
     k.line("ret void")
     return k, k.function("tile.chunk", "i64 %index, ptr %context", linkage="internal")
 
@@ -467,6 +470,7 @@ def write_packed_product(
         *(_write_pack_chunk(kind, pairs), _write_tile_chunk(kind, finish), _write_driver(kind, outputs)),
     ]
     if finish is not None:
+        written.append(write_announce(kind, finish, outputs + len(ARRAYS)))
         written.append(write_finish(kind, finish, outputs + len(ARRAYS), len(SCALARS)))
     declarations: dict[str, str] = {}
     for k, _ in written:

@@ -4,7 +4,7 @@
 the loop runs over the inner dimension (K. Goto and R. van de Geijn, *Anatomy of High-Performance Matrix
 Multiplication*, 2008, section 4, without the packing, which pays for large matrices only).
 `write_transposed_product`: both operands are contiguous along the inner dimension, so vectors run along it
-and are summed at the end.
+and are summed at the end.  Both can be finished (`product_finish`) before the result leaves the cache.
 """
 
 from __future__ import annotations
@@ -13,19 +13,43 @@ from collections.abc import Callable
 
 from . import engine
 from .dialect import Dialect, Value
-from .types import storage
+from .product_finish import Finish, write_finish
+from .types import Storage, storage
 from .vector_loop import Memory, attributes
 
 __all__ = ["write_product", "write_transposed_product"]
 
-_PARAMETERS = "ptr %a, ptr %b, ptr %o, i64 %m, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow"
+# The last three are for what is done with the result: as in `product_finish`; ``first`` is the number of its first row.
+_PARAMETERS = (
+    "ptr %a, ptr %b, ptr %o, i64 %m, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow, "
+    "ptr %arrays, ptr %scalars, i64 %first"
+)
+_FINISHED = 512  # columns that are finished together: with the rows of a block half of the first-level cache
 
 
-def write_product(name: str) -> str:
+def _whole(
+    k: Dialect, kind: Storage, finish: Finish | None, arrays: int, scalars: int
+) -> tuple[str, frozenset[str]]:
+    """The text of ``small`` with what it calls, and the functions of the C library among that."""
+    written = [(k, k.function("small", _PARAMETERS, linkage="internal"))]
+    if finish is not None:
+        written.append(write_finish(kind, finish, len(finish.outputs) + arrays, scalars))
+    declarations: dict[str, str] = {}
+    for d, _ in written:
+        declarations |= d.declarations
+    text = "\n".join([*declarations.values(), *(t for _, t in written)]) + attributes(k.host)
+    return text, frozenset().union(*(d.libm for d, _ in written))
+
+
+def write_product(
+    name: str, finish: Finish | None = None, arrays: int = 0, scalars: int = 0
+) -> tuple[str, frozenset[str]]:
     """LLVM assembly of a function ``small``, o = a b for matrices of the dtype `name`.
 
     Its parameters are pointers, the sizes (m, k) @ (k, n), and distances in bytes between the rows and
-    columns of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous.
+    columns of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous.  A product that is
+    finished is not written to `o`; between what a `finish` writes and reads there are some `arrays`, and `scalars`
+    before its numbers.
     """
     host, kind = engine.host(), storage(name)
     k = Dialect(host, host.vector_bits // kind.compute.bits)
@@ -33,16 +57,19 @@ def write_product(name: str) -> str:
     orow = k.word("mul", "%n", kind.itemsize)
     rows = 8 if host.vector_bits == 512 else 4  # what the registers hold
     tall = k.word("and", "%m", -rows)
-    wide = k.word("and", "%n", -2 * k.lanes)
 
-    def columns(body: Callable[[str, int, str, str], None]) -> None:
-        with k.loop(0, wide, 2 * k.lanes) as j:
+    stage = k.slot(f"[{rows * _FINISHED} x {kind.llvm}]") if finish is not None else ""
+
+    def columns(start: str | int, end: str, body: Callable[[str, int, str, str], None]) -> None:
+        most = 2 * k.lanes
+        full = k.word("add", start, k.word("and", k.word("sub", end, start), -most))
+        with k.loop(start, full, most) as j:
             body(j, 2, "", "")
-        with k.loop(wide, "%n", k.lanes) as j:
-            count = k.smaller(k.word("sub", "%n", j), k.lanes)
+        with k.loop(full, end, k.lanes) as j:
+            count = k.smaller(k.word("sub", end, j), k.lanes)
             body(j, 1, count, memory.mask(count))
 
-    def block(i: str, height: int, j: str, vectors: int, count: str, mask: str) -> None:
+    def block(i: str, height: int, start: str, j: str, vectors: int, count: str, mask: str) -> None:
         """Rows ``i`` to ``i + height``, whole vectors of columns from ``j``, or one with `count` lanes."""
         zero = k.const(0.0, kind.compute).ref
         sums = [[k.variable(k.vector(kind.compute), zero) for _ in range(vectors)] for _ in range(height)]
@@ -63,24 +90,46 @@ def write_product(name: str) -> str:
                     old = Value(k, sums[r][v].get(), kind.compute)
                     sums[r][v].set(k.fma(left, right[v], old).ref)
         for r in range(height):
-            o_row = k.at(k.at("%o", k.word("mul", k.word("add", i, r), orow)), j, kind.itemsize)
+            if stage:
+                o_row = k.at(
+                    k.at(stage, r * _FINISHED, kind.itemsize), k.word("sub", j, start), kind.itemsize
+                )
+            else:
+                o_row = k.at(k.at("%o", k.word("mul", k.word("add", i, r), orow)), j, kind.itemsize)
             for v in range(vectors):
                 if count:
                     memory.store_part(kind, sums[r][v].get(), o_row, count, mask)
                 else:
                     memory.store(kind, sums[r][v].get(), k.at(o_row, v * k.lanes, kind.itemsize))
 
+    def some_rows(i: str, height: int) -> None:
+        if finish is None:
+            columns(0, "%n", lambda j, *part: block(i, height, "0", j, *part))
+            return
+        with k.loop(0, "%n", _FINISHED) as start:
+            end = k.smaller(k.word("add", start, _FINISHED), "%n")
+            columns(start, end, lambda j, *part: block(i, height, start, j, *part))
+            k.line(
+                f"call void @finish(ptr %arrays, ptr %scalars, i64 %n, ptr {stage}, "
+                f"i64 {_FINISHED * kind.itemsize}, i64 {k.word('add', '%first', i)}, i64 {height}, "
+                f"i64 {start}, i64 {k.word('sub', end, start)})"
+            )
+
     with k.loop(0, tall, rows) as i:
-        columns(lambda j, vectors, count, mask: block(i, rows, j, vectors, count, mask))
+        some_rows(i, rows)
     with k.loop(tall, "%m") as i:
-        columns(lambda j, vectors, count, mask: block(i, 1, j, vectors, count, mask))
+        some_rows(i, 1)
     k.line("ret void")
-    function = k.function("small", _PARAMETERS, linkage="internal")
-    return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)
+    return _whole(k, kind, finish, arrays, scalars)
 
 
-def write_transposed_product(name: str) -> str:
-    """As `write_product` for o = a transpose(b): `a` and `b` have contiguous rows; `acol` is not used."""
+def write_transposed_product(
+    name: str, finish: Finish | None = None, arrays: int = 0, scalars: int = 0
+) -> tuple[str, frozenset[str]]:
+    """As `write_product` for o = a transpose(b): `a` and `b` have contiguous rows; `acol` is not used.
+
+    A product that is finished is written to `o`, too.
+    """
     host, kind = engine.host(), storage(name)
     k = Dialect(host, host.vector_bits // kind.compute.bits)
     memory = Memory(k)
@@ -127,6 +176,9 @@ def write_transposed_product(name: str) -> str:
         columns_of(i, height)
     with k.loop(tall, "%m") as i:
         columns_of(i, 1)
+    if finish is not None:  # these have few rows: all of the result is in the cache
+        k.line(
+            f"call void @finish(ptr %arrays, ptr %scalars, i64 %n, ptr %o, i64 {orow}, i64 %first, i64 %m, i64 0, i64 %n)"
+        )
     k.line("ret void")
-    function = k.function("small", _PARAMETERS, linkage="internal")
-    return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)
+    return _whole(k, kind, finish, arrays, scalars)
