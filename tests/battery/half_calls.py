@@ -10,10 +10,10 @@ from battery.rows import real, row
 from flambeau.nn import functional  # noqa: F401  (registers the operations of the layers)
 from flambeau.prims.half_pool import Bins
 
-row("half_bilinear", real(3, 2), real(4, 2, 3), real(3, 3, seed=1), expandable=False,
-    reference=lambda a, w, b: np.einsum("ni,kij,nj->nk", a, w, b))  # fmt: skip
-
-
+row("half_trilinear", real(3, 1, 2, 1), real(1, 4, 2, 3), real(3, 1, 1, 3, seed=1), sums=(2, 3), unroll=1, expandable=False,
+    reference=lambda a, w, b: (a * w * b).sum((2, 3), keepdims=True))  # fmt: skip
+row("half_trilinear", real(3, 4, 1, 1), real(1, 4, 2, 3), real(3, 1, 1, 3, seed=1), sums=(1, 3), unroll=1, expandable=False,
+    note="unrolled dim summed", reference=lambda a, w, b: (a * w * b).sum((1, 3), keepdims=True))  # fmt: skip
 row("half_mean", real(2, 3, 4), dims=(0, 2), reference=lambda x: x.mean((0, 2)))
 row("deviation", real(2, 4), dims=(1,), correction=1.0, reference=lambda x: x.std(1, ddof=1))
 for _p in (0.5, 1.0, 1.5, 3.0):

@@ -23,7 +23,7 @@ from ...ops.args import dtype_of, wrap_dim
 from ...ops.layouts import in_own_order
 from ...ops.random import default_generator, draw
 from ...prims import pointwise as pw
-from ...prims.pointwise import exp, log1p, where_op
+from ...prims.pointwise import exp, log1p, power, where_op
 from ...runtime import distributions
 
 
@@ -274,17 +274,36 @@ def _half_gelu_bend(s: Tensor, g: Tensor, x: Tensor) -> Tensor:
     return s * g * (2 * density - square * density)  # type: ignore[no-any-return]
 
 
-# The product with the cotangent is part of it: 16-bit gradients are rounded once.
+def _half_gelu_tanh_bend(s: Tensor, g: Tensor, x: Tensor) -> Tensor:
+    inner = SQRT_2_OVER_PI * (x + CUBIC * power(x, 3))
+    u, sech = pw.tanh(inner), 1 / pw.cosh(inner)
+    f, h = 0.5 * x, SQRT_2_OVER_PI * (1 + 3 * CUBIC * power(x, 2))
+    of_tanh = 1 - u * u
+    bent = f * h * ((2 * sech) * (-sech * u) * h)
+    return s * g * (2 * (0.5 * of_tanh * h) + bent + f * of_tanh * (6 * CUBIC * x * SQRT_2_OVER_PI))  # type: ignore[no-any-return]
+
+
+# The product with the cotangent is part of these: 16-bit gradients are rounded once.
 _half_gelu_slope: Any = pointwise_op(
     "half_gelu_slope",
     lambda k, g, x: g * _gelu_slope_body(k, x),
     (lambda s, x: _half_gelu_slope(s, x), _half_gelu_bend),
     grad_name="GeluBackwardBackward0",
 )
+_half_gelu_tanh_slope: Any = pointwise_op(
+    "half_gelu_tanh_slope",
+    lambda k, g, x: g * _gelu_tanh_slope_body(k, x),
+    (lambda s, x: _half_gelu_tanh_slope(s, x), _half_gelu_tanh_bend),
+    grad_name="GeluBackwardBackward0",
+)
 
 
 def _gelu_tangent(t: Tensor, x: Tensor) -> Tensor:
     return _half_gelu_slope(t, x) if x._a.dtype.itemsize == 2 else t * _gelu_slope(x)  # type: ignore[no-any-return]
+
+
+def _gelu_tanh_tangent(t: Tensor, x: Tensor) -> Tensor:
+    return _half_gelu_tanh_slope(t, x) if x._a.dtype.itemsize == 2 else t * _gelu_tanh_slope(x)  # type: ignore[no-any-return]
 
 
 _gelu_erf = unary(
@@ -300,7 +319,7 @@ _gelu_erf = unary(
 _gelu_tanh = unary(
     "gelu_tanh",
     lambda k, x: 0.5 * x * (1 + k.tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x))),
-    (lambda t, x: t * _gelu_tanh_slope(x),),
+    (lambda t, x: _gelu_tanh_tangent(t, x),),
     method=False,
     inplace=False,
     function=False,
@@ -425,17 +444,36 @@ def softplus(
 
 
 @fused
-@half_in_single
 def _logsigmoid(x: Tensor) -> Tensor:
     below = x < 0  # not abs: its derivative at zero is zero
     return where_op(below, x, 0) - log1p(exp(where_op(below, x, -x)))  # type: ignore[no-any-return]
+
+
+def _half_logsigmoid_bend(s: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    z = pw.sigmoid(x)
+    return s * t * (z - 1) * z  # type: ignore[no-any-return]
+
+
+_half_logsigmoid_slope: Any = pointwise_op(
+    "half_logsigmoid_slope",
+    lambda k, t, x: t / (1 + k.exp(x)),
+    (lambda s, x: _half_logsigmoid_slope(s, x), _half_logsigmoid_bend),
+    grad_name="LogSigmoidBackwardBackward0",
+)
+_half_logsigmoid: Any = pointwise_op(
+    "half_logsigmoid",
+    lambda k, x: k.min(x, 0) - k.log1p(k.exp(-k.abs(x))),
+    (lambda t, x: _half_logsigmoid_slope(t, x),),
+    grad_name="LogSigmoidBackward0",
+)
 
 
 @shows("LogSigmoidBackward0")
 def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     _floating(input, "logsigmoid")
-    return _out(in_own_order(_logsigmoid(input)), out, "log_sigmoid")
+    form = _half_logsigmoid if input._a.dtype.itemsize == 2 else _logsigmoid
+    return _out(in_own_order(form(input)), out, "log_sigmoid")
 
 
 @fused

@@ -21,7 +21,7 @@ from ...prims.base import sum_op
 from ...prims.reductions import half_mean_op
 from .activation import logsigmoid
 
-Slope = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
+Slope = Callable[[Tensor, Tensor, Tensor, int, float, Any], Tensor]
 
 
 def is_half(*tensors: Any) -> bool:
@@ -41,9 +41,9 @@ def _loss(
 ) -> Any:
     """An operation on input, target and weight (a tensor or None); `values` is its elements, over arrays.
 
-    The slopes map a cotangent of the elements to the gradients of the two, ``slope(g, x, t, n)``; then come the weight,
-    and the division of a mean by n, unless the slope `divides` itself (n is 1 where there is no mean).  Numbers in the
-    names' places are the settings of the loss.
+    The slopes map a cotangent of the elements to the gradients of the two, ``slope(g, x, t, n, setting, w)``; then come
+    the weight, and the division of a mean by n, unless the slope does both itself, as `divides` says (n is 1 where there
+    is no mean, and w where there is no weight).
     """
 
     def impl(x: Any, t: Any, w: Any, *, reduction: str, setting: float) -> Any:
@@ -61,16 +61,19 @@ def _loss(
     def vjp(g: Tensor, inputs: Any, needs: Any, reduction: str, setting: float) -> list[Any]:
         x, t, w = inputs
         n = math.prod(x._a.shape) if reduction == "mean" else 1
+        weight = 1.0 if w is None else w
 
         def finished(r: Tensor) -> Tensor:
+            if divides:
+                return r
             r = r if w is None else r * w
-            return r / n if n != 1 and not divides else r
+            return r / n if n != 1 else r
 
         found: list[Any] = [None, None, None]
         if needs[0]:
-            found[0] = finished(fam.expand(slope(g, x, t, n, setting), tuple(x._a.shape)))
+            found[0] = finished(fam.expand(slope(g, x, t, n, setting, weight), tuple(x._a.shape)))
         if needs[1]:
-            found[1] = finished(fam.expand(target_slope(g, x, t, n, setting), tuple(x._a.shape)))
+            found[1] = finished(fam.expand(target_slope(g, x, t, n, setting, weight), tuple(x._a.shape)))
         if needs[2]:
             each = op(x, t, None, reduction="none", setting=setting) * g
             each = each / n if n != 1 else each
@@ -82,8 +85,8 @@ def _loss(
         parts = []
         for tangent, fn in ((tx, slope), (tt, target_slope)):
             if tangent is not None:
-                r = fn(tangent, x, t, 1, params["setting"])
-                parts.append(r if w is None else r * w)
+                r = fn(tangent, x, t, 1, params["setting"], 1.0 if w is None else w)
+                parts.append(r if w is None or divides else r * w)
         if tw is not None:
             parts.append(op(x, t, None, reduction="none", setting=params["setting"]) * tw)
         total = parts[0]
@@ -103,15 +106,23 @@ def _loss(
     return op
 
 
+def _over(x: Tensor, n: Any) -> Tensor:
+    return x if type(n) is int and n == 1 else x / n
+
+
 def _entropy(p: Any, t: Any, setting: float) -> Any:
     low, one = p.dtype.type(-100), p.dtype.type(1)
     return (t - one) * np.maximum(np.log1p(-p), low) - t * np.maximum(np.log(p), low)
 
 
-def _entropy_slope_values(g: Any, p: Any, t: Any) -> Any:
-    one, least = p.dtype.type(1), p.dtype.type(1e-12)
+def _entropy_slope_values(g: Any, p: Any, t: Any, w: Any, n: Any) -> Any:
+    half = p.dtype.type
     with np.errstate(all="ignore"):
-        return g * (p - t) / np.maximum((one - p) * p, least)
+        y = g * (p - t) / np.maximum((half(1) - p) * p, half(1e-12))
+        y = y if type(w) is float else y * w
+        if type(n) is int:
+            return y if n == 1 else (fam.wide(y) / fam.wide(y).dtype.type(n)).astype(p.dtype)
+        return y / n
 
 
 _entropy_slope_values.knows_halves = True  # type: ignore[attr-defined]
@@ -119,11 +130,13 @@ _entropy_slope_values.knows_halves = True  # type: ignore[attr-defined]
 
 _entropy_slope: Any = fam.pointwise_op(
     "half_entropy_slope",
-    lambda k, g, p, t: g * (p - t) / k.max((1 - p) * p, 1e-12),
+    lambda k, g, p, t, w, n: g * (p - t) / k.max((1 - p) * p, 1e-12) * w / n,
     (
-        lambda s, p, t: (p - t) / ((p + 1e-12) * (1 - p + 1e-12)) * s,
-        lambda s, g, p, t: _entropy_curve(p, t) * (s * g),
-        lambda s, g, p: -s * g / ((1 - p) * p),
+        lambda s, p, t, w, n: _over((p - t) / ((p + 1e-12) * (1 - p + 1e-12)) * s * w, n),
+        lambda s, g, p, t, w, n: _over(_entropy_curve(p, t) * (s * g) * w, n),
+        lambda s, g, p, w, n: _over(-s * g / ((1 - p) * p) * w, n),
+        lambda s, g, p, t, n: _entropy_slope(s * g, p, t, 1.0, n),
+        None,
     ),
     impl=_entropy_slope_values,
     grad_name="BinaryCrossEntropyBackwardBackward0",
@@ -143,19 +156,16 @@ def _log_odds(g: Tensor, p: Tensor, t: Tensor) -> Tensor:
 binary_cross_entropy_op = _loss(
     "half_binary_cross_entropy",
     _entropy,
-    lambda g, p, t, n, setting: _entropy_slope(g, p, t),
-    lambda g, p, t, n, setting: _log_odds(g, p, t),
+    lambda g, p, t, n, setting, w: _entropy_slope(g, p, t, w, n),
+    lambda g, p, t, n, setting, w: _over(_log_odds(g, p, t) * w, n),
     "BinaryCrossEntropyBackward0",
+    divides=True,
 )
 
 
 def _wide(values: Any) -> Any:
     """Elements computed in float32 and rounded once."""
     return lambda x, t, setting: values(fam.wide(x), fam.wide(t), setting).astype(x.dtype)
-
-
-def _over(x: Tensor, n: Any) -> Tensor:
-    return x if type(n) is int and n == 1 else x / n
 
 
 _square_slope: Any = fam.pointwise_op(
@@ -172,8 +182,8 @@ _square_slope: Any = fam.pointwise_op(
 square_error_op = _loss(
     "half_square_error",
     _wide(lambda x, t, setting: np.square(x - t)),
-    lambda g, x, t, n, setting: _square_slope(g, x, t, n),
-    lambda g, x, t, n, setting: _square_slope(g, t, x, n),
+    lambda g, x, t, n, setting, w: _square_slope(g, x, t, n),
+    lambda g, x, t, n, setting, w: _square_slope(g, t, x, n),
     "MseLossBackward0",
     divides=True,
 )
@@ -205,8 +215,8 @@ def _huber(x: Any, t: Any, delta: float) -> Any:
 huber_op = _loss(
     "half_huber",
     _wide(_huber),
-    lambda g, x, t, n, delta: _huber_slope(g, x, t, n, delta),
-    lambda g, x, t, n, delta: _huber_slope(g, t, x, n, delta),
+    lambda g, x, t, n, delta, w: _huber_slope(g, x, t, n, delta),
+    lambda g, x, t, n, delta, w: _huber_slope(g, t, x, n, delta),
     "HuberLossBackward0",
     divides=True,
 )
@@ -222,8 +232,8 @@ def _logits_values(x: Any, t: Any, setting: float) -> Any:
 logits_op = _loss(
     "half_logits_loss",
     _logits_values,
-    lambda g, x, t, n, setting: (pw.sigmoid(x) - t) * g,
-    lambda g, x, t, n, setting: -x * g,
+    lambda g, x, t, n, setting, w: (pw.sigmoid(x) - t) * g,
+    lambda g, x, t, n, setting, w: -x * g,
     "BinaryCrossEntropyWithLogitsBackward0",
 )
 

@@ -12,7 +12,7 @@ from ...core.tensor import Tensor
 from ...ops.args import dtype_of
 from ...prims import base
 from ...prims.contract import linear_op
-from ...prims.half_bilinear import half_bilinear_op
+from ...prims.half_trilinear import half_trilinear_op
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -84,8 +84,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         y = convert(y, dtype_of(input1))
     else:
         if input1._a.dtype.itemsize == 2:
-            flat = [x.reshape(-1, x._a.shape[-1]) for x in (input1, input2)]
-            y = half_bilinear_op(flat[0], weight, flat[1]).reshape(*a[:-1], w[0])
+            x1, x2 = input1.reshape(-1, 1, a[-1], 1), input2.reshape(-1, 1, 1, b[-1])
+            y = half_trilinear_op(x1, weight.unsqueeze(0), x2, sums=(2, 3), unroll=1).reshape(*a[:-1], w[0])
         else:
             y = FUNCTIONS["einsum"]("...i,kij,...j->...k", input1, weight, input2)
     rename(y, "ViewBackward0")
