@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..runtime.pool import empty
 from ..runtime.threads import get_num_threads
-from . import engine, launch, native, packed_gemm, pair_panels
+from . import engine, launch, native, packed_gemm, pair_panels, product_finish
 from .product_finish import Finish
 from .small_gemm import write_product, write_transposed_product
 from .types import storage
@@ -88,7 +88,7 @@ loop:
   %first = add i64 %before, %row
   call void
     @small(ptr %ap, ptr %bp, ptr %op, i64 %height, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow,
-           ptr %arrays, ptr %scalars, i64 %first)
+           ptr %finish, ptr %own.arrays, ptr %own.scalars, i64 %first)
   %next = add i64 %unit, 1
   %more = icmp ult i64 %next, %hi
   br i1 %more, label %loop, label %done
@@ -104,36 +104,33 @@ _ARRAYS = ("o", "a", "b")
 # The first three are what the launcher needs: units, multiplications of a unit, units of a chunk.
 _SCALARS = (
     *("units", "work", "grain", "sa", "sb", "so", "m", "n", "k"),
-    *("arow", "acol", "brow", "orow", "parts", "rows"),
+    *("arow", "acol", "brow", "orow", "parts", "rows", "finish"),
 )
 
 
-def _address(name: str, way: str, finish: Finish | None) -> int:
+@cache
+def _address(name: str, way: str) -> int:
     """The kernel's address; `way` is ``packed``, ``pairs``, ``plain`` or ``transposed`` (the second factor)."""
     if way in ("packed", "pairs"):
-        text, libm = packed_gemm.write_packed_product(name, way == "pairs", finish)
-        imports = {"pool.run": launch.pool().run_address, **{f: native.libm_address(f) for f in libm}}
+        imports = {"pool.run": launch.pool().run_address}
+        text = packed_gemm.write_packed_product(name, way == "pairs")
         return engine.build(text, ["kernel"], imports)["kernel"]
-    outputs = len(finish.outputs) if finish is not None else 0
-    loads = "\n".join(
-        f"  %{field}.p = getelementptr i64, ptr %{base}, i64 {before + i}\n"
-        f"  %{field} = load {type}, ptr %{field}.p"
-        for fields, base, type, before in (
-            (_ARRAYS, "arrays", "ptr", outputs),
-            (_SCALARS, "scalars", "i64", 0),
-        )
+    loads = [
+        f"  %{field}.p = getelementptr i64, ptr %{base}, i64 {i}\n"
+        f"  %{field} = load {'ptr' if field == 'finish' else type}, ptr %{field}.p"
+        for fields, base, type in ((_ARRAYS, "arrays", "ptr"), (_SCALARS, "scalars", "i64"))
         for i, field in enumerate(fields)
-    )
-    write = write_product if way == "plain" else write_transposed_product
-    own, libm = write(name, finish, len(_ARRAYS), len(_SCALARS))
-    imports = {f: native.libm_address(f) for f in libm}
-    return engine.build(_KERNEL.format(loads=loads) + own, ["kernel"], imports)["kernel"]
+    ]
+    for base, fields in (("arrays", _ARRAYS), ("scalars", _SCALARS)):
+        loads.append(f"  %own.{base} = getelementptr i64, ptr %{base}, i64 {len(fields)}")
+    own = write_product(name) if way == "plain" else write_transposed_product(name)
+    return engine.build(_KERNEL.format(loads="\n".join(loads)) + own, ["kernel"])["kernel"]
 
 
 @cache
 def _product(name: str, way: str, finish: Finish | None = None) -> Callable[..., None]:
-    """``product(finish's outputs..., arrays..., finish's inputs..., scalars...)`` for arrays that were checked."""
-    entry, kernel = launch.launcher(), _address(name, way, finish)
+    """``product(arrays..., finish's outputs and inputs..., scalars...)`` for arrays that were checked."""
+    entry, kernel = launch.launcher(), _address(name, way)
     packed = way in ("packed", "pairs")
     arrays: tuple[str, ...] = packed_gemm.ARRAYS if packed else _ARRAYS
     scalars: tuple[str, ...] = packed_gemm.SCALARS if packed else _SCALARS
@@ -141,7 +138,7 @@ def _product(name: str, way: str, finish: Finish | None = None) -> Callable[...,
     dtypes = [factor if field in ("a", "b") else np.dtype(name) for field in arrays]
     integers = [True] * len(scalars)
     if finish is not None:
-        dtypes = [*[s.numpy for s in finish.outputs], *dtypes, *[s.numpy for s, _ in finish.inputs]]
+        dtypes += [*[s.numpy for s in finish.outputs], *[s.numpy for s, _ in finish.inputs]]
         integers += [t.kind != "f" for t in finish.scalars]
     count = len(dtypes)
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
@@ -158,7 +155,7 @@ def _product(name: str, way: str, finish: Finish | None = None) -> Callable[...,
         return through_ctypes
     descriptor = launch.Descriptor(
         kernel,
-        len(finish.outputs) if finish is not None else 1,
+        0 if finish is not None else 1,
         tuple(id(d) for d in dtypes),
         tuple(d.itemsize for d in dtypes),
         tuple(integers),
@@ -294,7 +291,7 @@ class Prepared(NamedTuple):
         inputs: Sequence[Array] = (),
         numbers: Sequence[float] = (),
     ) -> None:
-        """Multiply; `home` is memory for the product, of the dtype of its sums; `bias` is for packed products alone."""
+        """Multiply; `home` is memory for the product, of the dtype of its sums; `bias` is what `biased` promised."""
         if self.copied[0]:
             a = np.ascontiguousarray(a)
         if self.copied[1]:
@@ -305,12 +302,15 @@ class Prepared(NamedTuple):
             if home is None:
                 home = empty(self.home, dtype) if self.sums else space
             self.launch(
-                *(*outs, home, a, b, space, home if bias is None else bias, *inputs, *self.words, *numbers)
+                *(home, a, b, space, home if bias is None else bias, *outs, *inputs, *self.words, *numbers)
             )
             return
+        if bias is not None:
+            assert home is not None
+            outs, inputs = (home,), (bias,)
         if home is None:
             home = empty(self.home, dtype) if self.sums else a  # where it is not written to
-        self.launch(*outs, home, a, b, *inputs, *self.words, *numbers)
+        self.launch(home, a, b, *outs, *inputs, *self.words, *numbers)
 
 
 @lru_cache(maxsize=4096)
@@ -329,7 +329,8 @@ def prepared(
 ) -> Prepared:
     """The way to multiply batches (batch or 1, m, k) and (batch or 1, k, n), none of these 0, with sums in `name`.
 
-    `pairs`: the factors are bfloat16.  `finish`: what is computed from the product instead of writing it.
+    `pairs`: the factors are bfloat16.  `finish`: what is computed from the product instead of writing it.  `biased`: a
+    vector will be added to every row; together with a `finish` for pairs alone.
     """
     m, inner, n = a_shape[1], a_shape[2], b_shape[2]
     batch, k = max(a_shape[0], b_shape[0]), -(-inner // 2) if pairs else inner
@@ -341,7 +342,7 @@ def prepared(
     copied = copy_a, copy_b
     work, share = m * n * k, schedule.share * threads
     way = "packed"
-    if not accumulate and not pairs and not biased and (schedule.way or k * n * item <= _IN_PLACE):
+    if not accumulate and not pairs and (schedule.way or k * n * item <= _IN_PLACE):
         if bcol == item and schedule.way in ("", "plain"):
             way = "plain"
         elif (
@@ -350,6 +351,9 @@ def prepared(
             and (m <= _FEW_ROWS if not schedule.way else schedule.way == "transposed")
         ):
             way = "transposed"
+    if biased and way != "packed":
+        finish = _biased(name)
+    functions = (0, 0) if finish is None else product_finish.address(name, finish)
     if way == "packed":
         room, cuts = _plan(name, m, n, k, threads, schedule, pairs)
         # A batch is shared out, unless its products are so few or so large that each is better cut up.
@@ -357,7 +361,7 @@ def prepared(
         grain = min(batch, max(grain, -(-_CHUNK // work))) if share else batch
         words = (
             *(batch, work, grain, room * item, sa, sb, m * n * item, m, n, k, arow, acol, brow, bcol),
-            *(n * item, *cuts, biased, accumulate, inner),
+            *(n * item, *cuts, biased, accumulate, inner, *functions),
         )
         launch_ = _product(name, "pairs" if pairs else way, finish)
         return Prepared(
@@ -373,7 +377,7 @@ def prepared(
     grain = min(units, max(1, _CHUNK // (rows * n * k), units // (2 * share))) if share else units
     words = (
         *(units, rows * n * k, grain, sa, sb, m * n * item, m, n, k),
-        *(arow, acol, brow if way == "plain" else bcol, n * item, parts, rows),
+        *(arow, acol, brow if way == "plain" else bcol, n * item, parts, rows, functions[0]),
     )
     return Prepared(
         way, _product(name, way, finish), words, copied, (), home, finish is None or way == "transposed"
@@ -397,11 +401,10 @@ def _multiply(
     schedule: Schedule,
 ) -> None:
     shapes = a.shape, a.strides, b.shape, b.strides, get_num_threads()
-    if bias is None:
-        prepared(name, *shapes, None, schedule, False, False, accumulate)(a, b, (), out)
-        return
-    bias = np.ascontiguousarray(bias) if bias.flags.aligned else np.array(bias)
-    prepared(name, *shapes, _biased(name), schedule)(a, b, (out,), out, None, (bias,))
+    if bias is not None:
+        bias = np.ascontiguousarray(bias) if bias.flags.aligned else np.array(bias)
+    product = prepared(name, *shapes, None, schedule, False, bias is not None, accumulate)
+    product(a, b, (), out, bias)
 
 
 def has_bfloat16() -> bool:

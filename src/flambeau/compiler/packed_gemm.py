@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from . import engine, pair_panels
 from .dialect import Dialect, Value
-from .product_finish import Finish, write_announce, write_finish
+from .product_finish import call_finish
 from .types import Storage, storage
 from .vector_loop import Memory, attributes
 
@@ -26,21 +26,21 @@ __all__ = ["ARRAYS", "SCALARS", "PanelWriter", "panel_sizes", "write_packed_prod
 # `keep`: the result is added to what is in the output.  A unit is one product of the batch; each chunk of units
 # packs into a room of its own, of `slot` bytes.  One chunk alone runs in the caller, and shares its regions
 # out to the pool; chunks that the pool runs compute theirs by themselves.  `inner` is the inner dimension in
-# numbers, where the elements of panels are pairs of them (`k` counts these).  With a `Finish` its outputs come
-# before these arrays, its inputs behind them and its numbers behind the scalars; ``o`` is where sums are kept
-# between the stretches.
+# numbers, where the elements of panels are pairs of them (`k` counts these).  `finish` and `announce` are the
+# addresses of functions that are told of each part of the last sums, or 0 (`product_finish`): their arrays and
+# numbers follow, and ``o`` is then for the sums between the stretches.
 ARRAYS = ("o", "a", "b", "room", "bias_row")
 SCALARS = (
     *("units", "work", "grain", "slot", "sa", "sb", "so", "m", "n", "k"),
     *("arow", "acol", "brow", "bcol", "orow"),
-    *("kc", "mc", "nc", "mb", "nb", "pa", "pb", "bias", "keep", "inner"),
+    *("kc", "mc", "nc", "mb", "nb", "pa", "pb", "bias", "keep", "inner", "finish", "announce"),
 )
 # Further words of the context that the chunks read: pointers, the present stretch, and numbers of chunks.
 _STATE = (
     *(*ARRAYS, *SCALARS[3:], "pack_a", "pack_b", "jc", "pc", "ic", "cols", "deep", "rows"),
     *("chunks_a", "chunks_b", "tiles_down", "arrays", "scalars", "unit"),
 )
-_POINTERS = (*ARRAYS, "pack_a", "pack_b", "arrays", "scalars")
+_POINTERS = (*ARRAYS, "pack_a", "pack_b", "arrays", "scalars", "finish", "announce")
 # What is finished together, where the inner dimension is short (a panel of the first factor by some of the second, long
 # rows of the result) and where it is not: then a panel of the second factor stays in the first-level cache.
 _SHORT, _LONG_ROWS, _MANY_ROWS = 160, 4, 1  # inner indices; panels of columns; panels of rows
@@ -305,13 +305,14 @@ def _write_pack_chunk(kind: Storage, pairs: bool) -> tuple[PanelWriter, str]:
     return k, k.function("pack.chunk", "i64 %index, ptr %context", linkage="internal")
 
 
-def _write_tile_chunk(kind: Storage, finish: Finish | None) -> tuple[PanelWriter, str]:
+def _write_tile_chunk(kind: Storage) -> tuple[PanelWriter, str]:
     """Chunk ``index``: a tile of the result, of ``mb`` rows and ``nb`` columns at most."""
     k = PanelWriter(kind)
     o, orow, bias_row, bias, keep = k.state("o", "orow", "bias_row", "bias", "keep")
     pack_a, pack_b, ic, jc, pc = k.state("pack_a", "pack_b", "ic", "jc", "pc")
     rows, cols, deep, mb, nb, down = k.state("rows", "cols", "deep", "mb", "nb", "tiles_down")
     m, n, inner, unit, arrays, scalars = k.state("m", "n", "k", "unit", "arrays", "scalars")
+    finish, announce = k.state("finish", "announce")
     top = k.word("mul", k.word("urem", "%index", down), mb)
     left = k.word("mul", k.word("udiv", "%index", down), nb)
     bottom, right = (
@@ -327,7 +328,7 @@ def _write_tile_chunk(kind: Storage, finish: Finish | None) -> tuple[PanelWriter
     wide_bytes = k.word("mul", wide, k.item)
     most = max(_LONG_ROWS, _MANY_ROWS) * k.height * k.width
     # The last sums go here, not into the result: rows of many sizes would fight for one place in the cache.
-    stage = k.slot(f"[{most} x {kind.llvm}]") if finish is not None else ""
+    stage = k.slot(f"[{most} x {kind.llvm}]")
 
     def block(i: str, j: str, target: str, target_row: str | int) -> None:
         """A panel by a panel, into `target` or into the result."""
@@ -368,43 +369,36 @@ def _write_tile_chunk(kind: Storage, finish: Finish | None) -> tuple[PanelWriter
                 for x, size, stop in ((start, wide, right), (row, bands, bottom))
             )
             number = k.word("add", k.word("mul", unit, m), k.word("add", ic, row))
-            k.line(
-                f"call void @announce(ptr {arrays}, i64 {n}, i64 {number}, i64 {k.word('sub', bound, row)}, i64 {k.word('add', jc, start)}, i64 {k.word('sub', end, start)})"
-            )
+            size = k.word("sub", bound, row), k.word("add", jc, start), k.word("sub", end, start)
+            place = (arrays, scalars, n, number, *size)
+            call_finish(k, announce, place)
             with k.loop(start, end, k.width) as j, k.loop(row, bound, k.height) as i:
-                place = k.at(stage, k.word("mul", k.word("sub", i, row), wide_bytes))
-                block(i, j, k.at(place, k.word("sub", j, start), k.item), wide_bytes)
-            number = k.word("add", k.word("mul", unit, m), k.word("add", ic, row))
-            k.line(
-                f"call void @finish(ptr {arrays}, ptr {scalars}, i64 {n}, ptr {stage}, i64 {wide_bytes}, "
-                f"i64 {number}, i64 {k.word('sub', bound, row)}, "
-                f"i64 {k.word('add', jc, start)}, i64 {k.word('sub', end, start)})"
-            )
+                target = k.at(stage, k.word("mul", k.word("sub", i, row), wide_bytes))
+                block(i, j, k.at(target, k.word("sub", j, start), k.item), wide_bytes)
+            call_finish(k, finish, place, stage, wide_bytes)
 
-    if finish is None:
-        sums()
-    else:
-        between, final, done = (k.new_label(x) for x in ("between", "final", "done"))
-        k.branch_if(last, final, between)
-        k.label(between)
-        sums()
-        k.branch(done)
-        k.label(final)
-        results()
-        k.branch(done)
-        k.label(done)
+    between, final, done = (k.new_label(x) for x in ("between", "final", "done"))
+    finishing = k.emit(f"and i1 {last}, {k.compare('ne', finish, 'null', 'ptr')}")
+    k.branch_if(finishing, final, between)
+    k.label(between)
+    sums()
+    k.branch(done)
+    k.label(final)
+    results()
+    k.branch(done)
+    k.label(done)
     k.line("ret void")
     return k, k.function("tile.chunk", "i64 %index, ptr %context", linkage="internal")
 
 
-def _write_driver(kind: Storage, outputs: int) -> tuple[PanelWriter, str]:
+def _write_driver(kind: Storage) -> tuple[PanelWriter, str]:
     """``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)``: products `lo` to `hi` of the batch."""
     k = PanelWriter(kind)
     context = k.slot(f"[{len(_STATE)} x i64]")
-    arrays = {name: k.load("ptr", "%arrays", outputs + i) for i, name in enumerate(ARRAYS)}
-    s = {name: k.load("i64", "%scalars", i) for i, name in enumerate(SCALARS)}
+    arrays = {name: k.load("ptr", "%arrays", i) for i, name in enumerate(ARRAYS)}
+    s = {name: k.load("ptr" if name in _POINTERS else "i64", "%scalars", i) for i, name in enumerate(SCALARS)}
     k.set_state(context, **arrays, **{name: s[name] for name in SCALARS[3:]})
-    k.set_state(context, arrays="%arrays", scalars="%scalars")
+    k.set_state(context, arrays=k.at("%arrays", len(ARRAYS), 8), scalars=k.at("%scalars", len(SCALARS), 8))
     # The room, aligned: panels of the second factor first.
     room = k.at(arrays["room"], k.word("mul", k.word("udiv", "%lo", s["grain"]), s["slot"]))
     address = k.emit(f"ptrtoint ptr {room} to i64")
@@ -453,32 +447,25 @@ def write_parts(kind: Storage) -> tuple[dict[str, str], list[str]]:
     return declarations, [text for _, text in written]
 
 
-def write_packed_product(
-    name: str, pairs: bool = False, finish: Finish | None = None
-) -> tuple[str, frozenset[str]]:
+def write_packed_product(name: str, pairs: bool = False) -> str:
     """LLVM assembly of ``kernel(ptr arrays, ptr scalars, i64 lo, i64 hi)``, o = a b for sums of the dtype `name`.
 
-    With it the functions of the C library that it calls.  `ARRAYS` and `SCALARS` say what it reads; it calls the
-    imported ``pool.run``.  Rows of `o` are contiguous, and of each factor the rows or the columns.  With `pairs` the
-    factors are bfloat16, for processors with instructions for their products (AVX512-BF16), and summed in float32.
+    `ARRAYS` and `SCALARS` say what it reads; it calls the imported ``pool.run``.  Rows of `o` are contiguous,
+    and of each factor the rows or the columns.  With `pairs` the factors are bfloat16, for processors with instructions
+    for their products (AVX512-BF16), and summed in float32.
     """
     kind = storage(name)
-    outputs = len(finish.outputs) if finish is not None else 0
-    written: list[tuple[Dialect, str]] = [
+    written = [
         *(_write_micro(kind, part, pairs) for part in (False, True)),
         *(_write_pack(kind, which, pairs) for which in "ab"),
-        *(_write_pack_chunk(kind, pairs), _write_tile_chunk(kind, finish), _write_driver(kind, outputs)),
+        *(_write_pack_chunk(kind, pairs), _write_tile_chunk(kind), _write_driver(kind)),
     ]
-    if finish is not None:
-        written.append(write_announce(kind, finish, outputs + len(ARRAYS)))
-        written.append(write_finish(kind, finish, outputs + len(ARRAYS), len(SCALARS)))
     declarations: dict[str, str] = {}
     for k, _ in written:
         declarations |= k.declarations
-    whole = (
+    return (
         "\n".join([*declarations.values(), "declare void @pool.run(ptr, ptr, i64)"])
         + "\n"
         + "\n".join(text for _, text in written)
         + attributes(engine.host())
     )
-    return whole, frozenset().union(*(k.libm for k, _ in written))

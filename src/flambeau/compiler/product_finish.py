@@ -1,26 +1,28 @@
 """What is computed from a matrix product, element by element, while its tiles are in the cache.
 
-A bias, an activation, a residual, or only another dtype: the result is written once, by the product's kernel.
+A bias, an activation, a residual, or only another dtype: the result is written once.  The kernels of products are the
+same for all; they call the functions made here through pointers, for some thousand elements at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from . import engine
+from . import engine, native
+from .code import Code
 from .dialect import Dialect, Value
-from .types import Compute, Storage
-from .vector_loop import Memory, load_scalar, results
+from .types import Compute, Storage, storage
+from .vector_loop import Memory, attributes, load_scalar, results
 
-__all__ = ["PARAMETERS", "Finish", "write_announce", "write_finish"]
+__all__ = ["Finish", "address", "call_finish"]
 
 # A block of `rows` rows, the first of which is number `row` of all, of `count` columns from `col` on, of a product with
-# `n` columns.  It is read at ``from``, with ``fromrow`` bytes between its rows.
-PARAMETERS = (
-    "ptr %arrays, ptr %scalars, i64 %n, ptr %from, i64 %fromrow, i64 %row, i64 %rows, i64 %col, i64 %count"
-)
+# `n` columns; the pointers in `arrays` begin with the outputs, then the inputs.
+_BLOCK = "ptr %arrays, ptr %scalars, i64 %n, i64 %row, i64 %rows, i64 %col, i64 %count"
+_PARAMETERS = f"{_BLOCK}, ptr %from, i64 %fromrow"  # it is read here, with ``fromrow`` bytes between its rows
 
 
 @dataclass(frozen=True, eq=False)  # one object for each: kernels are found by it
@@ -37,51 +39,48 @@ class Finish:
     scalars: tuple[Compute, ...] = ()
 
 
-def write_finish(kind: Storage, finish: Finish, first_input: int, first_scalar: int) -> tuple[Dialect, str]:
-    """The function ``finish``: its dialect and its text.
-
-    The outputs are the first of ``arrays``; the inputs and numbers begin at the given places.
-    """
+def _write_finish(kind: Storage, finish: Finish) -> tuple[Dialect, str]:
+    """The function ``finish``: its dialect and its text."""
     host = engine.host()
     k = Dialect(host, host.vector_bits // kind.compute.bits)
     memory, vectors = Memory(k), 2
     outs = [k.load("ptr", "%arrays", i) for i in range(len(finish.outputs))]
-    ins = [k.load("ptr", "%arrays", first_input + i) for i in range(len(finish.inputs))]
-    numbers = [load_scalar(k, first_scalar + i, t) for i, t in enumerate(finish.scalars)]
+    ins = [k.load("ptr", "%arrays", len(outs) + i) for i in range(len(finish.inputs))]
+    numbers = [load_scalar(k, i, t) for i, t in enumerate(finish.scalars)]
 
-    def spread(storage: Storage, place: str) -> Value:
-        one = k.emit(f"load {storage.llvm}, ptr {place}, align {storage.itemsize}")
-        raw = k.splat(one, Compute(storage.name, storage.llvm, "i", 8 * storage.itemsize))
-        return k.decode(raw.ref, storage)
+    def spread(kept: Storage, place: str) -> Value:
+        one = k.emit(f"load {kept.llvm}, ptr {place}, align {kept.itemsize}")
+        raw = k.splat(one, Compute(kept.name, kept.llvm, "i", 8 * kept.itemsize))
+        return k.decode(raw.ref, kept)
 
     def step(row: str, first: str, column: str, vectors: int, count: str, mask: str) -> None:
         """Some vectors from the block's `column` on, of a row whose elements begin with number `first`."""
 
-        def load(storage: Storage, place: str, v: int) -> str:
-            place = k.at(place, v * k.lanes, storage.itemsize)
-            return memory.load_part(storage, place, count, mask) if count else memory.load(storage, place)
+        def load(kept: Storage, place: str, v: int) -> str:
+            place = k.at(place, v * k.lanes, kept.itemsize)
+            return memory.load_part(kept, place, count, mask) if count else memory.load(kept, place)
 
         product = k.at(k.at("%from", k.word("mul", row, "%fromrow")), column, kind.itemsize)
         element = k.word("add", first, column)
         for v in range(vectors):
             loaded = []
-            for (storage, level), base in zip(finish.inputs, ins, strict=True):
+            for (kept, level), base in zip(finish.inputs, ins, strict=True):
                 if level in ("row", "one"):
                     index = k.word("add", "%row", row) if level == "row" else 0
-                    loaded.append(spread(storage, k.at(base, index, storage.itemsize)))
+                    loaded.append(spread(kept, k.at(base, index, kept.itemsize)))
                 else:
                     index = element if level == "matrix" else k.word("add", "%col", column)
-                    place = k.at(base, index, storage.itemsize)
-                    loaded.append(k.decode(load(storage, place, v), storage))
+                    place = k.at(base, index, kept.itemsize)
+                    loaded.append(k.decode(load(kept, place, v), kept))
             x = Value(k, load(kind, product, v), kind.compute)
             values = results(finish.body, k, [x, *loaded, *numbers], finish.outputs)
-            for storage, base, value in zip(finish.outputs, outs, values, strict=True):
-                place = k.at(k.at(base, element, storage.itemsize), v * k.lanes, storage.itemsize)
-                ref = k.encode(value, storage)
+            for kept, base, value in zip(finish.outputs, outs, values, strict=True):
+                place = k.at(k.at(base, element, kept.itemsize), v * k.lanes, kept.itemsize)
+                ref = k.encode(value, kept)
                 if count:
-                    memory.store_part(storage, ref, place, count, mask)
+                    memory.store_part(kept, ref, place, count, mask)
                 else:
-                    memory.store(storage, ref, place)
+                    memory.store(kept, ref, place)
 
     whole = k.word("and", "%count", -vectors * k.lanes)
     with k.loop(0, "%rows") as row:
@@ -92,10 +91,10 @@ def write_finish(kind: Storage, finish: Finish, first_input: int, first_scalar: 
             count = k.smaller(k.word("sub", "%count", column), k.lanes)
             step(row, first, column, 1, count, memory.mask(count))
     k.line("ret void")
-    return k, k.function("finish", PARAMETERS, linkage="internal")
+    return k, k.function("finish", _PARAMETERS)
 
 
-def write_announce(kind: Storage, finish: Finish, first_input: int) -> tuple[Dialect, str]:
+def _write_announce(kind: Storage, finish: Finish) -> tuple[Dialect, str]:
     """The function ``announce``: asks for the memory of a block before its product is computed.
 
     Rows of a block are far from each other, so the processor would not guess them.
@@ -103,19 +102,41 @@ def write_announce(kind: Storage, finish: Finish, first_input: int) -> tuple[Dia
     host = engine.host()
     k = Dialect(host, host.vector_bits // kind.compute.bits)
     k.declare("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-    matrices = [(i + first_input, s, 0) for i, (s, level) in enumerate(finish.inputs) if level == "matrix"]
-    matrices += [(i, s, 1) for i, s in enumerate(finish.outputs)]
+    matrices = [(i, s, 1) for i, s in enumerate(finish.outputs)]
+    for i, (kept, level) in enumerate(finish.inputs):
+        if level == "matrix":
+            matrices.append((len(finish.outputs) + i, kept, 0))
     bases = [k.load("ptr", "%arrays", i) for i, _, _ in matrices]
     with k.loop(0, "%rows") as r:
         row = k.word("add", k.word("mul", k.word("add", "%row", r), "%n"), "%col")
-        for base, (_, storage, write) in zip(bases, matrices, strict=True):
-            size = k.word("mul", "%count", storage.itemsize)
-            with k.loop(0, size, 64) as byte:
-                place = k.at(k.at(base, row, storage.itemsize), byte)
-                k.line(
-                    f"call void @llvm.prefetch.p0(ptr {place}, i32 {write}, i32 {3 if write else 2}, i32 1)"
-                )
+        for base, (_, kept, write) in zip(bases, matrices, strict=True):
+            with k.loop(0, k.word("mul", "%count", kept.itemsize), 64) as byte:
+                place = k.at(k.at(base, row, kept.itemsize), byte)
+                near = 3 if write else 2  # what is read waits in the second-level cache
+                k.line(f"call void @llvm.prefetch.p0(ptr {place}, i32 {write}, i32 {near}, i32 1)")
     k.line("ret void")
-    return k, k.function(
-        "announce", "ptr %arrays, i64 %n, i64 %row, i64 %rows, i64 %col, i64 %count", linkage="internal"
-    )
+    return k, k.function("announce", _BLOCK)
+
+
+@lru_cache(maxsize=4096)
+def address(name: str, finish: Finish) -> tuple[int, int]:
+    """Machine code for products with sums of the dtype `name`: the functions that are told of a block before and after."""
+    kind = storage(name)
+    written = [_write_finish(kind, finish), _write_announce(kind, finish)]
+    declarations: dict[str, str] = {}
+    for k, _ in written:
+        declarations |= k.declarations
+    text = "\n".join([*declarations.values(), *(t for _, t in written)]) + attributes(engine.host())
+    imports = {f: native.libm_address(f) for k, _ in written for f in k.libm}
+    built = engine.build(text, ["finish", "announce"], imports)
+    return built["finish"], built["announce"]
+
+
+def call_finish(
+    k: Code, function: str, block: tuple[str, ...], origin: str = "", row_bytes: str = ""
+) -> None:
+    """Write a call: `block` are the values of a block; after the product `origin` and `row_bytes`, too."""
+    arguments = [f"{t} {v}" for t, v in zip(("ptr", "ptr", *("i64",) * 5), block, strict=True)]
+    if origin:
+        arguments += [f"ptr {origin}", f"i64 {row_bytes}"]
+    k.line(f"call void {function}({', '.join(arguments)})")

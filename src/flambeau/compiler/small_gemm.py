@@ -13,43 +13,27 @@ from collections.abc import Callable
 
 from . import engine
 from .dialect import Dialect, Value
-from .product_finish import Finish, write_finish
-from .types import Storage, storage
+from .product_finish import call_finish
+from .types import storage
 from .vector_loop import Memory, attributes
 
 __all__ = ["write_product", "write_transposed_product"]
 
-# The last three are for what is done with the result: as in `product_finish`; ``first`` is the number of its first row.
+# The last ones are for a function that is told of parts of the result before they are written, if it is not null
+# (`product_finish`), and for its block: its arrays and numbers, and the number of the first row.
 _PARAMETERS = (
     "ptr %a, ptr %b, ptr %o, i64 %m, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow, "
-    "ptr %arrays, ptr %scalars, i64 %first"
+    "ptr %finish, ptr %arrays, ptr %scalars, i64 %first"
 )
 _FINISHED = 512  # columns that are finished together: with the rows of a block half of the first-level cache
 
 
-def _whole(
-    k: Dialect, kind: Storage, finish: Finish | None, arrays: int, scalars: int
-) -> tuple[str, frozenset[str]]:
-    """The text of ``small`` with what it calls, and the functions of the C library among that."""
-    written = [(k, k.function("small", _PARAMETERS, linkage="internal"))]
-    if finish is not None:
-        written.append(write_finish(kind, finish, len(finish.outputs) + arrays, scalars))
-    declarations: dict[str, str] = {}
-    for d, _ in written:
-        declarations |= d.declarations
-    text = "\n".join([*declarations.values(), *(t for _, t in written)]) + attributes(k.host)
-    return text, frozenset().union(*(d.libm for d, _ in written))
-
-
-def write_product(
-    name: str, finish: Finish | None = None, arrays: int = 0, scalars: int = 0
-) -> tuple[str, frozenset[str]]:
+def write_product(name: str) -> str:
     """LLVM assembly of a function ``small``, o = a b for matrices of the dtype `name`.
 
     Its parameters are pointers, the sizes (m, k) @ (k, n), and distances in bytes between the rows and
-    columns of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous.  A product that is
-    finished is not written to `o`; between what a `finish` writes and reads there are some `arrays`, and `scalars`
-    before its numbers.
+    columns of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous.  What is
+    finished is not written to `o`.
     """
     host, kind = engine.host(), storage(name)
     k = Dialect(host, host.vector_bits // kind.compute.bits)
@@ -58,7 +42,9 @@ def write_product(
     rows = 8 if host.vector_bits == 512 else 4  # what the registers hold
     tall = k.word("and", "%m", -rows)
 
-    stage = k.slot(f"[{rows * _FINISHED} x {kind.llvm}]") if finish is not None else ""
+    stage = k.slot(f"[{rows * _FINISHED} x {kind.llvm}]")
+    finishing = k.compare("ne", "%finish", "null", "ptr")
+    row_bytes = k.emit(f"select i1 {finishing}, i64 {_FINISHED * kind.itemsize}, i64 {orow}")
 
     def columns(start: str | int, end: str, body: Callable[[str, int, str, str], None]) -> None:
         most = 2 * k.lanes
@@ -69,8 +55,13 @@ def write_product(
             count = k.smaller(k.word("sub", end, j), k.lanes)
             body(j, 1, count, memory.mask(count))
 
-    def block(i: str, height: int, start: str, j: str, vectors: int, count: str, mask: str) -> None:
-        """Rows ``i`` to ``i + height``, whole vectors of columns from ``j``, or one with `count` lanes."""
+    def block(
+        i: str, height: int, base: str, start: str, j: str, vectors: int, count: str, mask: str
+    ) -> None:
+        """Rows ``i`` to ``i + height``, whole vectors of columns from ``j``, or one with `count` lanes.
+
+        Column ``start`` of the first of these rows belongs at `base`.
+        """
         zero = k.const(0.0, kind.compute).ref
         sums = [[k.variable(k.vector(kind.compute), zero) for _ in range(vectors)] for _ in range(height)]
         a_rows = [k.at("%a", k.word("mul", k.word("add", i, r), "%arow")) for r in range(height)]
@@ -90,12 +81,7 @@ def write_product(
                     old = Value(k, sums[r][v].get(), kind.compute)
                     sums[r][v].set(k.fma(left, right[v], old).ref)
         for r in range(height):
-            if stage:
-                o_row = k.at(
-                    k.at(stage, r * _FINISHED, kind.itemsize), k.word("sub", j, start), kind.itemsize
-                )
-            else:
-                o_row = k.at(k.at("%o", k.word("mul", k.word("add", i, r), orow)), j, kind.itemsize)
+            o_row = k.at(k.at(base, k.word("mul", row_bytes, r)), k.word("sub", j, start), kind.itemsize)
             for v in range(vectors):
                 if count:
                     memory.store_part(kind, sums[r][v].get(), o_row, count, mask)
@@ -103,32 +89,29 @@ def write_product(
                     memory.store(kind, sums[r][v].get(), k.at(o_row, v * k.lanes, kind.itemsize))
 
     def some_rows(i: str, height: int) -> None:
-        if finish is None:
-            columns(0, "%n", lambda j, *part: block(i, height, "0", j, *part))
-            return
         with k.loop(0, "%n", _FINISHED) as start:
             end = k.smaller(k.word("add", start, _FINISHED), "%n")
-            columns(start, end, lambda j, *part: block(i, height, start, j, *part))
-            k.line(
-                f"call void @finish(ptr %arrays, ptr %scalars, i64 %n, ptr {stage}, "
-                f"i64 {_FINISHED * kind.itemsize}, i64 {k.word('add', '%first', i)}, i64 {height}, "
-                f"i64 {start}, i64 {k.word('sub', end, start)})"
-            )
+            place = k.at(k.at("%o", k.word("mul", i, orow)), start, kind.itemsize)
+            base = k.emit(f"select i1 {finishing}, ptr {stage}, ptr {place}")
+            columns(start, end, lambda j, *part: block(i, height, base, start, j, *part))
+            with k.when(finishing):
+                number, size = k.word("add", "%first", i), k.word("sub", end, start)
+                part = ("%arrays", "%scalars", "%n", number, str(height), start, size)
+                call_finish(k, "%finish", part, stage, row_bytes)
 
     with k.loop(0, tall, rows) as i:
         some_rows(i, rows)
     with k.loop(tall, "%m") as i:
         some_rows(i, 1)
     k.line("ret void")
-    return _whole(k, kind, finish, arrays, scalars)
+    function = k.function("small", _PARAMETERS, linkage="internal")
+    return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)
 
 
-def write_transposed_product(
-    name: str, finish: Finish | None = None, arrays: int = 0, scalars: int = 0
-) -> tuple[str, frozenset[str]]:
+def write_transposed_product(name: str) -> str:
     """As `write_product` for o = a transpose(b): `a` and `b` have contiguous rows; `acol` is not used.
 
-    A product that is finished is written to `o`, too.
+    What is finished is written to `o`, too.
     """
     host, kind = engine.host(), storage(name)
     k = Dialect(host, host.vector_bits // kind.compute.bits)
@@ -176,9 +159,9 @@ def write_transposed_product(
         columns_of(i, height)
     with k.loop(tall, "%m") as i:
         columns_of(i, 1)
-    if finish is not None:  # these have few rows: all of the result is in the cache
-        k.line(
-            f"call void @finish(ptr %arrays, ptr %scalars, i64 %n, ptr %o, i64 {orow}, i64 %first, i64 %m, i64 0, i64 %n)"
-        )
+    with k.when(k.compare("ne", "%finish", "null", "ptr")):  # these have few rows: all of it is in the cache
+        whole_block = ("%arrays", "%scalars", "%n", "%first", "%m", "0", "%n")
+        call_finish(k, "%finish", whole_block, "%o", orow)
     k.line("ret void")
-    return _whole(k, kind, finish, arrays, scalars)
+    function = k.function("small", _PARAMETERS, linkage="internal")
+    return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)
