@@ -188,6 +188,15 @@ def ternary(m: Maker) -> Any:
     return tuple([m.tensor(shape) for _ in range(3)]), m.pick([{}, {"value": m.number()}])
 
 
+def likelihoods(m: Maker) -> Any:
+    x = m.tensor(m.pick([(4, 3), (2, 3), (3,), (2, 3, 2)]), m.pick(FLOATS))
+    shape = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])
+    t = m.tensor(shape, torch.int64, 0, m.pick((2, 3, 3, 4)))
+    return (x, t), m.pick(
+        [{}, {"ignore_index": 1}, {"reduction": "none"}, {"reduction": "sum", "ignore_index": 0}]
+    )
+
+
 def square(m: Maker) -> torch.Tensor:
     """Definite matrices, most of the time."""
     x = m.tensor(m.pick([(3, 3), (2, 3, 3), (2, 3)]), m.pick([torch.float32, torch.float64]))
@@ -239,6 +248,7 @@ MAKERS: dict[str, Callable[[Maker], Any]] = {
     "mv": lambda m: ((m.tensor((2, 3)), m.tensor((3,))), {}),
     "nan_to_num": lambda m: ((m.tensor(),), m.pick([{}, {"nan": 1.0}, {"nan": 0.5, "posinf": 2.0}])),
     "narrow": one((0, 0, 1), (1, 1, 2), (-1, 0, 0)),
+    "nll_loss": likelihoods,
     "norm": lambda m: ((m.tensor(), *m.pick([(), (1,), ("fro",), (2, 0), (float("inf"), 1, True)])), {}),
     "linalg_norm": one((), (1,), ("fro",), (2, 0), (None, 1, True)),
     "linalg_vector_norm": one((), (1,), (2, 0), (float("inf"), 1, True), (0,)),

@@ -35,7 +35,7 @@ ONE_WAY = frozenset(
     kthvalue l1_loss layer_norm leaky_relu lerp linalg_cholesky linalg_det linalg_inv linalg_norm linalg_qr
     linalg_solve linalg_vector_norm linear log_softmax logcumsumexp logsigmoid logsumexp masked_fill
     masked_select matmul max max_pool1d max_pool2d max_pool3d mean median min mish mm movedim mse_loss mv
-    nan_to_num narrow nonzero norm normalize outer pad pairwise_distance permute pixel_shuffle pixel_unshuffle
+    nan_to_num narrow nll_loss nonzero norm normalize outer pad pairwise_distance permute pixel_shuffle pixel_unshuffle
     prod relu6 repeat repeat_interleave reshape rms_norm roll rot90 scaled_dot_product_attention scatter
     scatter_add select selu smooth_l1_loss softmax softmin softplus softshrink softsign sort squeeze stack std
     std_mean sum t take_along_dim tanhshrink tensordot tile topk trace transpose trapezoid tril triu unfold

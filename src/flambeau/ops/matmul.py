@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..core import families as fam
+from ..core.acceleration import FLOATS, HEAVY
+from ..core.grad_names import rename
 from ..core.public import public
+from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims.base import sum_op
@@ -276,7 +281,13 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     for x in (input, vec2):
         if len(x._a.shape) != 1:
             raise RuntimeError(f"outer: Expected 1-D argument, but got {len(x._a.shape)}-D")
-    return base.reshape(input, (input._a.shape[0], 1)) * vec2  # type: ignore[no-any-return]
+    a, b = input._a, vec2._a
+    column = base.reshape(input, (a.shape[0], 1))
+    plain = type(a) is np.ndarray and type(b) is np.ndarray and tls.capture is None
+    if plain and a.dtype in FLOATS and a.dtype == b.dtype and a.size * b.nbytes >= HEAVY:
+        product: Tensor = matmul_op(column, base.reshape(vec2, (1, b.shape[0])))  # by a kernel
+        return rename(product, "MulBackward0")  # type: ignore[no-any-return]
+    return column * vec2  # type: ignore[no-any-return]
 
 
 @public(out=True, inplace=True, grad_name="AddrBackward0")

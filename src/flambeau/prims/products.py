@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.acceleration import BIG, LOADING, loaded
+from ..core.acceleration import BIG, HEAVY, LOADING, loaded, make_kernel, ready
 from ..runtime import pool
 from .memory_kernels import converted
 
@@ -52,15 +52,29 @@ def batches(a: Any, b: Any) -> tuple[Any, Any] | None:
     return None
 
 
+_multiplications: dict[str, Any] = {}  # kernels, by dtype
+
+
 def _outer(a: Any, b: Any, out: Any, bias: Any) -> Any:
     """Products of a column with a row, as the gradients of a layer's weights for single examples are.
 
-    They are as much work to write as to compute: a multiplication into recycled memory.
+    They are as much work to write as to compute: a multiplication into recycled memory, by a kernel where NumPy would
+    begin anew with every row.
     """
-    if out is None and max(a.size * b.shape[-1], b.size * a.shape[-2]) * a.itemsize >= BIG:
+    nbytes = max(a.size * b.shape[-1], b.size * a.shape[-2]) * a.itemsize
+    if out is None and nbytes >= HEAVY:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         out = pool.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
-    y = np.multiply(a, b, out=out)
+    if nbytes >= HEAVY and a.dtype in FLOATS and ready(nbytes):
+        name = a.dtype.name
+        multiply = _multiplications.get(name)
+        if multiply is None:
+            make: Any = make_kernel()
+            multiply = _multiplications[name] = make(lambda k, a, b: a * b, [name, name], [name], [])
+        multiply.broadcast((out,), (a, b))
+        y = out
+    else:
+        y = np.multiply(a, b, out=out)
     if bias is not None:
         y += bias
     return y

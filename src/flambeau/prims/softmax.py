@@ -142,7 +142,8 @@ log_softmax_op: Any = fam.opaque_op(
 # ---------------------------------------------------------------------------------------------------- cross entropy
 
 
-def _check_classes(target: Any, counts: Any, classes: int) -> None:
+def check_classes(target: Any, counts: Any, classes: int) -> None:
+    """Raises: IndexError for targets that count and are no class."""
     wrong = counts & ((target < 0) | (target >= classes))
     if wrong.any():
         raise IndexError(f"Target {int(target[wrong][0])} is out of bounds: there are {classes} classes.")
@@ -157,7 +158,7 @@ def _cross_entropy(x: Any, target: Any, *, ignore: int, smoothing: float) -> Any
     if k is not None:
         return k.cross_entropy(x, target, ignore, smoothing)
     counts = target != ignore
-    _check_classes(target, counts, x.shape[-1])
+    check_classes(target, counts, x.shape[-1])
     wide = _wide(x)
     top = np.maximum.reduce(wide, axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):  # infinity minus infinity: the whole row becomes NaN

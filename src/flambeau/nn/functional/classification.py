@@ -16,6 +16,7 @@ from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base, indexing
 from ...prims.indexing import gather_op, index_get_op
+from ...prims.nll import nll_op
 from ...prims.pointwise import binary_entropy_op, where_op
 from ...prims.softmax import cross_entropy_op, log_softmax_op
 from ...runtime import dtypes
@@ -49,13 +50,17 @@ def nll_loss(
     """
     reduction = reduction_of(size_average, reduce, reduction)
     rows, flat = _rows(input, target, weight, reduction)
+    shape = tuple(target._a.shape)
+    if weight is None and input._a.dtype.kind in "fV":
+        y = nll_op(rows, flat, ignore=int(ignore_index), reduction=reduction)
+        return _shown(base.reshape(y, shape) if reduction == "none" else y, input)
     ignored = _ignored(flat, ignore_index, rows._a.shape[1])
     n = numel(flat)
     safe = flat if ignored is None else where_op(ignored, 0, flat)
     loss = -base.reshape_new(gather_op(rows, base.reshape(safe, (n, 1)), dim=1), (n,))
     if ignored is not None:
         loss = where_op(ignored, 0, loss)
-    return _shown(_reduced(loss, safe, ignored, weight, reduction, tuple(target._a.shape)), input)
+    return _shown(_reduced(loss, safe, ignored, weight, reduction, shape), input)
 
 
 def _shown(loss: Tensor, input: Tensor, name: str | None = None) -> Tensor:
