@@ -224,6 +224,7 @@ MAKERS: dict[str, Callable[[Maker], Any]] = {
     "bmm": lambda m: product(m, 3),
     "cdist": lambda m: ((m.tensor((2, 3), m.pick(FLOATS)), m.tensor((4, 3), torch.float32)), m.pick([{}, {"p": 1.0}])),
     "cosine_similarity": lambda m: (pair(m)[0], m.pick([{}, {"dim": 0}, {"eps": 0.1}])),
+    "cross_entropy": likelihoods,
     "cross": lambda m: ((m.tensor((2, 3)), m.tensor((2, 3))), m.pick([{}, {"dim": 1}, {"dim": 0}])),
     "dot": lambda m: product(m, 1),
     "diag": one((), (1,), (-1,)),

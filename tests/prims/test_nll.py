@@ -39,16 +39,18 @@ def test_values_and_derivatives(n: int, ignore: int, reduction: str) -> None:
         assert torch.autograd.gradgradcheck(lambda v: loss(v.exp()), a)
 
 
-def test_batches() -> None:
+@pytest.mark.parametrize("ignore", [-100, 1])
+def test_batches(ignore: int) -> None:
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(4, 5, 3)), rng.integers(0, 3, (4, 5))
-    for ignore in (-100, 1):
-        found = torch.vmap(lambda a, b: F.nll_loss(a, b, ignore_index=ignore))(
-            torch.tensor(x), torch.tensor(t)
-        )  # noqa: B023
-        np.testing.assert_allclose(found.numpy(), [by_definition(a, b, ignore, "mean") for a, b in zip(x, t)])
-        found = torch.vmap(lambda a: F.nll_loss(a, torch.tensor(t[0]), ignore_index=ignore))(torch.tensor(x))  # noqa: B023
-        np.testing.assert_allclose(found.numpy(), [by_definition(a, t[0], ignore, "mean") for a in x])
+
+    def loss(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return F.nll_loss(a, b, ignore_index=ignore)
+
+    found = torch.vmap(loss)(torch.tensor(x), torch.tensor(t))
+    np.testing.assert_allclose(found.numpy(), [by_definition(a, b, ignore, "mean") for a, b in zip(x, t)])
+    found = torch.vmap(loss, (0, None))(torch.tensor(x), torch.tensor(t[0]))
+    np.testing.assert_allclose(found.numpy(), [by_definition(a, t[0], ignore, "mean") for a in x])
 
 
 def test_refusals() -> None:

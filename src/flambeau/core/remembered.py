@@ -29,7 +29,7 @@ ONE_WAY = frozenset(
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d addbmm addcdiv addcmul addmm addmv addr all
     amax amin aminmax any argmax argmin argsort avg_pool1d avg_pool2d avg_pool3d baddbmm
     binary_cross_entropy_with_logits bmm cat cdist celu clamp clamp_max clamp_min complex conv1d conv2d conv3d
-    conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity count_nonzero cross cumprod cumsum
+    conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity count_nonzero cross cross_entropy cumprod cumsum
     diag diagonal diff dist dot einsum elu expand fft_fft fft_ifft fft_irfft fft_rfft flatten flip gather glu
     group_norm hardshrink hardsigmoid hardswish hardtanh huber_loss index_put interpolate isclose kl_div kron
     kthvalue l1_loss layer_norm leaky_relu lerp linalg_cholesky linalg_det linalg_inv linalg_norm linalg_qr
@@ -42,10 +42,10 @@ ONE_WAY = frozenset(
     unsqueeze var var_mean view where
     """.split()
 )
-# Of these, the ones that give views: whatever their size.
-VIEWS = frozenset(
+# Of these, the ones that take no longer for large tensors: views, and those that pick few elements.
+AT_ANY_SIZE = frozenset(
     """
-    diagonal expand flatten movedim narrow permute reshape select squeeze t transpose unfold unsqueeze view
+    diag diagonal expand flatten movedim narrow nll_loss permute reshape select squeeze t transpose unfold unsqueeze view
     """.split()
 )
 KEPT = 512  # layouts of a function
@@ -196,7 +196,7 @@ def remembering(slow: Callable[..., Any], overrides: list[type], name: str) -> C
 
     `overrides` is empty in ordinary programs.
     """
-    views = name in VIEWS
+    at_any_size = name in AT_ANY_SIZE
     memory = Memory()
     MEMORIES.append(memory)
     ways, ones, ints, floats = memory.ways, memory.ones, memory.ints, memory.floats
@@ -269,7 +269,7 @@ def remembering(slow: Callable[..., Any], overrides: list[type], name: str) -> C
         if overrides or everyone.listener is not None or not args or not (everyone.plain or tls.mode):
             return slow(*args, **kwargs)
         arrays: list[Any] = []
-        key = None if not views and _is_large(args[0]) else _key(args, kwargs, arrays)
+        key = None if not at_any_size and _is_large(args[0]) else _key(args, kwargs, arrays)
         if key is None:
             return slow(*args, **kwargs)
         way = ways.get(key)
@@ -279,7 +279,7 @@ def remembering(slow: Callable[..., Any], overrides: list[type], name: str) -> C
                     memory.clear()
                 ways[key] = SEEN
             elif way is SEEN:
-                return _noted(memory, key, slow, args, kwargs, arrays, views)
+                return _noted(memory, key, slow, args, kwargs, arrays, at_any_size)
             elif way is not NONE:
                 return _tried(memory, key, slow, args, kwargs, arrays)
             return slow(*args, **kwargs)
@@ -364,10 +364,10 @@ def _noted(
     args: Any,
     kwargs: Any,
     arrays: list[Any],
-    views: bool,
+    at_any_size: bool,
 ) -> Any:
     """The call, with a note of how it went."""
-    if not views:
+    if not at_any_size:
         if sum([a.nbytes for a in arrays]) > SMALL:
             memory.ways[key] = NONE
             return slow(*args, **kwargs)

@@ -15,6 +15,7 @@ from ..core import families as fam
 from ..core.families import Axis
 from ..core.tensor import Tensor
 from .base import reshape, sum_op
+from .indexing import gather_op, largest_unsigned, positions
 from .pointwise import exp
 from .reductions import logsumexp_tangent
 from .row_kernels import in_order, kernels
@@ -22,7 +23,10 @@ from .row_kernels import in_order, kernels
 
 def _centered(x: Any, dim: int) -> Any:
     """`x` minus its maximum along a dim: a new array."""
-    top = np.maximum.reduce(x, axis=dim, keepdims=True)
+    return _minus(x, np.maximum.reduce(x, axis=dim, keepdims=True))
+
+
+def _minus(x: Any, top: Any) -> Any:
     if math.isfinite(np.vdot(top, top)) or np.isfinite(top).all():  # one call for numbers that are not huge
         return x - top
     with np.errstate(invalid="ignore"):  # infinity minus infinity: the whole row becomes NaN
@@ -142,11 +146,24 @@ log_softmax_op: Any = fam.opaque_op(
 # ---------------------------------------------------------------------------------------------------- cross entropy
 
 
-def check_classes(target: Any, counts: Any, classes: int) -> None:
-    """Raises: IndexError for targets that count and are no class."""
+def counted(target: Any, classes: int, ignore: int) -> Any:
+    """Which targets count; None where all do.
+
+    Raises: IndexError for targets that count and are no class.
+    """
+    if not target.size or not 0 <= ignore < classes and largest_unsigned(target) < classes:
+        return None
+    counts = target != ignore
     wrong = counts & ((target < 0) | (target >= classes))
     if wrong.any():
         raise IndexError(f"Target {int(target[wrong][0])} is out of bounds: there are {classes} classes.")
+    return counts
+
+
+def own_class(target: Any, counts: Any) -> tuple[Any, ...]:
+    """The key of the targets' classes in the rows; of the first class where a target does not count."""
+    safe = target if counts is None else np.where(counts, target, 0)
+    return (*[positions(safe.shape, d) for d in range(safe.ndim)], safe)
 
 
 def _cross_entropy(x: Any, target: Any, *, ignore: int, smoothing: float) -> Any:
@@ -157,20 +174,18 @@ def _cross_entropy(x: Any, target: Any, *, ignore: int, smoothing: float) -> Any
     k = kernels(x, 12) if x.shape[-1] else None
     if k is not None:
         return k.cross_entropy(x, target, ignore, smoothing)
-    counts = target != ignore
-    check_classes(target, counts, x.shape[-1])
+    counts = counted(target, x.shape[-1], ignore)
     wide = _wide(x)
     top = np.maximum.reduce(wide, axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):  # infinity minus infinity: the whole row becomes NaN
-        z = wide - top
-    safe = np.where(counts, target, 0)
-    own = np.take_along_axis(z, safe[..., None], -1)[..., 0]
+    z = _minus(wide, top)
+    own = z[own_class(target, counts)]
     mean = np.add.reduce(z, axis=-1) / z.dtype.type(z.shape[-1]) if smoothing else None
     level = np.log(np.add.reduce(np.exp(z, out=z), axis=-1))
     loss = level - own
     if mean is not None:
         loss = loss * z.dtype.type(1 - smoothing) + (level - mean) * z.dtype.type(smoothing)
-    loss = np.where(counts, loss, loss.dtype.type(0))
+    if counts is not None:
+        loss = np.where(counts, loss, loss.dtype.type(0))
     return loss.astype(x.dtype, copy=False), level + top[..., 0]
 
 
@@ -179,22 +194,20 @@ def _cross_entropy_grad(g: Any, x: Any, target: Any, log_sum: Any, *, ignore: in
     k = kernels(x, 12) if x.shape[-1] else None
     if k is not None and g.dtype == x.dtype:
         return k.cross_entropy_backward(g, x, target, log_sum, ignore, smoothing)
-    counts = target != ignore
+    counts = counted(target, x.shape[-1], ignore)
     e = _wide(x) - log_sum[..., None]
     np.exp(e, out=e)
     if smoothing:
         e -= e.dtype.type(smoothing / x.shape[-1])
-    safe = np.where(counts, target, 0)[..., None]
-    own = np.take_along_axis(e, safe, -1) - e.dtype.type(1 - smoothing)
-    np.put_along_axis(e, safe, own, -1)
-    e *= np.where(counts, _wide(g), e.dtype.type(0))[..., None]
-    e[~counts] = 0
+    e[own_class(target, counts)] -= e.dtype.type(1 - smoothing)
+    e *= (_wide(g) if counts is None else np.where(counts, _wide(g), e.dtype.type(0)))[..., None]
+    if counts is not None:
+        e[~counts] = 0
     return e.astype(x.dtype, copy=False)
 
 
 def _tangent_of(h: Tensor, x: Tensor, target: Tensor, ignore: int, smoothing: float) -> Tensor:
     """``sum(h * (softmax(x) - (1 - smoothing) * one_hot(target) - smoothing / C))`` over classes; zero for ignored rows."""
-    from .indexing import gather_op
     from .pointwise import where_op
 
     ignored = target == ignore

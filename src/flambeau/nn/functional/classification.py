@@ -16,7 +16,7 @@ from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base, indexing
 from ...prims.indexing import gather_op, index_get_op
-from ...prims.nll import nll_op
+from ...prims.nll import mean_of_counted_op, nll_op
 from ...prims.pointwise import binary_entropy_op, where_op
 from ...prims.softmax import cross_entropy_op, log_softmax_op
 from ...runtime import dtypes
@@ -178,16 +178,27 @@ def cross_entropy(
     if input._a.dtype.kind not in "fV":
         raise NotImplementedError(f'"log_softmax_lastdim_kernel_impl" not implemented for {dtype_of(input)}')
     rows, flat = _rows(input, target, weight, reduction)
+    shape = tuple(target._a.shape)
+    if weight is None and s[d]:
+        smoothing = float(label_smoothing)
+        losses = cross_entropy_op(rows, flat, ignore=int(ignore_index), smoothing=smoothing)[0]
+        if reduction == "none":
+            loss = base.reshape(losses, shape)
+        else:
+            loss = (
+                losses.sum()
+                if reduction == "sum"
+                else mean_of_counted_op(losses, flat, ignore=int(ignore_index))
+            )
+        return _shown(loss, input, "AddBackward0" if label_smoothing else None)
     ignored = _ignored(flat, ignore_index, s[d])
     safe = flat if ignored is None else where_op(ignored, 0, flat)
-    shape = tuple(target._a.shape)
     if not s[d]:  # then all targets are ignored
         rows = base.full((numel(flat), 1), 0, input._a.dtype)
-    at_once = label_smoothing if weight is None and s[d] else 0.0
-    losses = cross_entropy_op(rows, flat, ignore=int(ignore_index), smoothing=float(at_once))[0]
+    losses = cross_entropy_op(rows, flat, ignore=int(ignore_index), smoothing=0.0)[0]
     loss = _reduced(losses, safe, ignored, weight, reduction, shape)
-    if label_smoothing == at_once:
-        return _shown(loss, input, "AddBackward0" if label_smoothing else None)
+    if not label_smoothing:
+        return _shown(loss, input)
     return loss * (1 - label_smoothing) + _spread_loss(rows, safe, ignored, weight, reduction, shape) * (  # type: ignore[no-any-return]
         label_smoothing / s[d] if s[d] else math.inf
     )
