@@ -401,7 +401,7 @@ def check(seed: int, wide: bool = False) -> str | None:
     if found is None:
         return None
     small = shrink(program)
-    return f"seed {seed}: {difference(small)}\n\n{small.script()}"
+    return f"seed {seed}: {found}\nshrunk: {difference(small)}\n\n{small.script()}"
 
 
 # A small and a large size first: between them, nothing is new.  (What is small enough runs without machine code.)
@@ -417,7 +417,7 @@ def check_sizes(seed: int) -> str | None:
         if found is None:
             return None
         small = shrink_while(program, lambda p: differs_in_size(p) is not None)
-        return f"seed {seed}: {differs_in_size(small)}\n\n{replace(small, sizes=SIZES[1]).script()}"
+        return f"seed {seed}: {found}\nshrunk: {differs_in_size(small)}\n\n{replace(small, sizes=SIZES[1]).script()}"
     finally:
         torch.set_default_dtype(torch.float32)
 

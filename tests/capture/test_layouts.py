@@ -64,3 +64,60 @@ def test_draws_in_another_layout_are_refused_before_they_are_made() -> None:
     with pytest.raises(RuntimeError, match="cannot replay.*random_uniform"):
         replayed(x)
     assert torch.get_rng_state().tolist() == before
+
+
+W = torch.linspace(-1.0, 1.0, 108).reshape(3, 4, 3, 3)
+B = torch.linspace(0.5, 1.0, 4)
+F = torch.nn.functional
+
+IMAGES: dict[str, Callable[[Any], Any]] = {
+    "convolution": lambda x: F.conv2d(x, W),
+    "maxima": lambda x: F.max_pool2d(x * 2, 2),
+    "means": lambda x: F.avg_pool2d(x, 2),
+    "adaptive maxima": lambda x: F.adaptive_max_pool2d(x, 2),
+    "group norm": lambda x: F.group_norm(x, 2, B, B),
+    "batch norm": lambda x: F.batch_norm(x, None, None, B, B, True),
+    "batch norm of given moments": lambda x: F.batch_norm(x, B, B, B, B),
+    "reflections": lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
+    "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+    "a network": lambda x: F.max_pool2d(
+        F.relu(F.batch_norm(F.conv2d(x, W), None, None, B[:3], B[:3], True)), 2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_channels_stay_innermost(name: str) -> None:
+    fn = IMAGES[name]
+    torch.manual_seed(0)
+    data = torch.rand(2, 4, 6, 8).to(memory_format=torch.channels_last)
+
+    def with_gradient(x: Any) -> Any:
+        y = fn(x)
+        return y, torch.autograd.grad((y * y).sum(), x)[0]
+
+    compiled, whole = torch.compile(fn), torch.compile(with_gradient)
+    want = with_gradient(data.clone().requires_grad_())
+    for _ in range(3):
+        x = data.clone().requires_grad_()
+        y = compiled(x)
+        for got in ((y, torch.autograd.grad((y * y).sum(), x)[0]), whole(x)):
+            assert type(got[0].grad_fn).__name__ == type(want[0].grad_fn).__name__
+            for g, w in zip(got, want):
+                assert g.stride() == w.stride()
+                torch.testing.assert_close(g, w, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_products_with_zeros() -> None:
+    def gradient(x: Any) -> Any:
+        y = x.cumprod(1)
+        return torch.autograd.grad(y, x, torch.ones_like(y))[0]
+
+    x = torch.rand(3, 4, 5)
+    x[0, 0, 0] = 0
+    x.requires_grad_()
+    compiled = torch.compile(gradient)
+    for _ in range(3):
+        got, want = compiled(x), gradient(x)
+        assert got.stride() == want.stride()
+        assert torch.allclose(got, want)

@@ -9,7 +9,9 @@ import numpy as np
 from ..core.families import contiguous
 from ..core.pending import Pending
 from ..core.public import FUNCTIONS
+from ..core.state import tls
 from ..core.tensor import Tensor
+from ..prims.base import permute_op
 from ..runtime.dtypes import dtype
 from ..runtime.pool import empty as empty_array
 
@@ -40,9 +42,9 @@ def memory_like(x: Tensor, d: dtype) -> Any:
     return empty_array(tuple([a.shape[i] for i in order]), d.numpy).transpose(np.argsort(order))
 
 
-def _is_array(x: Tensor) -> bool:
-    """Whether the payload has a memory layout: under transforms and in captured functions it has none yet."""
-    return type(x._a) is np.ndarray
+def _has_layout(x: Tensor) -> bool:
+    """Whether the payload has a memory layout, be it that of a promise: under transforms it has none yet."""
+    return type(x._a) in (np.ndarray, Pending)
 
 
 def channels_last(a: Any) -> bool:
@@ -66,44 +68,50 @@ def channels_last(a: Any) -> bool:
 
 def _laid_out(y: Tensor, order: list[int]) -> Tensor:
     """The new tensor `y` with its values in memory with the dims in this order, the outermost first."""
-    a = y._a.transpose(order)
+    pending = type(y._a) is Pending
+    a = (y._a.stand_in() if pending else y._a).transpose(order)
     if a.flags.c_contiguous:
         return y
     if (
         y._base is not None
     ):  # a view of an intermediate result shares memory with it: it cannot be bound to other memory
         y = FUNCTIONS["clone"](y)
+    back = tuple(np.argsort(order).tolist())
+    if pending:  # a captured function moves it as steps of its own
+        before = tls.grad
+        tls.set_grad(False)  # the history of `y` stays as it is
+        try:
+            y._a = permute_op(contiguous(permute_op(y, dims=tuple(order))), dims=back)._a
+        finally:
+            tls.set_grad(before)
+        return y
     fresh = empty_array(a.shape, a.dtype)
     fresh[...] = a
-    y._a = fresh.transpose(np.argsort(order))
+    y._a = fresh.transpose(back)
     return y
 
 
 def is_images(x: Tensor) -> bool:
     """Whether `x` is to have results with the channels innermost."""
-    return _is_array(x) and channels_last(x._a)
+    return _has_layout(x) and channels_last(x._a)
 
 
 def like_images(y: Tensor, *inputs: Tensor) -> Tensor:
     """`y`, a result that nobody else holds, with the channels innermost in memory if one of the inputs has them there."""
-    if _is_array(y) and y._a.ndim in (4, 5) and any(is_images(x) for x in inputs):
+    if _has_layout(y) and y._a.ndim in (4, 5) and any(is_images(x) for x in inputs):
         return _laid_out(y, [0, *range(2, y._a.ndim), 1])
     return y
 
 
 def in_order_of(y: Tensor, x: Tensor) -> Tensor:
     """`y`, a result of the shape of `x` that nobody else holds, with the dims in memory in the order of those of `x`."""
-    if _is_array(y) and _is_array(x) and not x._a.flags.c_contiguous and 0 not in x._a.shape:
+    if _has_layout(y) and _has_layout(x) and not x._a.flags.c_contiguous and 0 not in x._a.shape:
         return _laid_out(y, _innermost_first(x._a.shape, x._a.strides)[::-1])
     return y
 
 
 def in_own_order(y: Tensor) -> Tensor:
     """`y`, a result that nobody else holds, contiguous in memory."""
-    if _is_array(y) and not y._a.flags.c_contiguous:
+    if _has_layout(y) and not y._a.flags.c_contiguous:
         return _laid_out(y, list(range(y._a.ndim)))
-    if (
-        type(y._a) is Pending and not y._a.flags.c_contiguous
-    ):  # a captured function moves it as a step of its own
-        return contiguous(y)
     return y

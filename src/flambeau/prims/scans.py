@@ -9,6 +9,7 @@ import numpy as np
 from ..core import families as fam
 from ..core.families import Axis
 from ..core.op import REGISTRY, bind
+from ..core.pending import Pending
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
 from .base import convert_to, full
@@ -120,8 +121,8 @@ def _cumprod_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
         return g
     jac = conj(_prefix_jacobian(xl, y, dim))  # [..., j, i]
     col = fam.reshape(gl, (*gl._a.shape, 1))
-    r = matmul_op(jac, col)
-    return _unlast(fam.reshape(r, tuple(gl._a.shape)), dim)
+    r = _unlast(fam.reshape(matmul_op(jac, col), tuple(gl._a.shape)), dim)
+    return fam.contiguous(r) if type(r._a) is Pending else r  # in memory as without a compiled function
 
 
 def _cumprod_jvp(ts: Any, xs: Any, y: Any, p: Any) -> Any:
