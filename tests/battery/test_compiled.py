@@ -68,6 +68,15 @@ def larger(a: Any) -> Any:
     return np.concatenate([a, a]) if isinstance(a, np.ndarray) and a.ndim else a
 
 
+def shapes_of(s: Sample) -> list[tuple[Any, ...]]:
+    """The arguments of a sample, and larger ones where it is known what those mean."""
+    return [s.args] + (
+        [tuple(larger(a) for a in s.args)]
+        if s.expandable and s.batches and s.prepare is None and s.order
+        else []
+    )
+
+
 @pytest.mark.parametrize("name", calls.operations())
 def test_one_function_for_all_shapes(name: str) -> None:
     """Shapes, dtypes and parameters in turns, through one compiled function, as ``dynamic=True`` has them."""
@@ -75,12 +84,46 @@ def test_one_function_for_all_shapes(name: str) -> None:
     compiled = torch.compile(lambda s, *args: around(s)(*args), dynamic=True)
     for call in range(3):
         for s in samples:
-            versions = [s.args]
-            if s.expandable and s.batches and s.prepare is None and s.order:
-                versions.append(tuple(larger(a) for a in s.args))
-            for args in versions:
+            for args in shapes_of(s):
                 try:
                     want = around(s)(*s.tensors(args))
                 except (RuntimeError, IndexError, ValueError):  # the larger sizes do not fit together
                     continue
                 close(compiled(s, *s.tensors(args)), want, f"{s.key}, call {call}")
+
+
+@pytest.mark.parametrize("where", ["inside", "outside"])
+@pytest.mark.parametrize(
+    "name", [n for n in calls.operations() if any(s.differentiable() for s in calls.samples_of(n))]
+)
+def test_gradients_in_one_function_for_all_shapes(name: str, where: str) -> None:
+    """As above with gradients, made in the compiled function or outside, where its backward pass is compiled, too."""
+
+    def forward(s: Sample, args: tuple[Any, ...], *xs: Any) -> list[Any]:
+        inside = s.tensors(args)
+        for i, x in zip(s.differentiable(), xs):
+            inside[i] = torch.clone(x)
+        outs = s.run(*inside)
+        return [o for o in (outs if isinstance(outs, tuple) else (outs,)) if o.requires_grad]
+
+    def backward(outs: list[Any], xs: Any) -> Any:
+        found = torch.autograd.grad(outs, xs, [o.detach() * 0.5 + 0.1 for o in outs], allow_unused=True)
+        return [g for g in found if g is not None]
+
+    def both(s: Sample, args: tuple[Any, ...], *xs: Any) -> Any:
+        return backward(forward(s, args, *xs), xs)
+
+    def alone(s: Sample, args: tuple[Any, ...], *xs: Any) -> Any:
+        return backward(compiled(s, args, *xs), xs)
+
+    compiled = torch.compile(both if where == "inside" else forward, dynamic=True)
+    for call in range(3):
+        for s in calls.samples_of(name):
+            for args in shapes_of(s) if s.differentiable() else []:
+                xs = [s.tensors(args)[i].requires_grad_() for i in s.differentiable()]
+                try:
+                    want = both(s, args, *xs)
+                except (RuntimeError, IndexError, ValueError):  # the larger sizes do not fit together
+                    continue
+                got = (compiled if where == "inside" else alone)(s, args, *xs)
+                close(got, want, f"{s.key}, call {call}")
