@@ -75,9 +75,9 @@ def built_for(graph: Graph) -> tuple[list[engine.Built], float]:
 @contextmanager
 def without_kernels() -> Iterator[None]:
     """Programs made in here write all their kernels anew."""
-    from .lower import kernels
+    from .lower import kernels, products
 
-    tables: tuple[dict[str, Any], ...] = (kernels._points, kernels._rows)
+    tables: tuple[dict[str, Any], ...] = (kernels._points, kernels._rows, products._finishes)
     before = [dict(t) for t in tables]
     for t in tables:
         t.clear()

@@ -53,7 +53,7 @@ class Choice(NamedTuple):
     """How a part of a program runs.
 
     `way`: ``calls`` (one operation after the other) or ``kernel`` (also of a single small operation), for products
-    ``numpy`` or empty; `unroll`: vectors in a step of the loop, 0 for what suits its weight; `factor`: how costly an
+    ``numpy``, ``apart`` (what is computed from it in a kernel of its own) or empty; `unroll`: vectors in a step of the loop, 0 for what suits its weight; `factor`: how costly an
     element is to be taken for when work is cut for the threads; `columns`: elements in a chunk of a reduction over
     everything; `schedule`: of a generated product.
     """
@@ -109,7 +109,7 @@ def _read(stored: bytes) -> Choice | None:
     except (ValueError, TypeError):
         return None
     fine = (
-        way in ("", "calls", "kernel", "numpy")
+        way in ("", "calls", "kernel", "numpy", "apart")
         and unroll in (0, 1, 2, 4, 8)
         and type(factor) is float
         and SERIAL <= factor <= 1e3

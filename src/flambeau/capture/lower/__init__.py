@@ -23,9 +23,11 @@ from ..tune import USUAL, Choice, Tuner
 from . import choices, kernels
 from .channels import join_channels
 from .expand import expand
+from .finished import PRODUCTS, parts
 from .groups import Group, inlined, make_groups
 from .kernels import Interface, points_kernel, rows_kernel
 from .pieces import Assembly
+from .products import emit_finished, emit_product, is_generated
 from .simplify import simplify
 
 __all__ = ["Lowered", "compile_graph"]
@@ -98,6 +100,13 @@ class Emitter:
 
     def call(self, instr: Instr) -> None:
         """The operation's own implementation."""
+        if self.choice == USUAL and instr.op.name in PRODUCTS and is_generated(instr):
+            mark = len(self.lines)
+            try:
+                emit_product(self, instr)
+                return
+            except (UnsupportedError, CompileError):
+                del self.lines[mark:]
         args = []
         for a in instr.args:
             if type(a) is Value:
@@ -205,6 +214,28 @@ class Emitter:
         self.lines.append(f"{self.name(out)} = {self.constant('k', assembly)}({', '.join(parts)})")
         self.made.add(out)
 
+    def product(self, group: Group, wanted: set[Value]) -> None:
+        """A product with what is computed from it; if need be one after the other."""
+        reason = "a pass of its own is faster" if self.choice.way == "apart" else ""
+        mark = len(self.lines), set(self.made)
+        if not reason:
+            try:
+                emit_finished(self, group, wanted)
+                return
+            except (UnsupportedError, CompileError, TypeError, ValueError, OverflowError) as e:
+                reason = f"{type(e).__name__}: {e}"
+                del self.lines[mark[0] :]
+                self.made = mark[1]
+        product, views, points = parts(group)
+        self.notes.append(f"{product.op.name} {list(product.out.shape)} alone: {reason}")
+        choice, self.choice = self.choice, USUAL
+        for instr in (product, *views):
+            self.call(instr)
+        kernel = Group("points", group.shape, group.index)
+        kernel.instrs = points
+        self.emit(kernel, wanted)
+        self.choice = choice
+
     def freed(self) -> list[str]:
         """The lines, with large arrays forgotten after their last use: the next result gets their memory."""
         large = {self.name(v): v for v in self.made if v.producer is not None and v.nbytes >= FORGET}
@@ -247,8 +278,13 @@ class Emitter:
         """One group: a kernel where there is one, else its operations one by one."""
         if group.kind == "call":
             (instr,) = group.instrs
+            if group.reason:
+                self.notes.append(f"{instr.op.name} {list(instr.out.shape)} alone: {group.reason}")
             if not (instr.op.name == "full" and inlined(instr.out)) or instr.out in self.graph.outputs:
                 self.call(instr)
+            return
+        if group.kind == "product":
+            self.product(group, wanted)
             return
         face = Interface(group, wanted)
         reason = self.refuse(group, face)

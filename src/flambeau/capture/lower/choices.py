@@ -15,12 +15,13 @@ from ...runtime import pool
 from ...runtime.threads import get_num_threads
 from ..graph import Instr, Scalar, Value
 from ..tune import SERIAL, USUAL, Choice, Stages, Tuner
+from .finished import PRODUCTS, parts
 from .groups import Group, inlined
 from .kernels import Interface
+from .products import about_finished
 
 __all__ = ["choose", "implementation", "surface"]
 
-PRODUCTS = ("matmul", "linear")
 WORTH = 1 << 13  # multiplications below which NumPy's way of calling BLAS is as short as any
 ELEMENTS = 1 << 11  # elements of a group below which launching it is most of its time
 CUTS, LOOPS = 1 << 12, 1 << 14  # elements from which threads and the loop's shape count
@@ -60,7 +61,12 @@ def about(group: Group, wanted: set[Value]) -> tuple[str, Stages] | None:
     """What a group computes, and its candidates; None where there is no choice."""
     if group.kind == "call":
         (instr,) = group.instrs
-        return (instr.op.name, product_stages(instr)) if has_choice(instr) else None
+        return (instr.op.name, product_stages(instr, Choice("numpy"))) if has_choice(instr) else None
+    if group.kind == "product":
+        product = parts(group).product
+        if not has_choice(product):
+            return None
+        return about_finished(group, wanted), product_stages(product, Choice("apart"))
     if group.kind not in ("points", "rows", "all") or math.prod(group.shape) < ELEMENTS:
         return None
     face = Interface(group, wanted)
@@ -112,8 +118,8 @@ def implementation(instr: Instr, choice: Choice) -> Callable[..., Any]:
     return run
 
 
-def product_stages(instr: Instr) -> Stages:
-    """NumPy's BLAS and the generated ways; then the cuts of the best of those that are cut."""
+def product_stages(instr: Instr, other: Choice) -> Stages:
+    """Another way (NumPy's BLAS) and the generated ones; then the cuts of the best of those that are cut."""
 
     a, b = (instr.values()[i].strides for i in (0, 1))
     item = instr.out.dtype.itemsize
@@ -121,7 +127,7 @@ def product_stages(instr: Instr) -> Stages:
     ways = ["packed", *(["plain"] if across == item else ["transposed"] if a[-1] == item else [])]
 
     def stages(times: dict[Choice, float]) -> Iterator[list[Choice]]:
-        yield [Choice("numpy"), *[Choice(schedule=Schedule(way)) for way in ways]]
+        yield [other, *[Choice(schedule=Schedule(way)) for way in ways]]
         for field, values in (("stretch", (128, 384, 512)), ("tile", (4, 8, 24)), ("share", (0, 1, 2, 8))):
             made = [c for c in times if c.schedule.way]
             base = min(made, key=times.__getitem__, default=USUAL)

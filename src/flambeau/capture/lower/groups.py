@@ -1,13 +1,14 @@
 """Fusion: which instructions become one kernel.
 
-Four kinds of groups become kernels:
+Five kinds of groups become kernels:
 
 * ``points``: elementwise operations with one result shape; smaller inputs are broadcast;
 * ``rows``: elementwise operations over a matrix together with reductions over its trailing dims, and with what is
   computed from those for each row (softmax, variance, losses): a row stays in the cache for all passes over it.
   Sums over all other dims (the gradient of a bias) are made on the way, one for each chunk of rows;
 * ``all``: elementwise operations with reductions over all elements, in chunks;
-* ``pieces``: gradients of separate slices of one array, and their sum.
+* ``pieces``: gradients of separate slices of one array, and their sum;
+* ``product``: a product of matrices and elementwise operations on it.
 
 Everything else is a group of its own and runs as the operation's own implementation.  Groups are made greedily in
 program order: an instruction joins the group that makes one of its arguments, if that group can hold it and no other
@@ -22,6 +23,7 @@ from typing import Any
 
 from ..graph import Graph, Instr, Scalar, Value
 from .elements import BOOL, F32, F64, is_elementwise
+from .finished import finish_products
 from .pieces import assemblies
 from .siblings import merge_siblings, recompute
 
@@ -49,7 +51,7 @@ class Group:
         self.reduced = reduced
         self.index = index
         self.before = 0  # bit set of the groups that have to run before this one
-        self.reason = ""
+        self.reason = ""  # why a product has no kernel together with what reads it
 
     @property
     def rows(self) -> int:
@@ -208,6 +210,7 @@ class Planner:
         self.separate_sums()
         merge_siblings(self)
         recompute(self)
+        finish_products(self)
         return self.ordered()
 
     def separate_sums(self) -> None:
@@ -375,9 +378,12 @@ class Planner:
             return True
         return not other.before & a and all(group.fits(i) for i in other.instrs)
 
-    def merge(self, group: Group, other: Group) -> None:
+    def merge(self, group: Group, other: Group, ordered: bool = True) -> None:
+        """Make one group of two; `ordered`: its instructions in the graph's order, not one group's after the other's."""
         a, b = 1 << group.index, 1 << other.index
-        group.instrs = sorted([*group.instrs, *other.instrs], key=self.places.__getitem__)
+        group.instrs = [*group.instrs, *other.instrs]
+        if ordered:
+            group.instrs.sort(key=self.places.__getitem__)
         group.before = (group.before | other.before) & ~(a | b)
         for instr in other.instrs:
             for v in instr.outs:
