@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
 
+import numpy as np
 import pytest
 
+import flambeau as torch
 from capture import fuzz, fuzz_families
 
 
@@ -55,3 +58,18 @@ def test_a_failure_is_shrunk_to_a_script() -> None:
     assert small.lines == ["v4 = a * 2"] and small.outputs == ["v4"]
     assert "torch.compile(f)" in small.script()
     compile(small.script(), "script", "exec")
+
+
+@pytest.mark.parametrize("seed", [2030329, 2050457])
+def test_a_program_that_is_made_again_is_made_of_the_same_kernels(seed: int) -> None:
+    """What is merged with what does not depend on where objects lie in memory."""
+    program = fuzz.Writer(seed, tame=True).write(random.Random(seed).randint(5, 40))  # as in check_sizes
+    f = fuzz.function_of(program)
+    found = set()
+    for n in range(8):
+        memory = [object() for _ in range(997 * n)]
+        with np.errstate(all="ignore"):
+            explained = torch.compile(f, dynamic=True).explain(*program.arguments(0))
+        del memory
+        found.add("\n".join(line for line in explained.splitlines() if " kernel " in line))
+    assert len(found) == 1

@@ -220,11 +220,10 @@ class Planner:
                 group.shape = group.instrs[0].values()[0].shape
                 group.reduced = len(group.shape) - leading(group.instrs[0])
 
-    def reads(self, group: Group) -> set[Value]:
-        """The arrays that a group reads."""
-        return {
-            v for i in group.instrs for v in i.values() if self.home.get(v) is not group and not inlined(v)
-        }
+    def reads(self, group: Group) -> dict[Value, None]:
+        """The arrays that a group reads, in the order in which it does: what is merged must not differ between runs."""
+        found = dict.fromkeys(v for i in group.instrs for v in i.values())
+        return {v: None for v in found if self.home.get(v) is not group and not inlined(v)}
 
     def put_together(self, first: Group, second: Group) -> None:
         """Make one kernel of two that share an input, if neither depends on the other and one can hold both."""

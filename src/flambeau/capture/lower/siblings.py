@@ -69,7 +69,7 @@ def recompute(planner: Planner) -> None:
         made = {i.out for i in chain}
         leaves = {a for i in chain for a in i.values() if a not in made}
         large = {a for a in leaves if a.shape == v.shape}
-        more = sum(len(large - planner.reads(g)) for g in groups)
+        more = sum(len(large - planner.reads(g).keys()) for g in groups)
         if more > len(groups) or any(not planner.takes(g, chain) for g in groups):
             continue
         for group in groups:
