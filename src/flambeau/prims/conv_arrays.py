@@ -1,10 +1,11 @@
 """Convolution of NumPy arrays: y = conv(x, w) and its two adjoints, for any number of spatial dims.
 
 The work is a matrix product with unfolded patches ("im2col"; Chellapilla et al., "High performance convolutional
-neural networks for document processing", 2006, section 3), laid out in one of three ways:
+neural networks for document processing", 2006, section 3), laid out in one of four ways:
 
 * one image after the other, so that an image's patches stay in the cache: large images, and groups;
 * all images at once with channels last, so that a patch is copied in few long pieces: small images;
+* no loops, with remembered positions: a few hundred numbers (`conv_tiny`);
 * no patches at all where each channel has its own kernel (depthwise): one multiply-add for each tap.
 
 Generated code does without patches (`compiler.shifted_conv`, `compiler.shifted_weights`); these are for what it has no
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import products
+from . import conv_tiny, products
 from .products import matmul
 
 Sizes = tuple[int, ...]
@@ -339,6 +340,8 @@ def _is_small(q: Geometry, groups: int) -> bool:
 
 def convolve(x: Any, w: Any, q: Geometry, groups: int, bias: Any = None) -> Any:
     """x (N, C, *size), w (O, C / groups, *kernel), bias (O,) or None: y (N, O, *out)."""
+    if conv_tiny.is_tiny(x, q, groups) and w.size and x.dtype == w.dtype:
+        return conv_tiny.convolve(x, w, q, bias)
     if bias is not None:
         same = x.size and w.size and not _is_thinned(q) and bias.dtype == x.dtype
         y = _shifted(x, w, q, groups, bias) if same else None
@@ -378,8 +381,8 @@ def convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
         o + 2 * r - d * (k - 1) == n for o, r, d, k, n in zip(q.out, reach, q.dilation, q.kernel, q.size)
     )
     if groups == 1 and set(q.stride) == {1} and min(reach) >= 0 and covers and w.shape[0] <= 2 * w.shape[1]:
-        spatial = tuple(range(2, w.ndim))  # itself a convolution, with the kernel turned around
-        turned = np.flip(w.swapaxes(0, 1), spatial)
+        # itself a convolution, with the kernel turned around
+        turned = w.swapaxes(0, 1)[(..., *[slice(None, None, -1)] * len(q.size))]
         return convolve(g, turned, Geometry(q.out, q.kernel, q.size, q.stride, tuple(reach), q.dilation), 1)
     if groups == 1 and math.prod(q.out) * w.shape[1] < SMALL_ADJOINT and not _is_matmul(q):
         return _small_input(g, w, q)
@@ -404,6 +407,8 @@ def convolve_weight(x: Any, g: Any, q: Geometry, groups: int) -> Any:
     """The adjoint in w: x (N, C, *size), g (N, O, *out) to (O, C / groups, *kernel)."""
     if not (x.size and g.size):
         return np.zeros((g.shape[1], x.shape[1] // groups, *q.kernel), x.dtype)
+    if conv_tiny.is_tiny(x, q, groups) and x.dtype == g.dtype:
+        return conv_tiny.weight(x, g, q)
     if _is_thinned(q):
         met, inner = _thinned(x, q)
         return convolve_weight(np.ascontiguousarray(met), g, inner, groups)

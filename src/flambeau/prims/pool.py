@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ class Windows(NamedTuple):
     out: tuple[int, ...]  # of the result
 
 
+@functools.lru_cache(maxsize=1024)
 def _overlap(w: Windows, dim: int, tap: int) -> tuple[slice, slice]:
     """(outputs whose tap lies inside the input, the inputs that it meets there)."""
     s, first = w.stride[dim], tap * w.dilation[dim] - w.padding[dim]
@@ -41,11 +43,14 @@ def _overlap(w: Windows, dim: int, tap: int) -> tuple[slice, slice]:
     return slice(low, high), slice(start, start + (high - low - 1) * s + 1 if high > low else start, s)
 
 
-def _taps(w: Windows) -> Iterator[tuple[int, Any, Any]]:
+@functools.lru_cache(maxsize=256)
+def _taps(w: Windows) -> list[tuple[int, Any, Any]]:
     """(number, index into the result, index into the input) of every tap that meets the input."""
+    found = []
     for number, place in enumerate(itertools.product(*[range(k) for k in w.kernel])):
         pairs = [_overlap(w, dim, tap) for dim, tap in enumerate(place)]
-        yield number, (..., *[p[0] for p in pairs]), (..., *[p[1] for p in pairs])
+        found.append((number, (..., *[p[0] for p in pairs]), (..., *[p[1] for p in pairs])))
+    return found
 
 
 def _along(x: Any, w: Windows, dim: int, ufunc: Any, neutral: Any) -> Any:
@@ -72,7 +77,32 @@ def _lowest(dtype: Any) -> Any:
     return -np.inf if dtype.kind in "fV" else np.iinfo(dtype).min
 
 
+SMALL = 1 << 13  # bytes of an image, up to which the calls are most of the work
+
+
+@functools.lru_cache(maxsize=256)
+def _tiling(w: Windows) -> tuple[int, ...] | None:
+    """The sizes of the last dims when they are cut into tiles, if that is what the windows are."""
+    if w.kernel != w.stride or any(w.padding) or set(w.dilation) != {1}:
+        return None
+    if any(k * n != size for k, n, size in zip(w.kernel, w.out, w.size)):
+        return None
+    return tuple(itertools.chain.from_iterable(zip(w.out, w.kernel)))
+
+
+def _tiles(x: Any, w: Windows) -> tuple[Any, Any]:
+    """A small image cut into tiles and the dims that they have, so that they are reduced in one call; else None."""
+    cut = _tiling(w) if x.nbytes < SMALL else None
+    if cut is None:
+        return None, ()
+    lead = x.ndim - len(w.kernel)
+    return x.reshape(x.shape[:lead] + cut), tuple(range(lead + 1, lead + len(cut), 2))
+
+
 def _max_pool(x: Any, *, w: Any) -> Any:
+    tiles, axes = _tiles(x, w)
+    if tiles is not None:
+        return np.maximum.reduce(tiles, axis=axes)
     y = _generated("max_values", w, x)
     if y is not None:
         return y
@@ -104,13 +134,13 @@ def _module() -> Any:
 
 def _max_pool_taps(x: Any, *, w: Any) -> Any:
     """The tap of each window that equals its maximum, the first of several; the last NaN where there is one."""
-    count = int(np.prod(w.kernel))
+    count = math.prod(w.kernel)
     found = _generated("max_taps", w, x)
     if found is not None:
         return found
     y = _max_pool(x, w=w)  # not kept from the forward pass: programs write to it in place
     taps = np.zeros(y.shape, np.uint8 if count <= 256 else np.int64)
-    for number, to, at in reversed(list(_taps(w))):
+    for number, to, at in reversed(_taps(w)):
         np.copyto(taps[to], number, where=x[at] == y[to], casting="unsafe")
     if y.dtype.kind in "fV" and np.isnan(y).any():
         for number, to, at in _taps(w):
@@ -127,8 +157,8 @@ def _pick_taps(x: Any, taps: Any, *, w: Any) -> Any:
 
 def _flat(x: Any, taps: Any, g: Any, w: Any) -> Any:
     """Images, the places in them that windows took, and the windows' values, each with the size of an image."""
-    n = int(np.prod(w.out))
-    return (x, int(np.prod(w.size))), (_tap_positions(taps, w=w), n), (g, n)
+    n = math.prod(w.out)
+    return (x, math.prod(w.size)), (_tap_positions(taps, w=w), n), (g, n)
 
 
 def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
@@ -141,7 +171,7 @@ def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
         wide is not g and len(w.kernel) == 3
     ):  # PyTorch adds the shares of volumes in 16 bits, window after window
         x = np.zeros(shape, g.dtype)
-        for number, to, at in reversed(list(_taps(w))):
+        for number, to, at in reversed(_taps(w)):
             x[at] += g[to] * (taps[to] == number).astype(g.dtype)
         return x
     x = np.zeros(shape, wide.dtype)
@@ -206,17 +236,11 @@ max_pool_op = fam.opaque_op(_max_pool, (_max_pool_vjp,), name="max_pool", jvp=_m
 # ------------------------------------------------------------------------------------------------------------- sums
 
 
-SMALL = 1 << 13  # bytes of an image, up to which the calls are most of the work
-
-
 def _sum_pool(x: Any, *, w: Any) -> Any:
     wide = x.astype(np.float32) if fam.is_half(x) else x
-    if x.nbytes < SMALL and w.kernel == w.stride and not any(w.padding):
-        if all([k * n == size for k, n, size in zip(w.kernel, w.out, w.size)]):  # tiles, in one call
-            lead = x.ndim - len(w.kernel)
-            tiles = wide.reshape(*x.shape[:lead], *itertools.chain.from_iterable(zip(w.out, w.kernel)))
-            y = np.add.reduce(tiles, axis=tuple(range(lead + 1, tiles.ndim, 2)))
-            return y.astype(x.dtype, copy=False)
+    tiles, axes = _tiles(wide, w)
+    if tiles is not None:
+        return np.add.reduce(tiles, axis=axes).astype(x.dtype, copy=False)
     for dim in range(len(w.kernel)):
         wide = _along(wide, w, dim, np.add, 0)
     return wide.astype(x.dtype, copy=False)
