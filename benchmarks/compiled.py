@@ -1,10 +1,11 @@
-"""Compiled functions against PyTorch in eager mode, `torch.compile` and `jax.jit`, in turns in one process.
+"""Compiled functions against PyTorch in eager mode, `torch.compile` and `jax.jit`, in turns.
 
-    python benchmarks/compiled.py [--threads N] [--rounds N] [--seconds S] [--only TEXT] [--inductor]
+    python benchmarks/compiled.py [--threads N] [--rounds N] [--seconds S] [--only TEXT] [--inductor] [--jax PYTHON]
 
-Ratios are ours / theirs of the medians (below 1: flambeau is faster); the bound is for the better of the two forms of
-PyTorch, or for JAX where the row says so.  ``--inductor`` also times `torch.compile`, which needs a C++ compiler and
-takes seconds for each row.  JAX is compared where it is installed.
+Ratios are ours / theirs of the medians (below 1: flambeau is faster): against the better of the two forms of PyTorch,
+for which the bound is, unless the row says that JAX is the one to beat, and against JAX.  ``--inductor`` also times
+`torch.compile`, which needs a C++ compiler and takes seconds for each row.  JAX runs in a process of its own
+(`jax_rival.py`), in the same turns, where this Python has it or another that ``--jax`` names; it is not needed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import builtins
 import functools
 import gc
-import importlib.util
+import importlib
 import linecache
 import os
 import statistics
@@ -26,32 +27,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import harness
+from jax_rival import PROGRAMS, Rival
 
 FUNCTIONS = "F = torch.nn.functional; torch.manual_seed(0)\n"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A statement over a function that `compile` was applied to; `jax` is the same for JAX, or empty."""
+    """A statement over a function that `compile` was applied to; `jax_rival.PROGRAMS` has the same for JAX."""
 
     name: str
     setup: str
     statement: str
     bound: float
-    jax: tuple[str, str] = ("", "")
-    against_jax: bool = False
+    against_jax: bool = False  # the bound is for JAX
     mode: str = "reduce-overhead"  # as jax.jit, which never runs the Python again; of both compilers
 
 
 def chain(n: int) -> Row:
     body = "(x * 2 + 1).tanh() * x.exp() - x.abs().sqrt() + x.sin() * 0.5"
-    other = "jnp.tanh(x * 2 + 1) * jnp.exp(x) - jnp.sqrt(jnp.abs(x)) + jnp.sin(x) * 0.5"
     return Row(
         f"elementwise chain, {n:,} elements",
         f"{FUNCTIONS}x = torch.randn({n})\nf = compile(lambda x: {body})",
         "f(x)",
         0.5,
-        (f"x = jnp.ones({n}, jnp.float32)\nf = jax.jit(lambda x: {other})", "f(x).block_until_ready()"),
     )
 
 
@@ -164,10 +163,6 @@ def both(x):
 f = compile(both)""",
         "f(x)",
         1.0,
-        (
-            "x = jnp.array([2.0])\nf = jax.jit(jax.grad(lambda x: (x ** 2 + 3 * x + 1).sum()))",
-            "f(x).block_until_ready()",
-        ),
         True,
     ),
     Row(
@@ -175,31 +170,26 @@ f = compile(both)""",
         f"{FUNCTIONS}{HESSIAN}\nx = torch.rand(10)\nf = compile(lambda x: torch.func.hessian(rosenbrock)(x))",
         "f(x)",
         1.0,
-        (
-            f"{HESSIAN}\nx = jnp.ones(10) * 0.5\nf = jax.jit(jax.hessian(rosenbrock))",
-            "f(x).block_until_ready()",
-        ),
         True,
     ),
 ]
 
 
-def contestants(row: Row, inductor: bool) -> dict[str, timeit.Timer]:
-    """The timers of a row, by who runs it."""
-    found = {"flambeau": scope(row, "flambeau", True)}
+def contestants(row: Row, inductor: bool, rival: Rival | None) -> dict[str, Any]:
+    """What times the calls of a row, by who runs it."""
+    found: dict[str, Any] = {"flambeau": scope(row, "flambeau", True)}
     if harness.reference() is not None:
         found["torch"] = scope(row, "torch", False)
         if inductor:
             # Else its limit of recompilations counts the rows before.
             importlib.import_module("torch._dynamo").reset()
             found["torch.compile"] = scope(row, "torch", True)
-    if row.jax[0] and importlib.util.find_spec("jax"):
-        import jax
-        import jax.numpy as jnp
-
-        names: dict[str, Any] = {"jax": jax, "jnp": jnp}
-        exec(row.jax[0], names)
-        found["jax.jit"] = timeit.Timer(row.jax[1], globals=names)
+    if rival is not None and row.name in PROGRAMS:
+        try:
+            rival.prepare(row.name)
+            found["jax.jit"] = rival
+        except RuntimeError as e:
+            print(f"  jax.jit cannot run this: {e}")
     return found
 
 
@@ -214,9 +204,9 @@ def scope(row: Row, module: str, compiled: bool) -> timeit.Timer:
     return timeit.Timer(row.statement, globals=names)
 
 
-def measure(row: Row, inductor: bool, rounds: int, seconds: float) -> dict[str, float]:
+def measure(row: Row, inductor: bool, rival: Rival | None, rounds: int, seconds: float) -> dict[str, float]:
     """Median seconds of a call for each contestant."""
-    timers = contestants(row, inductor)
+    timers = contestants(row, inductor, rival)
     calls = {}
     for name, timer in list(timers.items()):
         try:
@@ -232,6 +222,11 @@ def measure(row: Row, inductor: bool, rounds: int, seconds: float) -> dict[str, 
             time.sleep(0.005)
             taken[name].append(timers[name].timeit(calls[name]) / calls[name])
     return {name: statistics.median(t) for name, t in taken.items()}
+
+
+def compared(ours: float, theirs: float | None) -> str:
+    """The columns of a rival: its time, and ours as a part of it."""
+    return f"{'-':>11}{'-':>7}" if theirs is None else f"{theirs * 1e6:>9.1f}us{ours / theirs:>7.2f}"
 
 
 FIRST = """
@@ -330,27 +325,42 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.1, help="of each round")
     parser.add_argument("--only", default="", help="rows whose name has this")
     parser.add_argument("--inductor", action="store_true", help="torch.compile too")
+    parser.add_argument("--jax", default=sys.executable, metavar="PYTHON", help="the Python that has JAX")
     options = parser.parse_args()
     harness.set_threads(options.threads)
     print(harness.conditions(options.threads))
-    print(f"\n{'':44}{'flambeau':>11}{'torch':>11}{'ratio':>7}{'bound':>7}")
-    ratios = []
+    rival = None
+    try:
+        rival = Rival(options.jax, options.threads)
+        print(f"jax {rival.version}, in a process of its own")
+    except (RuntimeError, OSError) as e:
+        print(f"no JAX: {e}")
+    print(f"\n{'':44}{'flambeau':>11}{'torch':>11}{'ratio':>7}{'jax':>11}{'ratio':>7}{'bound':>7}")
+    ratios: list[float] = []
+    against_jax: list[float] = []
     for row in ROWS:
         if options.only not in row.name:
             continue
-        took = measure(row, options.inductor, options.rounds, options.seconds)
+        took = measure(row, options.inductor, rival, options.rounds, options.seconds)
         ours = took.pop("flambeau")
-        others = {n: s for n, s in took.items() if (n == "jax.jit") == row.against_jax}
-        line = f"{row.name:44}{ours * 1e6:>9.1f}us"
-        if others:
-            best = min(others.values())
-            ratio = ours / best
-            ratios.append(ratio / row.bound)
-            verdict = "PASS" if ratio <= row.bound else "over"
-            line += f"{best * 1e6:>9.1f}us{ratio:>7.2f}{row.bound:>7.2f}  {verdict}"
+        jax = took.pop("jax.jit", None)
+        torch = min(took.values(), default=None)
+        line = (
+            f"{row.name:44}{ours * 1e6:>9.1f}us{compared(ours, torch)}{compared(ours, jax)}{row.bound:>7.2f}"
+        )
+        if jax is not None:
+            against_jax.append(ours / jax)
+        theirs = jax if row.against_jax else torch
+        if theirs is not None:
+            ratios.append(ours / theirs / row.bound)
+            line += "  PASS" if ours / theirs <= row.bound else "  over"
         print(line + "   " + ", ".join(f"{n} {s * 1e6:.1f}us" for n, s in took.items()), flush=True)
     if ratios:
         print(f"\ngeometric mean of ratio / bound: {statistics.geometric_mean(ratios):.2f}")
+    if against_jax:
+        print(f"geometric mean of the ratios against jax.jit: {statistics.geometric_mean(against_jax):.2f}")
+    if rival is not None:
+        rival.close()
     if options.only in "peak memory of the GPT step":
         show_memory(options.inductor, options.threads)
     for what, text, bounds in (("", FIRST, (150, 50)), ("GPT step, ", FIRST_STEP, (3000, 3000))):

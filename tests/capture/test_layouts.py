@@ -108,16 +108,17 @@ def test_channels_stay_innermost(name: str) -> None:
                 torch.testing.assert_close(g, w, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_of_products_with_zeros() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_gradients_of_products_with_zeros(dtype: str) -> None:
     def gradient(x: Any) -> Any:
         y = x.cumprod(1)
         return torch.autograd.grad(y, x, torch.ones_like(y))[0]
 
-    x = torch.rand(3, 4, 5)
+    x = torch.rand(3, 4, 5).to(getattr(torch, dtype))
     x[0, 0, 0] = 0
     x.requires_grad_()
     compiled = torch.compile(gradient)
     for _ in range(3):
         got, want = compiled(x), gradient(x)
-        assert got.stride() == want.stride()
+        assert got.stride() == want.stride() == x.stride()
         assert torch.allclose(got, want)

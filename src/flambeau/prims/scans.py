@@ -122,7 +122,8 @@ def _cumprod_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
     jac = conj(_prefix_jacobian(xl, y, dim))  # [..., j, i]
     col = fam.reshape(gl, (*gl._a.shape, 1))
     r = _unlast(fam.reshape(matmul_op(jac, col), tuple(gl._a.shape)), dim)
-    return fam.contiguous(r) if type(r._a) is Pending else r  # in memory as without a compiled function
+    # in order, as where it is computed at once
+    return fam.contiguous(r) if type(r._a) in (np.ndarray, Pending) and not r._a.flags.c_contiguous else r
 
 
 def _cumprod_jvp(ts: Any, xs: Any, y: Any, p: Any) -> Any:
