@@ -51,9 +51,12 @@ def _standardize(x: Any, *, dims: Axes, eps: float, stats: Any = None, early: bo
         fast = _standardize_large(x, dims, eps, n)
         if fast is not None:
             return fast
-    mean = np.add.reduce(x, axis=dims, keepdims=True) / x.dtype.type(n)
+    number = x.dtype.type(n)
+    mean = np.add.reduce(x, axis=dims, keepdims=True)
+    mean /= number
     y = x - mean
-    var = np.add.reduce(np.square(y), axis=dims, keepdims=True) / x.dtype.type(n)
+    var = np.add.reduce(np.square(y), axis=dims, keepdims=True)
+    var /= number
     y *= _scale(var, eps)
     return y, mean, var
 

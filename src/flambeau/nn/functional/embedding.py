@@ -14,7 +14,7 @@ from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base
 from ...prims.base import from_value
-from ...prims.indexing import gather_op, index_get_op, index_put_op
+from ...prims.indexing import gather_op, index_get_op, index_put_op, largest_unsigned
 from ...prims.pointwise import where_op
 from ...prims.segments import bag_of_op, segment_argmax_op
 from ...runtime import dtypes
@@ -56,7 +56,7 @@ def embedding(
         padding_idx = _wrapped_padding(padding_idx, n)
     index = convert(input, dtypes.int64)
     positions = seen(index)
-    if positions.size and (int(positions.min()) < 0 or int(positions.max()) >= n):
+    if positions.size and largest_unsigned(positions) >= n:
         raise IndexError(
             "index out of range in self: embedding positions must be in "
             f"[0, {n - 1}], got [{int(positions.min())}, {int(positions.max())}]"
@@ -234,9 +234,9 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         )
     if size:
         values = seen(tensor)
-        if int(values.min()) < 0:
-            raise RuntimeError("Class values must be non-negative.")
-        if int(values.max()) >= num_classes:
+        if largest_unsigned(values) >= num_classes:
+            if int(values.min()) < 0:
+                raise RuntimeError("Class values must be non-negative.")
             raise RuntimeError("Class values must be smaller than num_classes.")
     classes = FUNCTIONS["arange"](num_classes)
     return convert(tensor.unsqueeze(-1) == classes, dtypes.int64)
