@@ -118,6 +118,21 @@ def test_what_the_values_decide_is_tried_before_it_is_believed() -> None:
         assert quick(x).equal(inner(x))
 
 
+def test_large_copies_are_not_made_again() -> None:
+    import tracemalloc
+
+    x = torch.zeros(1000, 1000).t()
+    often(lambda: torch.zeros(1000, 1000).reshape(-1))  # a view, at any size
+    forget()
+    tracemalloc.start()
+    try:
+        for _ in range(6):
+            assert x.reshape(-1).shape == (10**6,)
+        assert tracemalloc.get_traced_memory()[1] < 1e6, "nothing of 4 MB is made for a comparison"
+    finally:
+        tracemalloc.stop()
+
+
 def test_threads() -> None:
     """Many threads that learn the same layouts at once get what one gets, and leave nothing behind."""
     from flambeau.core.state import everyone

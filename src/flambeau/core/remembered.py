@@ -393,6 +393,8 @@ def _noted(
         tls.refresh()
         _noting.release()
     way = _way(args, steps, result)
+    if way is not None and way.view is None and sum([x._a.nbytes for x in _tensors(result)]) > SMALL:
+        way = None  # a copy: to compare it would take time and memory
     memory.ways[key] = NONE if way is None else _Trial(way)
     return result
 
@@ -426,8 +428,11 @@ def _right(way: Way, arrays: list[Any], first: Any, result: Any) -> bool:
         return False
     if type(again) is not type(result):
         return False
-    pairs = zip(result, again) if isinstance(result, (tuple, list)) else ((result, again),)
-    return all([_alike(a, b, way.view is not None) for a, b in pairs])
+    return all([_alike(a, b, way.view is not None) for a, b in zip(_tensors(result), _tensors(again))])
+
+
+def _tensors(result: Any) -> Sequence[Tensor]:
+    return result if isinstance(result, (tuple, list)) else (result,)
 
 
 def _alike(a: Tensor, b: Tensor, same: bool) -> bool:
@@ -507,7 +512,7 @@ def _way(args: Any, steps: list[Any], result: Any) -> Way | None:
     else:
         return None
     known_to_others = [x._a for x in keep[:first]]
-    for t in (result,) if type(result) is Tensor else result:
+    for t in _tensors(result):
         if any([np.may_share_memory(t._a, a) for a in known_to_others]):
             return None  # a view of an argument, or of another result, of which its storage must know
         known_to_others.append(t._a)
