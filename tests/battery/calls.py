@@ -416,6 +416,29 @@ row("batch_norm", real(2), real(3, 2, 4), real(2, seed=1), eps=0.01, prepare=_wi
     reference=lambda b, x, w: _normal(x) * w[:, None] + b[:, None])  # fmt: skip
 row("batch_norm_grad", real(3, 2, 4, seed=1), real(3, 2, 4), real(2), eps=0.01, prepare=_with_moments, expandable=False,
     reference=_batch_slopes)  # fmt: skip
+_COUNTED = np.array([1.0, 0.0, 1.0])
+for _reduction, _shares in {"none": np.ones(3), "sum": np.ones(3), "mean": np.full(3, 0.5)}.items():
+    row("nll", real(3, 4), ints(2, -7, 0), ignore=-7, reduction=_reduction, note=_reduction, expandable=False,
+        reference=lambda x, t, r=_reduction, w=_shares: (lambda v: v if r == "none" else v.sum())(-x[range(3), t % 4] * _COUNTED * w))  # fmt: skip
+    row("nll_grad", real(3) if _reduction == "none" else np.array(1.7), ints(2, -7, 0), classes=4, ignore=-7, reduction=_reduction,
+        note=_reduction, expandable=False,
+        reference=lambda g, t, w=_shares: -np.eye(4)[t % 4] * (_COUNTED * w * g)[:, None])  # fmt: skip
+row(
+    "mean_of_counted",
+    real(3) * _COUNTED,
+    ints(2, -7, 0),
+    ignore=-7,
+    expandable=False,
+    reference=lambda x, t: x.sum() / 2,
+)
+row(
+    "shares_of_counted",
+    np.array(1.7),
+    ints(2, -7, 0),
+    ignore=-7,
+    expandable=False,
+    reference=lambda g, t: np.full(3, g / 2),
+)
 row("standardize", real(2, 4), dims=(1,), eps=0.01, observe=lambda y, mean, var: y,
     reference=lambda x: (_standard(x), x.mean(1, keepdims=True), x.var(1, keepdims=True)))  # fmt: skip
 row("layer_norm", real(4), real(2, 4), real(4, seed=2), eps=0.01, observe=lambda y, mean, var: y,

@@ -340,7 +340,9 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     if r == 0:
         return full((0,), 0, input._a.dtype)
     index = np.array(list(pick(range(input._a.shape[0]), r)), np.int64).reshape(-1, r)
-    return indexing.index_get_op(input, from_value(index), spec=(True,))  # type: ignore[no-any-return]
+    # Column by column, as PyTorch: so the 16-bit gradients of the columns are rounded before they are added.
+    columns = [indexing.index_get_op(input, from_value(i.copy()), spec=(True,)) for i in index.T]
+    return FUNCTIONS["stack"](columns, 1)  # type: ignore[no-any-return]
 
 
 def _at_least(n: int) -> Any:

@@ -165,24 +165,21 @@ def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
     x = _generated("spread_taps", w, g, taps)
     if x is not None:
         return x
-    wide = g.astype(np.float32) if fam.is_half(g) else g
     shape = (*g.shape[: g.ndim - len(w.size)], *w.size)
-    if (
-        wide is not g and len(w.kernel) == 3
-    ):  # PyTorch adds the shares of volumes in 16 bits, window after window
+    if fam.is_half(g):  # PyTorch adds the shares in 16 bits, window after window
         x = np.zeros(shape, g.dtype)
         for number, to, at in reversed(_taps(w)):
             x[at] += g[to] * (taps[to] == number).astype(g.dtype)
         return x
-    x = np.zeros(shape, wide.dtype)
+    x = np.zeros(shape, g.dtype)
     if g.nbytes >= INDEXED:
-        images, places, values = (a.reshape(-1, n) for a, n in _flat(x, taps, wide, w))
+        images, places, values = (a.reshape(-1, n) for a, n in _flat(x, taps, g, w))
         if scattered(images, places, values, 1, True):
-            return x.astype(g.dtype, copy=False)
+            return x
         x[...] = 0
     for number, to, at in _taps(w):
-        x[at] += wide[to] * (taps[to] == number)
-    return x.astype(g.dtype, copy=False)
+        x[at] += g[to] * (taps[to] == number)
+    return x
 
 
 def _tap_positions(taps: Any, *, w: Any) -> Any:
