@@ -12,7 +12,7 @@ import scipy.linalg
 
 import battery.half_calls  # noqa: F401  (its rows)
 import flambeau as torch
-from battery import arrays, linalg_calls, pointwise
+from battery import arrays, linalg_calls, pointwise, recurrent_calls
 from battery.rows import TABLE, comp, ints, real, row
 from battery.sample import Sample, operations
 from flambeau.nn import functional  # noqa: F401  (registers the operations of the layers)
@@ -973,6 +973,7 @@ row(
 row("random_rrelu", real(2, 3), generator=None, lower=0.1, upper=0.3)
 
 linalg_calls.fill(row, real, comp)
+recurrent_calls.fill(row, real)
 
 # The first polygamma functions: an operation for each order appears when it is first used.
 for _order in (1, 2):

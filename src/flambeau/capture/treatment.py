@@ -31,7 +31,7 @@ _SAFE = frozenset(
     "attention attention_grad masked_attention masked_attention_grad dropped_attention_grad attention_noise "
     "variance batch_moments batch_norm batch_norm_grad biased_convolution "
     "full cumprod logcumsumexp argsort isin searchsorted max_pool max_pool_taps max_pool_positions max_pool_pick "
-    "max_pool_spread frexp_exponent frexp_mantissa permutation_matrix mode".split()
+    "recurrent_sequence recurrent_sequence_grad max_pool_spread frexp_exponent frexp_mantissa permutation_matrix mode".split()
 )
 _RAISES = frozenset(("phase_check", "check_envelope"))
 # Of integers these can raise (division by zero, negative exponents).

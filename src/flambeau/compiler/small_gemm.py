@@ -17,7 +17,7 @@ from .product_finish import call_finish
 from .types import storage
 from .vector_loop import Memory, attributes
 
-__all__ = ["write_product", "write_transposed_product"]
+__all__ = ["product_function", "write_product", "write_transposed_product"]
 
 # The last ones are for a function that is told of parts of the result before they are written, if it is not null
 # (`product_finish`), and for its block: its arrays and numbers, and the number of the first row.
@@ -29,7 +29,13 @@ _FINISHED = 512  # columns that are finished together: with the rows of a block 
 
 
 def write_product(name: str) -> str:
-    """LLVM assembly of a function ``small``, o = a b for matrices of the dtype `name`.
+    """LLVM assembly of a module with the function ``small`` (`product_function`)."""
+    declarations, function = product_function(name)
+    return "\n".join(declarations.values()) + "\n" + function + attributes(engine.host())
+
+
+def product_function(name: str) -> tuple[dict[str, str], str]:
+    """The function ``small``, o = a b for matrices of the dtype `name`, and the declarations that it needs.
 
     Its parameters are pointers, the sizes (m, k) @ (k, n), and distances in bytes between the rows and
     columns of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous.  What is
@@ -104,8 +110,7 @@ def write_product(name: str) -> str:
     with k.loop(tall, "%m") as i:
         some_rows(i, 1)
     k.line("ret void")
-    function = k.function("small", _PARAMETERS, linkage="internal")
-    return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)
+    return k.declarations, k.function("small", _PARAMETERS, linkage="internal")
 
 
 def write_transposed_product(name: str) -> str:

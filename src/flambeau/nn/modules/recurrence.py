@@ -10,9 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ... import ops
+from ...compiler.recurrent_steps import GATES
+from ...core.op import bind
 from ...core.public import overridable
+from ...core.state import tls
 from ...core.tensor import Tensor
+from ...prims.row_kernels import FLOATS
 from .. import functional as F
+from .sequence_op import sequence_op, set_definition
 
 State = tuple[Any, ...]  # of tensors
 Cell = Callable[[Any, State, Sequence[Any]], State]
@@ -85,6 +90,41 @@ def _backward(cell: Cell, steps: Sequence[Tensor], state: State, weights: Any) -
     return outputs[::-1], state
 
 
+def _steps(
+    mode: str, reverse: bool, x: Any, w_ih: Any, b_ih: Any, w_hh: Any, b_hh: Any, h0: Any, c0: Any
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One direction of a layer over (T, B, F), step by step: the outputs, and the last h and, of an LSTM, c."""
+    run = _backward if reverse else _forward
+    state = (h0, c0) if mode == "LSTM" else (h0,)
+    outputs, final = run(CELLS[mode], F.linear(x, w_ih, b_ih).unbind(0), state, (w_hh, b_hh, None))
+    return ops.stack(outputs), final[0], final[-1] if mode == "LSTM" else None
+
+
+set_definition(_steps)
+
+
+def _at_once(mode: str, reverse: bool, x: Any, weights: Sequence[Any], state: State) -> Any:
+    """The outputs and the last state from one operation; None for what takes steps."""
+    w_ih, b_ih, w_hh, b_hh, w_hr = weights
+    h0, c0 = state if mode == "LSTM" else (state[0], None)
+    given = [t for t in (x, w_ih, b_ih, w_hh, b_hh, h0, c0) if t is not None]
+    dtype = x._a.dtype
+    if w_hr is not None or tls.stack or tls.autocast is not None or dtype not in FLOATS:
+        return None
+    if 0 in x._a.shape or any(t._a.dtype != dtype for t in given) or (b_ih is None) != (b_hh is None):
+        return None
+    batch, size = x._a.shape[-2], h0._a.shape[-1]
+    wide = GATES[mode] * size
+    shapes = [(wide, x._a.shape[-1]), (wide,), (wide, size), (wide,), (batch, size), (batch, size)]
+    if len(x._a.shape) != 3 or any(
+        t is not None and t._a.shape != s for t, s in zip((w_ih, b_ih, w_hh, b_hh, h0, c0), shapes)
+    ):
+        return None  # the steps say what does not fit
+    op = sequence_op if mode == "LSTM" else sequence_op.shown_as("StackBackward0")
+    out, h, c, _, _ = bind(op, (x, w_ih, b_ih, w_hh, b_hh, h0, c0), {"mode": mode, "reverse": reverse})
+    return out, (h, c) if mode == "LSTM" else (h,)
+
+
 @overridable
 def recurrent(
     mode: str,
@@ -106,13 +146,20 @@ def recurrent(
     for number, layer in enumerate(layers):
         directions = []
         for direction, (w_ih, b_ih, *hidden) in enumerate(layer):
+            first = tuple(s[at] for s in state)
+            at += 1
+            if batch_sizes is None:
+                found = _at_once(mode, direction == 1, input, (w_ih, b_ih, *hidden), first)
+                if found is not None:
+                    directions.append(found[0])
+                    finals.append(found[1])
+                    continue
             gates = F.linear(input, w_ih, b_ih)
             steps = gates.unbind(0) if batch_sizes is None else gates.split(batch_sizes)
             run = _backward if direction else _forward
-            outputs, final = run(cell, steps, tuple(s[at] for s in state), hidden)
+            outputs, final = run(cell, steps, first, hidden)
             directions.append(ops.stack(outputs) if batch_sizes is None else ops.cat(outputs))
             finals.append(final)
-            at += 1
         input = directions[0] if len(directions) == 1 else ops.cat(directions, -1)
         if dropout and number < len(layers) - 1:
             input = F.dropout(input, dropout, training)
