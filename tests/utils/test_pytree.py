@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections import OrderedDict, defaultdict, deque, namedtuple
 from typing import Any
 
@@ -69,3 +71,9 @@ def test_bad_input() -> None:
         ours.tree_map(lambda a, b: a, [1, 2], [1, [2]])
     with pytest.raises(TypeError, match="dataclass"):
         ours.register_dataclass(int)
+
+
+def test_the_underscored_name_is_the_same_module() -> None:
+    """However it was imported first."""
+    code = "import flambeau.utils._pytree as a; from flambeau.utils import _pytree as b, pytree; assert a is b is pytree"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,7 @@
-"""`flambeau.utils.pytree` under the name that PyTorch's users import."""
+"""`flambeau.utils.pytree` under the name that PyTorch's users import: the same module, with its private names."""
 
-from .pytree import *  # noqa: F403
-from .pytree import __all__  # noqa: F401
+import sys
+
+from . import pytree
+
+sys.modules[__name__] = pytree
