@@ -301,9 +301,13 @@ def _permutations(*, shape: fam.Shape, generator: Any, dtype: Any) -> Any:
 _permutation_op = _op("permutation", _permutations)
 
 
+def _spread(v: Any, shape: Any) -> Any:
+    """An array in this shape; a number as it is."""
+    return np.broadcast_to(v, shape) if isinstance(v, np.ndarray) and v.shape != tuple(shape) else v
+
+
 def _normal_draw(mean: Any, std: Any, *, shape: fam.Shape, generator: Any, dtype: Any) -> Any:
-    mean, std = (np.broadcast_to(v, shape) if isinstance(v, np.ndarray) else v for v in (mean, std))
-    return dist.normal_arrays(generator, mean, std, dtype)
+    return dist.normal_arrays(generator, _spread(mean, shape), _spread(std, shape), dtype)
 
 
 _normal_op = _op("normal_arrays", _normal_draw)
@@ -333,9 +337,11 @@ def normal(
         t = draw("normal", shape, as_dtype(dtype).numpy, float(mean), float(std), generator=generator)
         return finish(t, requires_grad, device)
     given = [x for x in (mean, std) if isinstance(x, Tensor)]
-    from .shape import broadcast_shapes
+    shape = tuple(given[0]._a.shape)
+    if len(given) == 2:
+        from .shape import broadcast_shapes
 
-    shape = tuple(broadcast_shapes(*[tuple(x._a.shape) for x in given]))
+        shape = tuple(broadcast_shapes(shape, tuple(given[1]._a.shape)))
     d = given[0]._a.dtype
     if isinstance(std, Tensor) and std._a.dtype.kind == "c":
         raise RuntimeError("normal expects standard deviation to be non-complex")
@@ -351,7 +357,7 @@ def normal(
 
 
 def _bernoulli_draw(p: Any, *, shape: fam.Shape, generator: Any) -> Any:
-    return dist.bernoulli_array(generator, np.broadcast_to(p, shape), p.dtype)
+    return dist.bernoulli_array(generator, _spread(p, shape), p.dtype)
 
 
 _bernoulli_op = _op("bernoulli_array", _bernoulli_draw)
