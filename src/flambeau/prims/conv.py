@@ -50,9 +50,19 @@ def _conv(x: Any, w: Any, *, stride: Any, padding: Any, dilation: Any, groups: i
     return convolve(_wide(x), _wide(w), q, groups).astype(x.dtype, copy=False)
 
 
-def _conv_input(g: Any, w: Any, *, size: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+def _conv_input(
+    g: Any,
+    w: Any,
+    *,
+    size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    in_steps: bool = False,
+) -> Any:
     q = _geometry(size, w.shape[2:], g.shape[2:], stride, padding, dilation)
-    if g.dtype == np.float16 and g.size and w.size:
+    if (g.dtype == np.float16 or in_steps) and g.size and w.size:
         return half_convolve_input(g, w, q, groups)
     return convolve_input(_wide(g), _wide(w), q, groups).astype(g.dtype, copy=False)
 

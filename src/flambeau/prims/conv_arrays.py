@@ -390,7 +390,7 @@ def convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
 
 
 def half_convolve_input(g: Any, w: Any, q: Geometry, groups: int) -> Any:
-    """`convolve_input` of float16: each tap's product and each sum is rounded, as in PyTorch."""
+    """`convolve_input` of 16-bit floats: each tap's product and each sum is rounded, as in PyTorch."""
     n, channels = g.shape[0], w.shape[1] * groups
     rows = g.astype(np.float32).reshape(n, groups, g.shape[1] // groups, -1)
     taps = w.astype(np.float32).reshape(groups, w.shape[0] // groups, w.shape[1], *q.kernel)

@@ -30,12 +30,22 @@ def _wide(x: Any) -> Any:
     return fam.wide(x)
 
 
+def _is_padded_far(x: Any, w: Any, size: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
+    """Whether ``output_padding`` reaches the stride: there PyTorch takes the way that rounds in between."""
+    reach = [
+        (n - 1) * s - 2 * p + d * (k - 1) + 1
+        for n, s, p, d, k in zip(x.shape[2:], stride, padding, dilation, w.shape[2:])
+    ]
+    return any(have - r >= s for have, r, s in zip(size, reach, stride))
+
+
 def _values(x: Any, w: Any, bias: Any, *, transposed: bool, size: Any, **p: Any) -> Any:
     wide = _wide(bias).reshape(-1, *(1,) * (x.ndim - 2))
     if not transposed:
         y = _conv(_wide(x), _wide(w), **p)
-    elif x.dtype == np.float16:
-        return (_conv_input(x, w, size=size, **p).astype(np.float32) + wide).astype(x.dtype)
+    elif x.dtype == np.float16 or _is_padded_far(x, w, size, **p):
+        y = _conv_input(x, w, size=size, **p, in_steps=True)
+        return (_wide(y) + wide).astype(x.dtype)
     else:
         y = _conv_input(_wide(x), _wide(w), size=size, **p)
     y += wide
