@@ -72,3 +72,18 @@ def test_values_kept_for_a_backward_pass_outside() -> None:
         (want,) = torch.autograd.grad(forward(x), w, torch.ones_like(x))
         (got,) = torch.autograd.grad(compiled(x), w, torch.ones_like(x))
         torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_numbers_beside_16_bit_promises_are_rounded_first(dtype: str) -> None:
+    x = torch.tensor([0.7, 0.3, 0.1, 2.3, 1.0]).to(getattr(torch, dtype))
+
+    def numbers(x: Any) -> list[Any]:
+        y = x * 1
+        compared = [y < 0.7, y >= 0.7, y > 0.3, y == 0.1]
+        return [*compared, y + 0.1, 0.3 - y, 0.3 / y, y * 0.7, y % 0.1, y // 0.1, torch.fmod(y, 0.1), y**0.7]
+
+    compiled = torch.compile(numbers)
+    for _ in range(3):
+        for i, (got, want) in enumerate(zip(compiled(x), numbers(x))):
+            assert torch.equal(got, want), i

@@ -20,7 +20,7 @@ import numpy as np
 from ..core.eager import complain, eager, raw
 from ..core.op import REGISTRY, Op, bind
 from ..core.pending import Pending, resolve
-from ..core.public import light_node
+from ..core.public import WIDE_NUMBERS, light_node
 from ..core.state import tls
 from ..core.tape import record
 from ..core.tensor import Tensor, make_view, new_object, storage
@@ -283,7 +283,10 @@ class Recorder:
             return None
         segment.step = step
         if number:
-            segment.numbers.append(x if type(x) in NUMBERS else y)
+            n, d = (x, b.dtype) if type(x) in NUMBERS else (y, a.dtype)
+            if d.itemsize == 2 and type(n) is float and d.kind in "fV" and op.name not in WIDE_NUMBERS:
+                n = float(d.type(n))  # as the long way does
+            segment.numbers.append(n)
         self.statistics.hits += 1
         p = new_object(Pending)
         p.shape, p.dtype, p.strides = meta
