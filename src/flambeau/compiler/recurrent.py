@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..runtime.pool import empty
 from ..runtime.threads import get_num_threads
+from . import engine
 from .dialect import Value
 from .image_rows import ImageRows
 from .recurrent_steps import GATES, backward_step, forward_step, keeps_gates
@@ -23,7 +24,7 @@ from .types import storage
 from .unit_kernel import ENOUGH, make_unit_kernel
 from .vector_loop import attributes
 
-__all__ = ["run_back", "run_forward"]
+__all__ = ["panels", "run_back", "run_forward"]
 
 Array = npt.NDArray[Any]
 _SCALARS = ("units", "work", "grain", "steps", "batch", "size")
@@ -55,15 +56,20 @@ class _Rows(ImageRows):
         return self.emit(f"select i1 {is_first}, ptr {self.p[first]}, ptr {place}")
 
     def product(self, a: str, b: str, out: str, n: str, inner: str) -> None:
-        """The rows of this thread times a matrix; all are contiguous."""
+        """The rows of this thread times a matrix in `panels`; the rows are contiguous."""
         first, rows = "%lo", self.word("sub", "%hi", "%lo")
         wide, narrow = (self.word("mul", x, self.item) for x in (n, inner))
         a = self.at(a, self.word("mul", first, narrow))
         out = self.at(out, self.word("mul", first, wide))
-        self.line(
-            f"call void @small(ptr {a}, ptr {b}, ptr {out}, i64 {rows}, i64 {n}, i64 {inner}, "
-            f"i64 {narrow}, i64 {self.item}, i64 {wide})"
-        )
+        # Columns by panel: it stays in the first-level cache while all rows meet it.
+        with self.loop(0, n, 2 * self.lanes) as j:
+            width = self.smaller(self.word("sub", n, j), 2 * self.lanes)
+            panel = self.at(b, self.word("mul", j, narrow))
+            self.line(
+                f"call void @small(ptr {a}, ptr {panel}, ptr {self.at(out, j, self.item)}, i64 {rows}, i64 {width}, "
+                f"i64 {inner}, i64 {narrow}, i64 {self.item}, i64 {self.word('mul', width, self.item)}, "
+                f"ptr null, ptr null, ptr null, i64 0, i64 {wide})"
+            )
 
     def each(self, body: Callable[[str, Callable[..., Value], Callable[..., None]], None]) -> None:
         """``body(row, get, put)`` for each vector of each row; `get` and `put` take a base and a gate's number."""
@@ -101,7 +107,7 @@ class _Rows(ImageRows):
     def finish(self) -> str:
         self.line("ret void")
         function = self.function("kernel", "ptr %arrays, ptr %scalars, i64 %lo, i64 %hi")
-        declarations, product = product_function(self.kind.name)
+        declarations, product = product_function(self.kind.name, apart=True)
         return "\n".join([*(declarations | self.declarations).values(), product, function]) + attributes(
             self.host
         )
@@ -189,6 +195,19 @@ def _kernel(way: str, mode: str, name: str, reverse: bool) -> Callable[..., None
     )
 
 
+def panels(weights: Array) -> Array:
+    """A matrix (inner, columns) as the kernels read it: columns in groups of two vectors, each row by row."""
+    kind = storage(weights.dtype.name)
+    width = 2 * engine.host().vector_bits // kind.compute.bits
+    inner, columns = weights.shape
+    whole = columns - columns % width
+    out = empty((weights.size,), weights.dtype)
+    front = out[: inner * whole].reshape(whole // width, inner, width)
+    front[...] = weights[:, :whole].reshape(inner, whole // width, width).swapaxes(0, 1)
+    out[inner * whole :].reshape(inner, columns - whole)[...] = weights[:, whole:]
+    return out
+
+
 def _share(rows: int, work: int) -> int:
     """Rows that a thread takes at a time: whole blocks of the product, the same number for each thread."""
     if rows * work < 2 * ENOUGH:
@@ -216,8 +235,8 @@ def run_forward(
 ) -> None:
     """All steps of a layer; everything is contiguous and of one dtype, float32 or float64.
 
-    `gates` (steps, batch, gates · size) holds the input's share, with biases, and becomes the gates; `weights`
-    (size, gates · size); `bias` (size,) is added to a GRU's third share of the state. `out` and `kept` (cells of an
+    `gates` (steps, batch, gates · size) holds the input's share, with biases, and becomes the gates; `weights` are the
+    `panels` of a matrix (size, gates · size); `bias` (size,) is added to a GRU's third share of the state. `out` and `kept` (cells of an
     LSTM; of a GRU the third share of the state) are written, (steps, batch, size).
     """
     room = empty((out.shape[1], gates.shape[2]), gates.dtype)
@@ -241,7 +260,7 @@ def run_back(
 ) -> None:
     """All steps back: `dx` and, of a GRU, `dh`, like `gates`, are written: gradients in both shares of the gates.
 
-    `weights` is (gates · size, size). `state` and `carry` hold the gradients of the last state, and become those of
+    `weights` are the `panels` of a matrix (gates · size, size). `state` and `carry` hold the gradients of the last state, and become those of
     the first one: h (without `carry`, for a GRU), and c.
     """
     _run("back", mode, reverse, (dx, dh, state, carry, grad, gates, out, kept, weights, h0, c0), out.shape)

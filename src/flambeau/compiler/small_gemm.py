@@ -34,17 +34,17 @@ def write_product(name: str) -> str:
     return "\n".join(declarations.values()) + "\n" + function + attributes(engine.host())
 
 
-def product_function(name: str) -> tuple[dict[str, str], str]:
+def product_function(name: str, apart: bool = False) -> tuple[dict[str, str], str]:
     """The function ``small``, o = a b for matrices of the dtype `name`, and the declarations that it needs.
 
     Its parameters are pointers, the sizes (m, k) @ (k, n), and distances in bytes between the rows and
-    columns of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous.  What is
-    finished is not written to `o`.
+    columns of `a` and the rows of `b`. The rows of `b`, and `o` as a whole, are contiguous; with
+    `apart`, a last parameter is the distance between the rows of `o`.  What is finished is not written to `o`.
     """
     host, kind = engine.host(), storage(name)
     k = Dialect(host, host.vector_bits // kind.compute.bits)
     memory = Memory(k)
-    orow = k.word("mul", "%n", kind.itemsize)
+    orow = "%orow" if apart else k.word("mul", "%n", kind.itemsize)
     rows = 8 if host.vector_bits == 512 else 4  # what the registers hold
     tall = k.word("and", "%m", -rows)
 
@@ -110,7 +110,7 @@ def product_function(name: str) -> tuple[dict[str, str], str]:
     with k.loop(tall, "%m") as i:
         some_rows(i, 1)
     k.line("ret void")
-    return k.declarations, k.function("small", _PARAMETERS, linkage="internal")
+    return k.declarations, k.function("small", _PARAMETERS + ", i64 %orow" * apart, linkage="internal")
 
 
 def write_transposed_product(name: str) -> str:

@@ -64,11 +64,10 @@ def forward(
     h0 = in_order(h0)
     c0 = h0 if c0 is None else in_order(c0)  # an LSTM's alone is read
     found = _generated(out)
-    weights = np.ascontiguousarray(w_hh.T)
     if found is not None:
-        found.run_forward(mode, gates, weights, own, h0, c0, out, kept, reverse)
+        found.run_forward(mode, gates, found.panels(w_hh.T), own, h0, c0, out, kept, reverse)
     else:
-        h, c = h0, c0
+        weights, h, c = np.ascontiguousarray(w_hh.T), h0, c0
         for t in range(length - 1, -1, -1) if reverse else range(length):
             shares = [
                 [part[:, i * size : (i + 1) * size] for i in range(count)] for part in (gates[t], h @ weights)
@@ -103,9 +102,10 @@ def backward(
     dx = pool.empty((length, batch, wide), dtype)
     dh = pool.empty(dx.shape, dtype) if gru else np.empty((0,), dtype)
     found = _generated(out)
-    weights = in_order(w_hh)
     if found is not None:
-        found.run_back(mode, grad, gates, out, kept, weights, h0, c0, dx, dh, state, carry, reverse)
+        found.run_back(
+            mode, grad, gates, out, kept, found.panels(w_hh), h0, c0, dx, dh, state, carry, reverse
+        )
     else:
         at = -1 if not reverse else 1
         for t in range(length) if reverse else range(length - 1, -1, -1):
@@ -122,7 +122,7 @@ def backward(
             np.concatenate(parts, 1, out=dx[t])
             if gru:
                 np.concatenate(others, 1, out=dh[t])
-            state = (dh if gru else dx)[t] @ weights
+            state = (dh if gru else dx)[t] @ w_hh
     if gru:
         state = state + carry
     if not gru:
