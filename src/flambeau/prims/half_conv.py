@@ -88,8 +88,13 @@ def _jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any, params: dict[str, Any]) -
 
 
 def _batch(size: int, batched: Sequence[bool], args: Sequence[Any], params: dict[str, Any]) -> Any:
-    """In float32 without the bias, whose sum is rounded once."""
+    """Examples become images; with weights for each, in float32 without the bias, whose sum is rounded once."""
     p = dict(params)
+    if not (batched[1] or batched[2]):
+        x, w, b = args
+        n = x._a.shape[1]
+        y = half_conv_op(reshape(x, (size * n, *x._a.shape[2:])), w, b, **params)
+        return reshape(y, (size, n, *y._a.shape[1:])), True
     op, half = conv_op, args[0]._a.dtype
     x, w, b = (convert_to(t, np.dtype(np.float32)) if half.itemsize == 2 else t for t in args)
     if p.pop("transposed"):
