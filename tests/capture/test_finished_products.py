@@ -220,3 +220,100 @@ def test_where_no_kernel_can_be_made_the_parts_run(monkeypatch):
     assert kernels(text)[-1] == "points kernel"
     monkeypatch.undo()
     torch.testing.assert_close(got, (x @ w).cos() * 7 + 1, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("shape", [(40, 30, 50), (257, 1100, 9), (30, 600, 7)], ids=str)
+def test_what_gives_the_first_factor_is_computed_while_it_is_read(shape, turned):
+    m, k, n = shape
+    torch.manual_seed(0)
+    x, mean, scale = torch.randn(m, k), torch.randn(m, 1), torch.randn(k)
+    w, b, r = (
+        (torch.randn(n, k) if turned else torch.randn(k, n)) * k**-0.5,
+        torch.randn(n),
+        torch.randn(m, n),
+    )
+
+    def f(x, mean, scale, w, b, r):
+        y = ((x - mean) * scale).relu() * 2
+        if turned:
+            return F.linear(y, w, b).sigmoid() + r
+        return (y @ w + b).sigmoid() + r
+
+    got, text = run(f, x, mean, scale, w, b, r)
+    assert kernels(text) == ["product kernel"] and "while it is read" in text, text
+    a = np.maximum((reference(x) - reference(mean)) * reference(scale), 0) * 2
+    want = a @ (reference(w).T if turned else reference(w)) + reference(b)
+    np.testing.assert_allclose(got.numpy(), 1 / (1 + np.exp(-want)) + reference(r), atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_nothing_but_a_first_factor_is_computed(bias):
+    torch.manual_seed(0)
+    x, w, b = torch.randn(4, 20, 30), torch.randn(50, 30), torch.randn(50) if bias else None
+    got, text = run(lambda x, w: F.linear(x.cos() + 1, w, b), x, w)
+    assert kernels(text) == ["product kernel"], text
+    want = (np.cos(reference(x)) + 1) @ reference(w).T + (reference(b) if bias else 0)
+    np.testing.assert_allclose(got.numpy(), want, atol=1e-4)
+    a, c = torch.randn(5, 16, 24), torch.randn(5, 24, 17)
+    got, text = run(lambda a, c: (a > 0.5).to(a.dtype) * a @ c, a, c)
+    assert kernels(text) == ["product kernel"], text
+    np.testing.assert_allclose(
+        got.numpy(), np.where(reference(a) > 0.5, reference(a), 0) @ reference(c), atol=1e-4
+    )
+
+
+def test_a_first_factor_that_others_read_is_written():
+    torch.manual_seed(0)
+    x, w = torch.randn(40, 40, requires_grad=True), torch.randn(40, 40, requires_grad=True)
+
+    def grads(x, w):  # the gradient of w needs what the product reads
+        return torch.autograd.grad((x.sigmoid() @ w).tanh().sum(), (x, w))
+
+    got, text = run(grads, x, w)
+    assert "the kernel that makes its first factor is read elsewhere, too" in text
+    wide = [t.detach().double().requires_grad_() for t in (x, w)]
+    for g, want in zip(got, grads(*wide), strict=True):
+        torch.testing.assert_close(g.double(), want, rtol=1e-4, atol=1e-4)
+    for f in (
+        lambda x, w: (lambda y: y @ w + y)(x * 2),
+        lambda x, w: (lambda y: (y, y @ w))(x * 2),
+        lambda x, w: (lambda y: y @ y)(x * 2),
+        lambda x, w: (lambda y: (y.exp() + 1) @ w + y)(x * 2),
+        lambda x, w: (x * 2).T @ w,
+        lambda x, w: (x * 2)[:, ::2] @ w[::2],
+    ):
+        with torch.no_grad():
+            got, _ = run(f, x, w)
+            torch.testing.assert_close(got, f(x, w), rtol=1e-5, atol=1e-4)
+
+
+def test_few_rows_keep_vectors_along_the_inner_dimension():
+    torch.manual_seed(0)
+    x, w = torch.randn(8, 300), torch.randn(64, 300)
+    got, text = run(lambda x, w: F.linear(x.relu() * 2, w).tanh(), x, w)
+    assert "it has few rows" in text
+    np.testing.assert_allclose(
+        got.numpy(), np.tanh(np.maximum(reference(x), 0) * 2 @ reference(w).T), atol=1e-4
+    )
+
+
+def test_max_autotune_of_a_product_with_both():
+    torch.manual_seed(0)
+    x, w = torch.randn(60, 70), torch.randn(70, 80)
+    got, _ = run(lambda x, w: ((x.sin() * 2) @ w).tanh() + 1, x, w, mode="max-autotune")
+    np.testing.assert_allclose(got.numpy(), np.tanh(np.sin(reference(x)) * 2 @ reference(w)) + 1, atol=1e-4)
+
+
+def test_both_parts_run_where_no_kernel_can_be_made(monkeypatch):
+    def fail(*_):
+        raise CompileError("no")
+
+    from flambeau.capture.lower import products
+
+    monkeypatch.setattr(products, "_ways", fail)
+    x, w = torch.randn(64, 96), torch.randn(96, 50)
+    got, text = run(lambda x, w: ((x * 3 - 1) @ w).cos() * 7 + 1, x, w)
+    assert kernels(text) == ["matmul", "points kernel", "points kernel"], text
+    monkeypatch.undo()
+    torch.testing.assert_close(got, ((x * 3 - 1) @ w).cos() * 7 + 1, rtol=1e-3, atol=1e-3)

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("llvmlite")
 from flambeau.compiler import gemm
-from flambeau.compiler.product_finish import Finish
+from flambeau.compiler.product_finish import Finish, Start
 from flambeau.compiler.types import COMPUTE, storage
 
 
@@ -84,3 +84,49 @@ def test_arrays_that_are_not_aligned() -> None:
     finish = Finish(lambda k, x: k.max(x, 0.0), (storage("float32"),))
     gemm.prepared("float32", a.shape, a.strides, a.shape, a.strides, 1, finish)(a, a, (out,))
     np.testing.assert_allclose(out, np.maximum(a @ a, 0), atol=1e-5)
+
+
+def start_for(dtype):
+    kind, mask = storage(dtype), storage("bool")
+    return Start(
+        lambda k, x, column, row, keep, low: k.select(keep, k.max(x * column, low), x + row),
+        ((kind, "matrix"), (kind, "shared"), (kind, "row"), (mask, "matrix")),
+        (COMPUTE[dtype],),
+    )
+
+
+STARTS = {t: start_for(t) for t in ("float32", "float64")}
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 30, 1300, 9)], ids=str)
+def test_a_first_factor_that_is_computed(
+    way: str, dtype: str, shape: tuple[int, ...], finished: bool
+) -> None:
+    batch, m, k, n = shape
+    r = np.random.default_rng(0)
+    for turned in (False, True):
+        several = 1 if turned and batch > 3 else batch
+        x, column, row = (
+            r.standard_normal(s).astype(dtype) for s in ((several, m, k), (k,), (several, m, 1))
+        )
+        keep = r.random(x.shape) < 0.7
+        b = r.standard_normal((batch, n, k) if turned else (batch, k, n)).astype(dtype)
+        b = b.swapaxes(1, 2) if turned else b
+        scale = np.array(2.0, dtype)
+        kind = storage(dtype)
+        finish = Finish(lambda k, y, s, low: y * s - low, (kind,), ((kind, "one"),), (COMPUTE[dtype],))
+        product = gemm.prepared(
+            *(dtype, x.shape, x.strides, b.shape, b.strides, 2, finish if finished else None),
+            start=STARTS[dtype],
+        )
+        out = np.empty((batch, m, n), dtype)
+        if finished:
+            product(b, b, (out,), None, None, (scale, x, column, row, keep), (0.5, 0.25))
+        else:
+            product(b, b, (), out, None, (x, column, row, keep), (0.25,))
+        a = np.where(keep, np.maximum(x.astype(np.float64) * column, 0.25), x.astype(np.float64) + row)
+        want = a @ b.astype(np.float64)
+        limit = 60 * np.finfo(dtype).eps * max(k, 4) ** 0.5
+        np.testing.assert_allclose(out, want * 2 - 0.5 if finished else want, atol=10 * limit)

@@ -77,7 +77,12 @@ def without_kernels() -> Iterator[None]:
     """Programs made in here write all their kernels anew."""
     from .lower import kernels, products
 
-    tables: tuple[dict[str, Any], ...] = (kernels._points, kernels._rows, products._finishes)
+    tables: tuple[dict[str, Any], ...] = (
+        kernels._points,
+        kernels._rows,
+        products._finishes,
+        products._starts,
+    )
     before = [dict(t) for t in tables]
     for t in tables:
         t.clear()

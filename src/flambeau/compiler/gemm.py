@@ -19,8 +19,8 @@ import numpy.typing as npt
 from ..runtime.pool import empty
 from ..runtime.threads import get_num_threads
 from . import engine, launch, native, packed_gemm, pair_panels, product_finish
-from .product_finish import Finish
-from .small_gemm import write_product, write_transposed_product
+from .product_finish import Finish, Start
+from .small_gemm import LONGEST, write_product, write_transposed_product
 from .types import storage
 
 __all__ = [
@@ -86,9 +86,14 @@ loop:
   %op = getelementptr i8, ptr %o, i64 %oo
   %before = mul i64 %i, %m
   %first = add i64 %before, %row
+  %single = icmp eq i64 %sa, 0
+  %start.first = select i1 %single, i64 %row, i64 %first
+  %start.arrays = getelementptr i64, ptr %own.arrays, i64 %start_array
+  %start.numbers = getelementptr i64, ptr %own.scalars, i64 %start_number
   call void
     @small(ptr %ap, ptr %bp, ptr %op, i64 %height, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow,
-           ptr %finish, ptr %own.arrays, ptr %own.scalars, i64 %first)
+           ptr %finish, ptr %own.arrays, ptr %own.scalars, i64 %first,
+           ptr %prepare, ptr %start.arrays, ptr %start.numbers, i64 %start.first)
   %next = add i64 %unit, 1
   %more = icmp ult i64 %next, %hi
   br i1 %more, label %loop, label %done
@@ -105,6 +110,7 @@ _ARRAYS = ("o", "a", "b")
 _SCALARS = (
     *("units", "work", "grain", "sa", "sb", "so", "m", "n", "k"),
     *("arow", "acol", "brow", "orow", "parts", "rows", "finish"),
+    *("prepare", "start_array", "start_number"),
 )
 
 
@@ -117,7 +123,7 @@ def _address(name: str, way: str) -> int:
         return engine.build(text, ["kernel"], imports)["kernel"]
     loads = [
         f"  %{field}.p = getelementptr i64, ptr %{base}, i64 {i}\n"
-        f"  %{field} = load {'ptr' if field == 'finish' else type}, ptr %{field}.p"
+        f"  %{field} = load {'ptr' if field in ('finish', 'prepare') else type}, ptr %{field}.p"
         for fields, base, type in ((_ARRAYS, "arrays", "ptr"), (_SCALARS, "scalars", "i64"))
         for i, field in enumerate(fields)
     ]
@@ -128,8 +134,10 @@ def _address(name: str, way: str) -> int:
 
 
 @cache
-def _product(name: str, way: str, finish: Finish | None = None) -> Callable[..., None]:
-    """``product(arrays..., finish's outputs and inputs..., scalars...)`` for arrays that were checked."""
+def _product(
+    name: str, way: str, finish: Finish | None = None, start: Start | None = None
+) -> Callable[..., None]:
+    """``product(arrays..., finish's outputs and inputs..., start's inputs..., scalars...)`` for arrays that were checked."""
     entry, kernel = launch.launcher(), _address(name, way)
     packed = way in ("packed", "pairs")
     arrays: tuple[str, ...] = packed_gemm.ARRAYS if packed else _ARRAYS
@@ -140,6 +148,9 @@ def _product(name: str, way: str, finish: Finish | None = None) -> Callable[...,
     if finish is not None:
         dtypes += [*[s.numpy for s in finish.outputs], *[s.numpy for s, _ in finish.inputs]]
         integers += [t.kind != "f" for t in finish.scalars]
+    if start is not None:
+        dtypes += [s.numpy for s, _ in start.inputs]
+        integers += [t.kind != "f" for t in start.scalars]
     count = len(dtypes)
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
 
@@ -307,7 +318,7 @@ class Prepared(NamedTuple):
             return
         if bias is not None:
             assert home is not None
-            outs, inputs = (home,), (bias,)
+            outs, inputs = (home,), (bias, *inputs)
         if home is None:
             home = empty(self.home, dtype) if self.sums else a  # where it is not written to
         self.launch(home, a, b, *outs, *inputs, *self.words, *numbers)
@@ -326,11 +337,14 @@ def prepared(
     pairs: bool = False,
     biased: bool = False,
     accumulate: bool = False,
+    start: Start | None = None,
 ) -> Prepared:
     """The way to multiply batches (batch or 1, m, k) and (batch or 1, k, n), none of these 0, with sums in `name`.
 
     `pairs`: the factors are bfloat16.  `finish`: what is computed from the product instead of writing it.  `biased`: a
-    vector will be added to every row; together with a `finish` for pairs alone.
+    vector will be added to every row; together with a `finish` for pairs alone.  `start`: the first factor is computed
+    from other arrays; `Prepared` is called with any array of its dtype instead, and `inputs` and `numbers` have those for
+    `finish` and then those for `start`.
     """
     m, inner, n = a_shape[1], a_shape[2], b_shape[2]
     batch, k = max(a_shape[0], b_shape[0]), -(-inner // 2) if pairs else inner
@@ -343,17 +357,25 @@ def prepared(
     work, share = m * n * k, schedule.share * threads
     way = "packed"
     if not accumulate and not pairs and (schedule.way or k * n * item <= _IN_PLACE):
-        if bcol == item and schedule.way in ("", "plain"):
+        if bcol == item and schedule.way in ("", "plain") and (start is None or k <= LONGEST):
             way = "plain"
         elif (
             bcol != item
             and acol == item
+            and start is None
             and (m <= _FEW_ROWS if not schedule.way else schedule.way == "transposed")
         ):
             way = "transposed"
     if biased and way != "packed":
         finish = _biased(name)
     functions = (0, 0) if finish is None else product_finish.address(name, finish)
+    before = (0, 0, 0)
+    if start is not None:
+        arrays, numbers = 0, 0
+        if finish is not None:
+            arrays, numbers = len(finish.outputs) + len(finish.inputs), len(finish.scalars)
+        before = product_finish.start_address(name, start), arrays, numbers
+        schedule = schedule._replace(stretch=min(schedule.stretch, packed_gemm.LONGEST))
     if way == "packed":
         room, cuts = _plan(name, m, n, k, threads, schedule, pairs)
         # A batch is shared out, unless its products are so few or so large that each is better cut up.
@@ -361,9 +383,9 @@ def prepared(
         grain = min(batch, max(grain, -(-_CHUNK // work))) if share else batch
         words = (
             *(batch, work, grain, room * item, sa, sb, m * n * item, m, n, k, arow, acol, brow, bcol),
-            *(n * item, *cuts, biased, accumulate, inner, *functions),
+            *(n * item, *cuts, biased, accumulate, inner, *functions, *before),
         )
-        launch_ = _product(name, "pairs" if pairs else way, finish)
+        launch_ = _product(name, "pairs" if pairs else way, finish, start)
         return Prepared(
             way, launch_, words, copied, (room * -(-batch // grain),), home, finish is None or cuts[0] < k
         )
@@ -377,10 +399,16 @@ def prepared(
     grain = min(units, max(1, _CHUNK // (rows * n * k), units // (2 * share))) if share else units
     words = (
         *(units, rows * n * k, grain, sa, sb, m * n * item, m, n, k),
-        *(arow, acol, brow if way == "plain" else bcol, n * item, parts, rows, functions[0]),
+        *(arow, acol, brow if way == "plain" else bcol, n * item, parts, rows, functions[0], *before),
     )
     return Prepared(
-        way, _product(name, way, finish), words, copied, (), home, finish is None or way == "transposed"
+        way,
+        _product(name, way, finish, start),
+        words,
+        copied,
+        (),
+        home,
+        finish is None or way == "transposed",
     )
 
 

@@ -20,7 +20,7 @@ from .code import Code, Word
 
 __all__ = ["BLOCK", "MAX_ARRAYS", "MAX_SCALARS", "Descriptor", "Launcher", "launcher", "pool"]
 
-MAX_ARRAYS, MAX_SCALARS = 62, 48
+MAX_ARRAYS, MAX_SCALARS = 62, 80
 BLOCK = 4096  # elements: the unit in which the arrays of a table are shared out
 
 # Words of a descriptor; three per array and one per scalar follow.

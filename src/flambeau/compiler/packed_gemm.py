@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from . import engine, pair_panels
 from .dialect import Dialect, Value
-from .product_finish import call_finish
+from .product_finish import call_block
 from .types import Storage, storage
 from .vector_loop import Memory, attributes
 
@@ -28,19 +28,26 @@ __all__ = ["ARRAYS", "SCALARS", "PanelWriter", "panel_sizes", "write_packed_prod
 # out to the pool; chunks that the pool runs compute theirs by themselves.  `inner` is the inner dimension in
 # numbers, where the elements of panels are pairs of them (`k` counts these).  `finish` and `announce` are the
 # addresses of functions that are told of each part of the last sums, or 0 (`product_finish`): their arrays and
-# numbers follow, and ``o`` is then for the sums between the stretches.
+# numbers follow, and ``o`` is then for the sums between the stretches.  `prepare` is that of one which computes rows of
+# the first factor, or 0: its arrays and numbers begin `start_array` and `start_number` words later.
 ARRAYS = ("o", "a", "b", "room", "bias_row")
 SCALARS = (
     *("units", "work", "grain", "slot", "sa", "sb", "so", "m", "n", "k"),
     *("arow", "acol", "brow", "bcol", "orow"),
-    *("kc", "mc", "nc", "mb", "nb", "pa", "pb", "bias", "keep", "inner", "finish", "announce"),
+    *("kc", "mc", "nc", "mb", "nb", "pa", "pb", "bias", "keep", "inner"),
+    *("finish", "announce", "prepare", "start_array", "start_number"),
 )
 # Further words of the context that the chunks read: pointers, the present stretch, and numbers of chunks.
 _STATE = (
     *(*ARRAYS, *SCALARS[3:], "pack_a", "pack_b", "jc", "pc", "ic", "cols", "deep", "rows"),
     *("chunks_a", "chunks_b", "tiles_down", "arrays", "scalars", "unit"),
+    *("start_arrays", "start_numbers", "unit_row"),
 )
-_POINTERS = (*ARRAYS, "pack_a", "pack_b", "arrays", "scalars", "finish", "announce")
+_POINTERS = (
+    *(*ARRAYS, "pack_a", "pack_b", "arrays", "scalars", "start_arrays", "start_numbers"),
+    *("finish", "announce", "prepare"),
+)
+LONGEST = 512  # inner indices in a stretch of a first factor that is computed
 # What is finished together, where the inner dimension is short (a panel of the first factor by some of the second, long
 # rows of the result) and where it is not: then a panel of the second factor stays in the first-level cache.
 _SHORT, _LONG_ROWS, _MANY_ROWS = 160, 4, 1  # inner indices; panels of columns; panels of rows
@@ -276,11 +283,17 @@ def _write_pack_chunk(kind: Storage, pairs: bool) -> tuple[PanelWriter, str]:
     if pairs:
         first_inner = k.word("mul", pc, 2)
         length = k.rest(inner, first_inner, k.word("mul", deep, 2))
+    prepare, arrays, numbers, unit_row = k.state("prepare", "start_arrays", "start_numbers", "unit_row")
+    preparing, stage_row = k.compare("ne", prepare, "null", "ptr"), LONGEST * k.item
+    stage = "" if pairs else k.slot(f"[{k.height * LONGEST} x {kind.llvm}]")
     first, second, done = (k.new_label(x) for x in ("first", "second", "done"))
     k.branch_if(k.compare("ult", "%index", chunks_b), second, first)
 
     def panels(which: str, index: str, side: int, fields: tuple[str, ...], slack: int) -> None:
         base, start, size, per, across, along, target = k.state(*fields)
+        if which == "a" and not pairs:
+            across = k.emit(f"select i1 {preparing}, i64 {stage_row}, i64 {across}")
+            along = k.emit(f"select i1 {preparing}, i64 {k.item}, i64 {along}")
         low = k.word("mul", index, per)
         high = k.smaller(k.word("add", low, per), k.quotient_up(size, side))
         stride = k.word("mul", k.word("add", k.word("mul", deep, side), slack), k.item)
@@ -288,6 +301,12 @@ def _write_pack_chunk(kind: Storage, pairs: bool) -> tuple[PanelWriter, str]:
             at = k.word("mul", q, side)
             origin = k.at(base, k.word("mul", k.word("add", start, at), across))
             origin = k.at(origin, k.word("mul", first_inner, along))
+            if which == "a" and not pairs:
+                with k.when(preparing):
+                    row = k.word("add", k.word("add", unit_row, start), at)
+                    block = (arrays, numbers, inner, row, k.rest(size, at, side), pc, deep)
+                    call_block(k, prepare, block, stage, str(stage_row))
+                origin = k.emit(f"select i1 {preparing}, ptr {stage}, ptr {origin}")
             k.line(
                 f"call void @pack.{which}(ptr {origin}, i64 {across}, i64 {along}, "
                 f"i64 {k.rest(size, at, side)}, i64 {length}, ptr {k.at(target, k.word('mul', q, stride))})"
@@ -371,11 +390,11 @@ def _write_tile_chunk(kind: Storage) -> tuple[PanelWriter, str]:
             number = k.word("add", k.word("mul", unit, m), k.word("add", ic, row))
             size = k.word("sub", bound, row), k.word("add", jc, start), k.word("sub", end, start)
             place = (arrays, scalars, n, number, *size)
-            call_finish(k, announce, place)
+            call_block(k, announce, place)
             with k.loop(start, end, k.width) as j, k.loop(row, bound, k.height) as i:
                 target = k.at(stage, k.word("mul", k.word("sub", i, row), wide_bytes))
                 block(i, j, k.at(target, k.word("sub", j, start), k.item), wide_bytes)
-            call_finish(k, finish, place, stage, wide_bytes)
+            call_block(k, finish, place, stage, wide_bytes)
 
     between, final, done = (k.new_label(x) for x in ("between", "final", "done"))
     finishing = k.emit(f"and i1 {last}, {k.compare('ne', finish, 'null', 'ptr')}")
@@ -398,7 +417,14 @@ def _write_driver(kind: Storage) -> tuple[PanelWriter, str]:
     arrays = {name: k.load("ptr", "%arrays", i) for i, name in enumerate(ARRAYS)}
     s = {name: k.load("ptr" if name in _POINTERS else "i64", "%scalars", i) for i, name in enumerate(SCALARS)}
     k.set_state(context, **arrays, **{name: s[name] for name in SCALARS[3:]})
-    k.set_state(context, arrays=k.at("%arrays", len(ARRAYS), 8), scalars=k.at("%scalars", len(SCALARS), 8))
+    own_arrays, own_scalars = k.at("%arrays", len(ARRAYS), 8), k.at("%scalars", len(SCALARS), 8)
+    k.set_state(context, arrays=own_arrays, scalars=own_scalars)
+    k.set_state(
+        context,
+        start_arrays=k.at(own_arrays, s["start_array"], 8),
+        start_numbers=k.at(own_scalars, s["start_number"], 8),
+    )
+    single = k.compare("eq", s["sa"], 0)  # one first factor for all products
     # The room, aligned: panels of the second factor first.
     room = k.at(arrays["room"], k.word("mul", k.word("udiv", "%lo", s["grain"]), s["slot"]))
     address = k.emit(f"ptrtoint ptr {room} to i64")
@@ -410,6 +436,7 @@ def _write_driver(kind: Storage) -> tuple[PanelWriter, str]:
         k.set_state(
             context,
             unit=index,
+            unit_row=k.emit(f"select i1 {single}, i64 0, i64 {k.word('mul', index, s['m'])}"),
             a=k.at(arrays["a"], k.word("mul", index, s["sa"])),
             b=k.at(arrays["b"], k.word("mul", index, s["sb"])),
             o=k.at(arrays["o"], k.word("mul", index, s["so"])),

@@ -19,7 +19,7 @@ from . import engine
 from .dialect import Value
 from .image_rows import ImageRows
 from .recurrent_steps import GATES, backward_step, forward_step, keeps_gates
-from .small_gemm import product_function
+from .small_gemm import NOTHING_ELSE, product_function
 from .types import storage
 from .unit_kernel import ENOUGH, make_unit_kernel
 from .vector_loop import attributes
@@ -68,7 +68,7 @@ class _Rows(ImageRows):
             self.line(
                 f"call void @small(ptr {a}, ptr {panel}, ptr {self.at(out, j, self.item)}, i64 {rows}, i64 {width}, "
                 f"i64 {inner}, i64 {narrow}, i64 {self.item}, i64 {self.word('mul', width, self.item)}, "
-                f"ptr null, ptr null, ptr null, i64 0, i64 {wide})"
+                f"{NOTHING_ELSE}, i64 {wide})"
             )
 
     def each(self, body: Callable[[str, Callable[..., Value], Callable[..., None]], None]) -> None:

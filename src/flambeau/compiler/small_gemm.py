@@ -13,18 +13,22 @@ from collections.abc import Callable
 
 from . import engine
 from .dialect import Dialect, Value
-from .product_finish import call_finish
+from .product_finish import call_block
 from .types import storage
 from .vector_loop import Memory, attributes
 
-__all__ = ["product_function", "write_product", "write_transposed_product"]
+__all__ = ["LONGEST", "NOTHING_ELSE", "product_function", "write_product", "write_transposed_product"]
 
 # The last ones are for a function that is told of parts of the result before they are written, if it is not null
-# (`product_finish`), and for its block: its arrays and numbers, and the number of the first row.
+# (`product_finish`), and for its block: its arrays and numbers, and the number of the first row; then the same for a
+# function that computes rows of the first factor.
 _PARAMETERS = (
     "ptr %a, ptr %b, ptr %o, i64 %m, i64 %n, i64 %k, i64 %arow, i64 %acol, i64 %brow, "
-    "ptr %finish, ptr %arrays, ptr %scalars, i64 %first"
+    "ptr %finish, ptr %arrays, ptr %scalars, i64 %first, "
+    "ptr %prepare, ptr %start.arrays, ptr %start.numbers, i64 %start.first"
 )
+NOTHING_ELSE = ", ".join(2 * ["ptr null, ptr null, ptr null, i64 0"])  # the same for a mere product
+LONGEST = 1024  # inner indices of a first factor that is computed
 _FINISHED = 512  # columns that are finished together: with the rows of a block half of the first-level cache
 
 
@@ -52,6 +56,11 @@ def product_function(name: str, apart: bool = False) -> tuple[dict[str, str], st
     finishing = k.compare("ne", "%finish", "null", "ptr")
     row_bytes = k.emit(f"select i1 {finishing}, i64 {_FINISHED * kind.itemsize}, i64 {orow}")
 
+    left_stage = k.slot(f"[{rows * LONGEST} x {kind.llvm}]")
+    preparing = k.compare("ne", "%prepare", "null", "ptr")
+    a_row = k.emit(f"select i1 {preparing}, i64 {LONGEST * kind.itemsize}, i64 %arow")
+    a_column = k.emit(f"select i1 {preparing}, i64 {kind.itemsize}, i64 %acol")
+
     def columns(start: str | int, end: str, body: Callable[[str, int, str, str], None]) -> None:
         most = 2 * k.lanes
         full = k.word("add", start, k.word("and", k.word("sub", end, start), -most))
@@ -70,7 +79,9 @@ def product_function(name: str, apart: bool = False) -> tuple[dict[str, str], st
         """
         zero = k.const(0.0, kind.compute).ref
         sums = [[k.variable(k.vector(kind.compute), zero) for _ in range(vectors)] for _ in range(height)]
-        a_rows = [k.at("%a", k.word("mul", k.word("add", i, r), "%arow")) for r in range(height)]
+        a_base = k.at("%a", k.word("mul", i, "%arow"))
+        a_base = k.emit(f"select i1 {preparing}, ptr {left_stage}, ptr {a_base}")
+        a_rows = [k.at(a_base, k.word("mul", a_row, r)) for r in range(height)]
         with k.loop(0, "%k") as p:
             b_row = k.at(k.at("%b", k.word("mul", p, "%brow")), j, kind.itemsize)
             if count:
@@ -80,7 +91,7 @@ def product_function(name: str, apart: bool = False) -> tuple[dict[str, str], st
                     Value(k, memory.load(kind, k.at(b_row, v * k.lanes, kind.itemsize)), kind.compute)
                     for v in range(vectors)
                 ]
-            offset = k.word("mul", p, "%acol")
+            offset = k.word("mul", p, a_column)
             for r in range(height):
                 left = k.splat(k.load(kind.llvm, k.at(a_rows[r], offset)), kind.compute)
                 for v in range(vectors):
@@ -95,6 +106,17 @@ def product_function(name: str, apart: bool = False) -> tuple[dict[str, str], st
                     memory.store(kind, sums[r][v].get(), k.at(o_row, v * k.lanes, kind.itemsize))
 
     def some_rows(i: str, height: int) -> None:
+        with k.when(preparing):
+            some = (
+                "%start.arrays",
+                "%start.numbers",
+                "%k",
+                k.word("add", "%start.first", i),
+                str(height),
+                "0",
+                "%k",
+            )
+            call_block(k, "%prepare", some, left_stage, a_row)
         with k.loop(0, "%n", _FINISHED) as start:
             end = k.smaller(k.word("add", start, _FINISHED), "%n")
             place = k.at(k.at("%o", k.word("mul", i, orow)), start, kind.itemsize)
@@ -103,7 +125,7 @@ def product_function(name: str, apart: bool = False) -> tuple[dict[str, str], st
             with k.when(finishing):
                 number, size = k.word("add", "%first", i), k.word("sub", end, start)
                 part = ("%arrays", "%scalars", "%n", number, str(height), start, size)
-                call_finish(k, "%finish", part, stage, row_bytes)
+                call_block(k, "%finish", part, stage, row_bytes)
 
     with k.loop(0, tall, rows) as i:
         some_rows(i, rows)
@@ -166,7 +188,7 @@ def write_transposed_product(name: str) -> str:
         columns_of(i, 1)
     with k.when(k.compare("ne", "%finish", "null", "ptr")):  # these have few rows: all of it is in the cache
         whole_block = ("%arrays", "%scalars", "%n", "%first", "%m", "0", "%n")
-        call_finish(k, "%finish", whole_block, "%o", orow)
+        call_block(k, "%finish", whole_block, "%o", orow)
     k.line("ret void")
     function = k.function("small", _PARAMETERS, linkage="internal")
     return "\n".join(k.declarations.values()) + "\n" + function + attributes(host)

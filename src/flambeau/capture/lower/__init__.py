@@ -226,14 +226,19 @@ class Emitter:
                 reason = f"{type(e).__name__}: {e}"
                 del self.lines[mark[0] :]
                 self.made = mark[1]
-        product, views, points = parts(group)
-        self.notes.append(f"{product.op.name} {list(product.out.shape)} alone: {reason}")
+        p = parts(group)
+        self.notes.append(f"{p.product.op.name} {list(p.product.out.shape)} alone: {reason}")
         choice, self.choice = self.choice, USUAL
-        for instr in (product, *views):
+        if p.starts:
+            first = Group("points", p.first.shape, group.index)
+            first.instrs = p.starts
+            self.emit(first, {p.first})
+        for instr in (*p.start_views, p.product, *p.views):
             self.call(instr)
-        kernel = Group("points", group.shape, group.index)
-        kernel.instrs = points
-        self.emit(kernel, wanted)
+        if p.points:
+            kernel = Group("points", group.shape, group.index)
+            kernel.instrs = p.points
+            self.emit(kernel, wanted)
         self.choice = choice
 
     def freed(self) -> list[str]:

@@ -1,8 +1,9 @@
 """Products of matrices and what is computed from them, element by element, in one kernel.
 
 A bias, an activation, a residual, a mask: instead of a pass over the product, each part of it is finished while it is in
-the cache (`compiler.product_finish`).  A group that takes up the elementwise kernel behind a product has the kind
-``product``; of the others `Group.reason` says why they stand alone, for `explain`.
+the cache (`compiler.product_finish`).  What gives the first factor, and is read by nothing else, is computed while that
+is read.  A group that takes up kernels behind or before a product has the kind ``product``; `Group.reason` says of what
+stands alone why, for `explain`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ __all__ = ["PRODUCTS", "Factors", "Parts", "factors", "finish_products", "level"
 PRODUCTS = ("matmul", "linear")
 VIEWS = ("reshape",)
 LEAST = 1 << 11  # multiplications; with fewer BLAS and NumPy's calls are as quick
+FEW_ROWS = 24  # up to which a second factor that lies by columns is not packed
+MOST_ARRAYS = 40  # that a product reads
 MOST_INNER = 4096  # beyond, a pass over the product is less than a hundredth of it
 
 Layout = tuple[tuple[int, ...], tuple[int, ...]]
@@ -43,16 +46,36 @@ class Factors(NamedTuple):
 class Parts(NamedTuple):
     """The instructions of a group of kind ``product``."""
 
+    starts: list[Instr]  # that compute the first factor
+    start_views: list[Instr]
     product: Instr
     views: list[Instr]
     points: list[Instr]
 
+    @property
+    def first(self) -> Value:
+        """The first factor as it is computed, before views of it."""
+        first: Value = self.start_views[0].args[0] if self.start_views else self.product.args[0]
+        return first
+
 
 def parts(group: Group) -> Parts:
-    """The product of a group, views of it, and what is computed from it."""
+    """What belongs to the first factor of a group's product, the product, and what is computed from it."""
     product = next(i for i in group.instrs if i.op.name in PRODUCTS)
-    views = [i for i in group.instrs if i.op.name in VIEWS]
-    return Parts(product, views, [i for i in group.instrs if i is not product and i not in views])
+    made = {v: i for i in group.instrs for v in i.outs}
+    before: set[Instr] = set()
+    todo = [product.args[0]]
+    while todo:
+        instr = made.get(todo.pop())
+        if instr is not None and instr not in before:
+            before.add(instr)
+            todo += instr.values()
+    lists: list[list[Instr]] = [[], [], [], []]
+    for i in group.instrs:
+        if i is not product:
+            lists[(0 if i in before else 2) + (i.op.name in VIEWS)].append(i)
+    starts, start_views, points, views = lists
+    return Parts(starts, start_views, product, views, points)
 
 
 def _together(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int] | None:
@@ -120,12 +143,26 @@ def finish_products(planner: Planner) -> None:
     products = [g for g in planner.groups if g.kind == "call" and g.instrs[0].op.name in PRODUCTS]
     if not products:
         return
+    readers = _readers(planner)
+    for group in reversed(products):
+        group.reason = _join(planner, group, readers)
+    readers = _readers(planner)
+    outputs = set(planner.graph.outputs)
+    for group in products:
+        reason = _begin(planner, group, readers, outputs)
+        if reason:
+            group.reason = f"{group.reason}; {reason}" if group.reason else reason
+        elif reason is not None and group.reason:
+            group.reason = f"what follows is apart: {group.reason}"
+
+
+def _readers(planner: Planner) -> dict[Value, list[Group]]:
+    """The groups that read each value."""
     readers: dict[Value, list[Group]] = {}
     for g in planner.groups:
         for v in planner.reads(g):
             readers.setdefault(v, []).append(g)
-    for group in reversed(products):
-        group.reason = _join(planner, group, readers)
+    return readers
 
 
 def _join(planner: Planner, group: Group, readers: dict[Value, list[Group]]) -> str:
@@ -179,4 +216,58 @@ def _fits(planner: Planner, group: Group, view: Group, kernel: Group, product: I
             continue
         if between.before & bits and (kernel.before | view.before) & (1 << between.index):
             return "something else lies between it and the kernel that reads it"
+    return ""
+
+
+def _begin(
+    planner: Planner, group: Group, readers: dict[Value, list[Group]], outputs: set[Value]
+) -> str | None:
+    """Join a product's group with the kernel that makes its first factor.
+
+    "" if that was done, None if there is no such kernel, else why they stay apart.
+    """
+    product = parts(group).product
+    found = factors(product)
+    if found is None or found.work < LEAST:
+        return None
+    first = product.args[0]
+    view = planner.home.get(first)
+    kernel = view
+    if view is not None and view.kind == "call" and view.instrs[0].op.name in VIEWS:
+        kernel = planner.home.get(view.instrs[0].values()[0])
+    else:
+        view = None
+    if kernel is None or kernel.kind != "points":
+        return None
+    made = first if view is None else view.instrs[0].values()[0]
+    for v in {v for i in kernel.instrs for v in i.outs} | {first}:
+        allowed = group if v is first else view if v is made else None
+        if v in outputs or any(r is not allowed and r in planner.groups for r in readers.get(v, ())):
+            return "the kernel that makes its first factor is read elsewhere, too"
+    if sum(a is first for i in group.instrs for a in i.args) > 1:
+        return "its first factor is read again behind it"
+    if kernel.shape[-1:] != made.shape[-1:] or made.shape[-1] != found.a_shape[2]:
+        return "the kernel that makes its first factor has other rows"
+    if found.b_strides[2] != product.out.dtype.itemsize and found.a_shape[1] <= FEW_ROWS:
+        return "it has few rows: vectors along the inner dimension are faster"
+    for v in planner.reads(kernel):
+        if v.dtype in (F32, F64) and v.dtype != product.out.dtype:
+            return "the kernel that makes its first factor has other dtypes"
+        if level(v, kernel.shape) is None:
+            return f"the kernel that makes its first factor reads {v.annotation}"
+    if any(i.out.dtype in (F32, F64) and i.out.dtype != product.out.dtype for i in kernel.instrs):
+        return "the kernel that makes its first factor has other dtypes"
+    if len(planner.reads(kernel)) + len(planner.reads(group)) > MOST_ARRAYS:
+        return "the kernel that makes its first factor reads too many arrays"
+    reads, instrs = planner.reads(kernel), list(group.instrs)
+    if view is not None:
+        instrs = [*view.instrs, *instrs]
+        planner.merge(group, view, ordered=False)
+    instrs = [*kernel.instrs, *instrs]
+    planner.merge(group, kernel, ordered=False)
+    group.instrs = instrs
+    for v in reads:
+        readers.setdefault(v, []).append(group)
+    if group.kind == "call":
+        group.kind, group.shape = "product", product.out.shape
     return ""
