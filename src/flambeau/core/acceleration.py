@@ -30,7 +30,7 @@ NAMES = frozenset(
 SLOW_IN_NUMPY = frozenset(
     "where exp expm1 log log1p sin cos tanh sigmoid erf silu silu_slope gelu_erf gelu_erf_slope gelu_tanh "
     "gelu_tanh_slope elu_expm1 rsqrt relu sign sgn isinf isfinite frac affine times_difference tanh_slope "
-    "sigmoid_slope".split()
+    "sigmoid_slope addcmul addcdiv lerp lerp_near".split()
 )
 # Powers that are computed by products and roots, as the operation itself computes them.
 POWERS: dict[float, Callable[..., Any]] = {

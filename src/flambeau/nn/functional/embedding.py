@@ -14,7 +14,7 @@ from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base
 from ...prims.base import from_value
-from ...prims.indexing import gather_op, index_get_op, index_put_op, largest_unsigned
+from ...prims.indexing import gather_op, index_get_op, index_put_op, largest_unsigned, scatter_op
 from ...prims.pointwise import where_op
 from ...prims.segments import bag_of_op, segment_argmax_op
 from ...runtime import dtypes
@@ -238,5 +238,6 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             if int(values.min()) < 0:
                 raise RuntimeError("Class values must be non-negative.")
             raise RuntimeError("Class values must be smaller than num_classes.")
-    classes = FUNCTIONS["arange"](num_classes)
-    return convert(tensor.unsqueeze(-1) == classes, dtypes.int64)
+    shape, d = tuple(tensor._a.shape), np.dtype(np.int64)
+    zeros, ones = base.full((*shape, num_classes), 0, d), base.full((*shape, 1), 1, d)
+    return scatter_op(zeros, ones, base.reshape(tensor, (*shape, 1)), dim=len(shape), reduce="set")  # type: ignore[no-any-return]
