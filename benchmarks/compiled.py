@@ -79,6 +79,17 @@ def product(n: int, dtype: str = "float32", bound: float = 1.05) -> Row:
     )
 
 
+def layer(m: int, k: int, n: int, what: str) -> Row:
+    arrays = f"torch.randn({m}, {k}), torch.randn({n}, {k}), torch.randn({n}), torch.randn({m}, {n})"
+    body = "F.gelu(F.linear(x, w, b))" if what == "gelu" else "F.linear(x, w, b).relu() + r"
+    return Row(
+        f"linear {m}x{k}x{n}, {what}",
+        f"{FUNCTIONS}x, w, b, r = {arrays}\nf = compile(lambda x, w, b, r: {body})",
+        "f(x, w, b, r)",
+        1.0,
+    )
+
+
 STEP = """
 def step():
     optimizer.zero_grad()
@@ -144,6 +155,8 @@ ROWS = [
     *rowwise("mean of columns", "x.mean(0)", 1.0),
     *[product(n) for n in (64, 128, 256, 512, 1024, 2048)],
     *[product(n, "bfloat16", 1.5) for n in (64, 256, 1024)],
+    layer(64, 64, 64, "relu and residual"),
+    layer(2048, 128, 512, "gelu"),
     Row(
         "batched matmul 64x(64x128x64)",
         f"{FUNCTIONS}a, b = torch.randn(64, 64, 128), torch.randn(64, 128, 64)\nf = compile(torch.bmm)",
