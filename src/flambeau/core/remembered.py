@@ -42,10 +42,11 @@ ONE_WAY = frozenset(
     unsqueeze var var_mean view where
     """.split()
 )
-# Of these, the ones that take no longer for large tensors: views, and those that pick few elements.
+# Of these, the ones that are remembered for large tensors, too: views, reductions, and those that pick few elements.
 AT_ANY_SIZE = frozenset(
     """
-    diag diagonal expand flatten movedim narrow nll_loss permute reshape select squeeze t transpose unfold unsqueeze view
+    all amax amin any argmax argmin count_nonzero diag diagonal expand flatten max mean min movedim narrow nll_loss permute
+    prod reshape select squeeze std sum t transpose unfold unsqueeze var var_mean view
     """.split()
 )
 KEPT = 512  # layouts of a function
