@@ -95,7 +95,7 @@ def fill(row: Callable[..., None], real: Callable[..., Any]) -> None:
             observe=lambda out, h, c, *rest, is_lstm=is_lstm: (out, h, c) if is_lstm else (out, h))  # fmt: skip
         if is_lstm and reverse:
             continue  # the third derivatives of one LSTM take long enough
-        row("recurrent_sequence_grad", *grads, *inputs, **how, wanted=(*(True,) * 6, is_lstm), tol=1e-7, order=1,
+        row("recurrent_sequence_grad", *grads, *inputs, **how, wanted=(*(True,) * 6, is_lstm), tol=1e-7, order=2 if mode == "RNN_TANH" else 1,
             observe=lambda *found, is_lstm=is_lstm: found if is_lstm else found[:6],
             prepare=_with_results(mode, reverse), wrt=None if is_lstm else (0, 1, *range(3, 9)),
             reference=functools.partial(_slopes, mode=mode, reverse=reverse))  # fmt: skip
