@@ -149,7 +149,10 @@ _LAZY = {
     **{
         n: f"flambeau.{n}" for n in ("jit", "overrides", "testing", "profiler", "hub", "distributed", "types")
     },
-    **{n: f"flambeau.{n}" for n in ("__config__", "amp", "futures", "fx", "library", "mps", "onnx", "xpu")},
+    **{
+        n: f"flambeau.{n}"
+        for n in ("__config__", "amp", "futures", "fx", "library", "mps", "onnx", "quasirandom", "xpu")
+    },
     "torch_version": "flambeau.stand_in.version",
     "_C": "flambeau.stand_in.internals",
     "ao": "flambeau.stand_in.ao",

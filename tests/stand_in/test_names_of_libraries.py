@@ -18,18 +18,43 @@ def test_imports() -> None:
         from torch._dynamo.eval_frame import OptimizedModule
         from torch._subclasses.fake_tensor import is_fake
         from torch.distributed.optim import ZeroRedundancyOptimizer
+        from torch.distributed._composable.fsdp import FSDPModule
+        from torch.distributed._tensor.experimental import implicit_replication
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
         from torch.distributed.tensor import DTensor
+        from torch.distributions.constraints import _IndependentConstraint
+        from torch.distributions.transforms import _InverseTransform
         from torch.fx import GraphModule
-        from torch.fx.experimental.proxy_tensor import get_proxy_mode
+        from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
         from torch.nn.attention.flex_attention import BlockMask, create_block_mask
         from torch.nn.parallel.scatter_gather import scatter
+        from torch.serialization import DEFAULT_PROTOCOL
         from torch.utils.data.dataloader import _BaseDataLoaderIter, _SingleProcessDataLoaderIter
 
         assert torch.__name__ == "torch" and torch.torch is torch
         assert isinstance(torch.compile(torch.nn.Linear(1, 1)), OptimizedModule)
         assert torch.fx.wrap(len) is len and not is_fake(torch.ones(1)) and get_proxy_mode() is None
         x = torch.ones(2)
-        for cls in (GraphModule, BlockMask, DTensor, torch.SymInt, ZeroRedundancyOptimizer, torch.Stream):
+        assert DEFAULT_PROTOCOL == 2 and torch.distributed.fsdp.FSDPModule is FSDPModule
+        inverse = torch.distributions.ExpTransform().inv
+        assert type(inverse) is _InverseTransform
+        independent = torch.distributions.constraints.independent(torch.distributions.constraints.real, 1)
+        assert type(independent) is _IndependentConstraint
+        for call in (make_fx, fully_shard):
+            with pytest.raises(RuntimeError, match="docs/compatibility"):
+                call(len)
+        with implicit_replication():
+            assert (x + 1).tolist() == [2, 2]
+        for cls in (
+            GraphModule,
+            BlockMask,
+            DTensor,
+            FSDPModule,
+            MixedPrecisionPolicy,
+            torch.SymInt,
+            ZeroRedundancyOptimizer,
+            torch.Stream,
+        ):
             assert not isinstance(x, cls)
             with pytest.raises(RuntimeError):
                 cls(None)

@@ -16,7 +16,7 @@ import numpy as np
 
 from .pending import Pending
 from .state import tls
-from .tensor import Storage, Tensor, new_object, storage, wrap
+from .tensor import DATA_REPLACED, Storage, Tensor, new_object, storage, wrap
 from .where import Place, describe, user_place
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class Node(BaseNode):
         """Saved value `k` as a tensor with its history, after the version check."""
         value = self.saved[k]
         pair = self.stores[k]
-        if pair is not None and pair[0].version != pair[1]:
+        if pair is not None and pair[0].version != pair[1] and not self.replaced(k, pair):
             self.raise_stale(value, pair)
         if type(value) is np.ndarray or type(value) is Pending:
             t = new_object(Tensor)
@@ -254,6 +254,11 @@ class Node(BaseNode):
             copy._node = self.next[inputs[k]] if k < len(inputs) else self
             return copy
         return value
+
+    def replaced(self, k: int, pair: tuple[Storage, int]) -> bool:
+        """Whether saved value `k` is an output that got other values by assigning to ``.data``, and nothing else."""
+        st, version = pair
+        return k >= len(self.plan.inputs) and st.version == version + 1 and st.writer == DATA_REPLACED
 
     def raise_stale(self, value: Any, pair: tuple[Storage, int]) -> None:
         st, version = pair

@@ -25,6 +25,9 @@ new_object = object.__new__
 ref = weakref.ref
 
 
+DATA_REPLACED = "an assignment to .data"  # as the last writer of a storage: its memory has its values still
+
+
 class Storage:
     """Shared by all views of one piece of memory: its version counter, its last writer, its live views."""
 

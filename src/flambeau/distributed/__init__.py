@@ -130,7 +130,7 @@ def is_backend_available(backend: str) -> bool:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("nn", "optim", "rpc", "tensor"):
+    if name in ("fsdp", "nn", "optim", "rpc", "tensor"):
         import importlib
 
         return importlib.import_module(f"{__name__}.{name}")

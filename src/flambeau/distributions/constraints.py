@@ -110,7 +110,7 @@ class _DependentProperty(property, _Dependent):
         return _DependentProperty(fn, is_discrete=self._is_discrete, event_dim=self._event_dim)
 
 
-class _Independent(Constraint):
+class _IndependentConstraint(Constraint):
     """`base_constraint` with the last `reinterpreted_batch_ndims` dims taken as dims of one event."""
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int) -> None:
@@ -143,7 +143,9 @@ class _Independent(Constraint):
         return f"{type(self).__name__[1:]}({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
 
 
-_Independent.__name__ = _Independent.__qualname__ = "_IndependentConstraint"  # shown in errors, as in PyTorch
+_IndependentConstraint.__name__ = _IndependentConstraint.__qualname__ = (
+    "_IndependentConstraint"  # shown in errors, as in PyTorch
+)
 
 
 class MixtureSameFamilyConstraint(Constraint):
@@ -386,7 +388,7 @@ class _Stack(_Several):
 
 dependent = _Dependent()
 dependent_property = _DependentProperty
-independent = _Independent
+independent = _IndependentConstraint
 boolean = _Boolean()
 one_hot = _OneHot()
 nonnegative_integer = _IntegerGreaterThan(0)

@@ -15,7 +15,13 @@ from ..ops.shape import broadcast_shapes
 from ..runtime.dtypes import finfo
 from ..runtime.types import Size
 from . import constraints
-from .transform import ComposeTransform, IndependentTransform, Transform, identity_transform
+from .transform import (
+    ComposeTransform,
+    IndependentTransform,
+    Transform,
+    _InverseTransform,  # noqa: F401  libraries ask for it here
+    identity_transform,
+)
 from .transform_sequences import CatTransform, StackTransform
 from .utils import broadcast_all, lazy_property, tril_matrix_to_vec, vec_to_tril_matrix
 

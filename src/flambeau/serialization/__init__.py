@@ -18,9 +18,10 @@ from .options import (
     set_default_load_endianness,
 )
 from .safetensors import load_safetensors, save_safetensors
-from .saving import save
+from .saving import DEFAULT_PROTOCOL, save
 
 __all__ = [
+    "DEFAULT_PROTOCOL",
     "CorruptFileError",
     "LoadEndianness",
     "UnsafeFileError",

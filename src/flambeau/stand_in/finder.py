@@ -24,6 +24,8 @@ ELSEWHERE = {
     "torch._subclasses": "flambeau.stand_in.subclasses",
     "torch._utils": "flambeau.stand_in.utils_internals",
     "torch._dynamo.utils": "flambeau.stand_in.dynamo_utils",
+    "torch.distributed._composable": "flambeau.distributed",
+    "torch.distributed._tensor": "flambeau.distributed.tensor",
     "torch.ao": "flambeau.stand_in.ao",
     "torch.ao.quantization": "flambeau.stand_in.quantization",
     "torch.quantization": "flambeau.stand_in.quantization",

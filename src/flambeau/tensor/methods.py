@@ -18,7 +18,17 @@ from ..core.promotion import convert
 from ..core.public import METHODS, OVERRIDES, overridden
 from ..core.state import tls
 from ..core.tape import AccumulateGrad, BaseNode, OutNode, RemovableHandle
-from ..core.tensor import Tensor, new_object, node_of, snapshot, storage, subclass_hooks, wrap
+from ..core.tensor import (
+    DATA_REPLACED,
+    Storage,
+    Tensor,
+    new_object,
+    node_of,
+    snapshot,
+    storage,
+    subclass_hooks,
+    wrap,
+)
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
@@ -648,7 +658,13 @@ def _set_data(self: Tensor, value: Tensor) -> None:
         )
     self._a = value._a
     if self._st is not None:
-        self._st.version += 1
+        # Where the values were saved as an input, PyTorch's graph would see the new ones and give the gradient of
+        # another function: here, that is an error. Those saved as an output stay, there and here (`Node.unpack`).
+        version = self._st.version
+        self._st.written(DATA_REPLACED)
+        if self._node is not None and self._base is None and not isinstance(self._node, AccumulateGrad):
+            self._st = Storage()  # the old memory is no longer this tensor's
+            self._st.version = version
 
 
 setattr(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 import warnings
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 from ... import ops
 from ...core.state import tls
@@ -59,6 +60,7 @@ class RNNBase(Module):
         self.bidirectional = bidirectional
         self.proj_size = proj_size
         self._flat_weights_names: list[str] = []
+        self._given_weights: dict[str, Tensor] = {}
         self._all_weights: list[list[str]] = []
         gate_size = _GATES[mode] * hidden_size
         out_size = proj_size or hidden_size
@@ -96,14 +98,35 @@ class RNNBase(Module):
         return [[getattr(self, name) for name in names] for names in self._all_weights]
 
     @property
-    def _flat_weights(self) -> list[Parameter]:
-        return [getattr(self, name) for name in self._flat_weights_names]
+    def _flat_weights(self) -> list[Tensor]:
+        """What `forward` computes with.  Libraries assign other tensors to it, which then take the parameters' place."""
+        return [self._weight(name) for name in self._flat_weights_names]
+
+    @_flat_weights.setter
+    def _flat_weights(self, weights: Sequence[Tensor]) -> None:
+        if len(weights) != len(self._flat_weights_names):
+            raise ValueError(f"expected {len(self._flat_weights_names)} weights, got {len(weights)}")
+        named = zip(self._flat_weights_names, weights, strict=True)
+        self._given_weights = {name: w for name, w in named if w is not getattr(self, name, None)}
+
+    def _weight(self, name: str) -> Tensor:
+        given = self._given_weights
+        return given[name] if name in given else getattr(self, name)  # type: ignore[no-any-return]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_flat_weights_names", ()):
+            self._given_weights = {}  # a new parameter ends what was assigned to `_flat_weights`, as in PyTorch
+        super().__setattr__(name, value)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._given_weights = {}
+        return super()._apply(fn, recurse)
 
     def _layers(self) -> list[list[tuple[Any, ...]]]:
         """The parameters in the form that `recurrent` takes."""
         flat = []
         for names in self._all_weights:
-            named = {name.partition("_l")[0]: getattr(self, name) for name in names}
+            named = {name.partition("_l")[0]: self._weight(name) for name in names}
             kinds = ("weight_ih", "bias_ih", "weight_hh", "bias_hh", "weight_hr")
             flat.append(tuple(named.get(kind) for kind in kinds))
         per_layer = 2 if self.bidirectional else 1
@@ -114,7 +137,7 @@ class RNNBase(Module):
 
         Raises: ValueError for the wrong dtype, RuntimeError for wrong sizes.
         """
-        weight = getattr(self, self._flat_weights_names[0])
+        weight = self._weight(self._flat_weights_names[0])
         if input.dtype != weight.dtype and tls.autocast is None:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert "
@@ -214,7 +237,7 @@ class RNNBase(Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # PyTorch keeps a second list of the parameters; here it is made when asked for
         kept = {k: v for k, v in state.items() if k not in ("_flat_weights", "_flat_weight_refs")}
-        super().__setstate__({"proj_size": 0, **kept})
+        super().__setstate__({"proj_size": 0, "_given_weights": {}, **kept})
 
 
 def _check_arguments(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from ..runtime.absent import WHERE
-from ..runtime.absent import names_of as _names_of
+from ...runtime.absent import WHERE
+from ...runtime.absent import names_of as _names_of
 
 __all__ = ["DTensor", "Partial", "Placement", "Replicate", "Shard", "distribute_tensor"]
 
