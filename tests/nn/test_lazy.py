@@ -98,3 +98,22 @@ def test_nothing_can_be_asked_of_an_uninitialized_parameter():
 def test_wrong_input():
     with pytest.raises(RuntimeError, match="Expected 3D"):
         nn.LazyConv2d(4, 3)(flambeau.ones(2, 3))
+
+
+def test_lazy_parameters_take_initialisations_that_do_nothing() -> None:
+    layer = flambeau.nn.LazyLinear(2)
+    layer.weight.data.normal_(0, 0.01)
+    layer.bias.data.fill_(0)
+    assert layer.weight.data.shape == (0,) and not layer.weight.data.requires_grad
+    flambeau.manual_seed(0)
+    out = layer(flambeau.ones(2, 3))
+    flambeau.manual_seed(0)
+    assert (out == flambeau.nn.Linear(3, 2)(flambeau.ones(2, 3))).all()
+
+
+def test_lazy_linear_learns_its_size_after_loading() -> None:
+    source, other = flambeau.nn.LazyLinear(4), flambeau.nn.LazyLinear(4)
+    source(flambeau.ones(1, 3))
+    other.load_state_dict(source.state_dict())
+    assert (other(flambeau.ones(1, 3)) == source(flambeau.ones(1, 3))).all()
+    assert repr(other) == "Linear(in_features=3, out_features=4, bias=True)"

@@ -17,10 +17,10 @@ def test_imports() -> None:
         import torch
         from torch._dynamo.eval_frame import OptimizedModule
         from torch._subclasses.fake_tensor import is_fake
-        from torch.distributed.optim import ZeroRedundancyOptimizer
         from torch.distributed._composable.fsdp import FSDPModule
         from torch.distributed._tensor.experimental import implicit_replication
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+        from torch.distributed.optim import ZeroRedundancyOptimizer
         from torch.distributed.tensor import DTensor
         from torch.distributions.constraints import _IndependentConstraint
         from torch.distributions.transforms import _InverseTransform

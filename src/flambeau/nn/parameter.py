@@ -113,7 +113,7 @@ class Buffer(Tensor, metaclass=_BufferMeta):
 class UninitializedTensorMixin(Tensor):
     """A parameter or buffer whose shape is not known yet; `materialize` gives it one.
 
-    It has a dtype and a device, and nothing else can be asked of it.
+    It has a dtype and a device, `data` has no elements, and nothing else can be asked of it.
     """
 
     _plain_results = True
@@ -158,6 +158,9 @@ class UninitializedTensorMixin(Tensor):
     shape = property(_no_shape)
     dtype = property(lambda self: self._empty.dtype)
     device = property(lambda self: self._empty.device)
+    data = property(
+        lambda self: self._empty.detach()
+    )  # an initialisation of it does nothing, and is no error
     requires_grad = property(lambda self: self._wants_grad)
     grad = property(lambda self: None, lambda self, value: None)
     grad_fn = property(lambda self: None)

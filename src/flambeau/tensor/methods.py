@@ -332,13 +332,14 @@ def tolist(self: Tensor) -> Any:
 def numpy(self: Tensor, *, force: bool = False) -> Any:
     """A NumPy array over the same memory; ``force=True`` detaches and copies where that is needed.
 
-    Raises: RuntimeError for tensors that require grad, TypeError for dtypes that NumPy does not have.
+    Raises: RuntimeError for tensors that require grad (inside `no_grad` they are taken as they are), TypeError for
+    dtypes that NumPy does not have.
     """
     if OVERRIDES:
         found = overridden(numpy, (self,), {"force": force})
         if found is not None:
             return found[0]
-    if self.requires_grad and not force:
+    if tls.grad and not force and self.requires_grad:
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )

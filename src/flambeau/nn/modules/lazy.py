@@ -136,6 +136,8 @@ class LazyLinear(_LazyWeights, Linear):  # type: ignore[misc]
             if self.bias is not None:
                 self.bias.materialize((self.out_features,))
             self.reset_parameters()
+        elif self.in_features == 0:  # the parameters came out of a state dict
+            self.in_features = input.size(-1)
 
 
 class _LazyConv(_LazyWeights):
