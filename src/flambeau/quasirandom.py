@@ -81,7 +81,7 @@ class SobolEngine:
         index = np.arange(self.num_generated, self.num_generated + n, dtype=np.int64)
         # Each point differs from the one before it by the direction number of its index's lowest bit.
         lowest = np.frexp((index & -index).astype(np.float64))[1] - 1
-        steps = self.sobolstate.numpy()[:, lowest.clip(0)].T.copy()
+        steps: np.ndarray[Any, Any] = self.sobolstate.numpy()[:, lowest.clip(0)].T.copy()
         if n:
             steps[0] = steps[0] ^ self.quasi.numpy() if self.num_generated else self.shift.numpy()
             np.bitwise_xor.accumulate(steps, axis=0, out=steps)
@@ -95,10 +95,11 @@ class SobolEngine:
         Raises: RuntimeError for a negative `n`, ValueError beyond the 2^30 points of the sequence.
         """
         dtype = defaults.dtype if dtype is None else dtype
-        points = ops.from_numpy(self._advance(n)).to(dtype=dtype) * 2.0**-self.MAXBIT
+        points: Tensor = ops.from_numpy(self._advance(n)).to(dtype=dtype) * 2.0**-self.MAXBIT
         if out is None:
             return points
-        return out.resize_as_(points).copy_(points)
+        out.resize_as_(points).copy_(points)
+        return out
 
     def draw_base2(self, m: int, out: Tensor | None = None, dtype: DType | None = None) -> Tensor:
         """The next 2^m points, which together with those before must be a power of two many, as balance requires.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import collections.abc
 import typing
 from typing import Any
 
@@ -29,7 +30,11 @@ def test_imports() -> None:
         from torch.nn.attention.flex_attention import BlockMask, create_block_mask
         from torch.nn.parallel.scatter_gather import scatter
         from torch.serialization import DEFAULT_PROTOCOL
-        from torch.utils.data.dataloader import _BaseDataLoaderIter, _SingleProcessDataLoaderIter
+        from torch.utils.data.dataloader import (
+            _BaseDataLoaderIter,
+            _collate_fn_t,
+            _SingleProcessDataLoaderIter,
+        )
 
         assert torch.__name__ == "torch" and torch.torch is torch
         assert isinstance(torch.compile(torch.nn.Linear(1, 1)), OptimizedModule)
@@ -43,6 +48,10 @@ def test_imports() -> None:
         for call in (make_fx, fully_shard):
             with pytest.raises(RuntimeError, match="docs/compatibility"):
                 call(len)
+        layer = torch.nn.Linear(2, 1)
+        with torch.nn.utils.stateless._reparametrize_module(layer, {"weight": x[None]}):
+            assert layer.weight.tolist() == [[1, 1]]
+        assert layer.weight.requires_grad and typing.get_origin(_collate_fn_t) is collections.abc.Callable
         with implicit_replication():
             assert (x + 1).tolist() == [2, 2]
         for cls in (

@@ -111,7 +111,7 @@ class RNNBase(Module):
 
     def _weight(self, name: str) -> Tensor:
         given = self._given_weights
-        return given[name] if name in given else getattr(self, name)  # type: ignore[no-any-return]
+        return given[name] if name in given else getattr(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__.get("_flat_weights_names", ()):

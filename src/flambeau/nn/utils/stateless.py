@@ -66,7 +66,11 @@ def _with_tied(own: dict[str, Tensor], given: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _replaced(module: Module, given: dict[str, Any], tie_weights: bool, strict: bool) -> Iterator[None]:
+def _reparametrize_module(
+    module: Module, parameters_and_buffers: dict[str, Any], tie_weights: bool = False, strict: bool = False
+) -> Iterator[None]:
+    """`functional_call`'s context, under the name by which libraries use it (without a call, for several calls)."""
+    given = parameters_and_buffers
     own = _named_tensors(module)
     values = _with_tied(own, given) if tie_weights else dict(given)
     if strict:
@@ -138,7 +142,7 @@ def functional_call(
             f"but got {type(parameter_and_buffer_dicts)}"
         )
     args = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _replaced(module, given, tie_weights, strict):
+    with _reparametrize_module(module, given, tie_weights, strict):
         return module(*args, **(kwargs or {}))
 
 

@@ -20,6 +20,7 @@ from .worker import RESTART, Failure, Job, Pool, Restarted, StreamEnd, get_worke
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 T_co = TypeVar("T_co", covariant=True)
+_collate_fn_t = Callable[[list[Any]], Any]  # libraries annotate with it
 _FIXED = frozenset(["batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"])
 
 
