@@ -87,3 +87,34 @@ def test_numbers_beside_16_bit_promises_are_rounded_first(dtype: str) -> None:
     for _ in range(3):
         for i, (got, want) in enumerate(zip(compiled(x), numbers(x))):
             assert torch.equal(got, want), i
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_targets_are_checked_where_the_loss_is_called(loss: Any) -> None:
+    def careful(x: Any, t: Any) -> Any:
+        try:
+            return loss(x * 2, t)
+        except IndexError:
+            return x.sum()
+
+    compiled = torch.compile(careful)
+    x = torch.arange(6.0).reshape(2, 3)
+    for t in (torch.tensor([0, 2]), torch.tensor([0, 3]), torch.tensor([1, -1])) * 3:
+        torch.testing.assert_close(compiled(x, t), careful(x, t))
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, lambda x, t: F.nll_loss(x.log_softmax(-1), t)])
+def test_a_step_with_a_loss_of_classes_is_one_program(loss: Any) -> None:
+    w = torch.ones(4, 3).requires_grad_()
+
+    @torch.compile
+    def step(x: Any, t: Any) -> Any:
+        w.grad = None
+        loss(x @ w, t).backward()
+        return w.grad
+
+    x, t = torch.arange(8.0).reshape(2, 4).sin(), torch.tensor([0, 2])
+    step(x, t), step(x, t)
+    before = step.compiled.statistics.flushes
+    step(x, t)
+    assert step.compiled.statistics.flushes == before + 1

@@ -27,6 +27,7 @@ _FAMILIES = frozenset(("pointwise", "reduction", "view", "linear", "multilinear"
 # Operations of other families that cannot fail on values.
 _SAFE = frozenset(
     "cast softmax softmax_grad log_softmax log_softmax_grad cross_entropy cross_entropy_grad standardize standardize_grad "
+    "mean_of_counted shares_of_counted nll nll_grad "
     "half_standardize half_standardize_grad half_group_norm half_group_norm_grad "
     "attention attention_grad masked_attention masked_attention_grad dropped_attention_grad attention_noise "
     "variance batch_moments batch_norm batch_norm_grad biased_convolution "

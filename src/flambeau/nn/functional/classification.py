@@ -18,7 +18,7 @@ from ...prims import base, indexing
 from ...prims.indexing import gather_op, index_get_op
 from ...prims.nll import mean_of_counted_op, nll_op
 from ...prims.pointwise import binary_entropy_op, where_op
-from ...prims.softmax import cross_entropy_op, log_softmax_op
+from ...prims.softmax import counted, cross_entropy_op, log_softmax_op
 from ...runtime import dtypes
 from ...runtime.draws import type_name
 from . import half_losses
@@ -52,6 +52,7 @@ def nll_loss(
     rows, flat = _rows(input, target, weight, reduction)
     shape = tuple(target._a.shape)
     if weight is None and input._a.dtype.kind in "fV":
+        _check_classes(rows, flat, ignore_index)
         y = nll_op(rows, flat, ignore=int(ignore_index), reduction=reduction)
         return _shown(base.reshape(y, shape) if reduction == "none" else y, input)
     ignored = _ignored(flat, ignore_index, rows._a.shape[1])
@@ -61,6 +62,12 @@ def nll_loss(
     if ignored is not None:
         loss = where_op(ignored, 0, loss)
     return _shown(_reduced(loss, safe, ignored, weight, reduction, shape), input)
+
+
+def _check_classes(rows: Tensor, flat: Tensor, ignore_index: int) -> None:
+    """Look for targets that are no class now where the operation, which does so too, would wait: for the line it is."""
+    if tls.capture is not None:
+        counted(seen(flat), rows._a.shape[-1], int(ignore_index))
 
 
 def _shown(loss: Tensor, input: Tensor, name: str | None = None) -> Tensor:
@@ -181,6 +188,7 @@ def cross_entropy(
     shape = tuple(target._a.shape)
     if weight is None and s[d]:
         smoothing = float(label_smoothing)
+        _check_classes(rows, flat, ignore_index)
         losses = cross_entropy_op(rows, flat, ignore=int(ignore_index), smoothing=smoothing)[0]
         if reduction == "none":
             loss = base.reshape(losses, shape)
