@@ -3,7 +3,7 @@
 #   make examples      run all programs of examples/, about two minutes
 #   make test          tests, doctests, lint
 #   make bench         timings side by side with PyTorch
-#   make bench-compile compiled functions against PyTorch and, where it is installed, JAX
+#   make bench-compile compiled functions against PyTorch and JAX [OPS="--inductor --jax /path/to/a/python/with/jax"]
 #   make bench-conv    convolutions and pools against PyTorch [OPS="--threads 4"]
 #   make bench-ops     every operation against PyTorch, forward and backward [OPS="--ops softmax --sizes small --all"]
 #   make lint          ruff, mypy --strict, layers

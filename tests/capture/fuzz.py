@@ -215,7 +215,7 @@ class Writer:
                     f"if {x}.sum() > {r.choice(['0.037', '1.01', '5.1'])}: {y} = {y} * 2"
                 ),  # sums that should be 0 are noise
                 lambda: f"for i in range({r.choice(['2', '3'])}): {x} = {x} * 0.9 + i",
-                lambda: f"while {x}.numel() and 4 < {x}.abs().max() < 1e6: {x} = {x} / 2",
+                lambda: f"while {x}.numel() and 4.17 < {x}.abs().max() < 1e6: {x} = {x} / 2",
                 lambda: f"with torch.no_grad(): {y} = {x} * 2",
                 lambda: f"print({x}.mean() > 0, end='')",
             ]
