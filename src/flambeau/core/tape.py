@@ -609,7 +609,7 @@ def accumulate_leaf(node: AccumulateGrad, g: Tensor, create_graph: bool) -> None
         return
     old = getattr(leaf, "_grad", None)
     if old is None:
-        leaf._grad = helpers["own"](g, create_graph)
+        leaf._grad = helpers["own"](g, create_graph, leaf)
     elif create_graph:
         leaf._grad = helpers["add"](old, g)
     else:

@@ -307,8 +307,11 @@ sum_op: Op = fam.reduction_op(_sum, name="sum")
 # -------------------------------------------------------------------------------------------------- the tape's helpers
 
 
-def own(g: Tensor, create_graph: bool) -> Tensor:
-    """The tensor to keep as ``.grad``: the cotangent itself when nobody else can see its memory, else a copy."""
+def own(g: Tensor, create_graph: bool, leaf: Tensor) -> Tensor:
+    """The tensor to keep as ``leaf.grad``: the cotangent itself when nobody else can see its memory, else a copy.
+
+    It has the leaf's layout where that has no gaps and shows no element twice, and is contiguous otherwise.
+    """
     a = g._a
     if type(a) is Pending and not create_graph:
         if tls.capture is None:
@@ -322,11 +325,27 @@ def own(g: Tensor, create_graph: bool) -> Tensor:
             return bind(REGISTRY["clone"], (g,), {})  # type: ignore[no-any-return]
     if create_graph or type(a) is not np.ndarray:
         return g
+    b = leaf._a
+    if type(b) is np.ndarray and not b.flags.c_contiguous and _has_no_gaps(b):
+        kept = np.empty_like(b)  # in the order of its memory
+        np.copyto(kept, a)
+        return wrap(kept)
     sole = sys.getrefcount(a) <= _SOLE and not isinstance(a.base, np.ndarray) and a.flags.c_contiguous
     if sole and sys.getrefcount(g) <= _SOLE_HANDLE:
         g._node = None
         return g
     return wrap(a.copy())
+
+
+def _has_no_gaps(a: Any) -> bool:
+    """Whether the elements fill one piece of memory, each once."""
+    expected = a.itemsize
+    for step, n in sorted(zip(a.strides, a.shape)):
+        if n != 1:
+            if step != expected:
+                return False
+            expected *= n
+    return True
 
 
 _SOLE = 3  # the handle's slot, the local name, the argument of getrefcount
