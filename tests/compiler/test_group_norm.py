@@ -137,12 +137,13 @@ def test_modules_in_every_mode(how: str, kind: str, dtype: str, monkeypatch: pyt
         y = fn(x, w, b)
         first = torch.autograd.grad((y * y).sum(), (x, w, b))
         again = torch.autograd.grad((fn(x, w, b) ** 2).sum(), (x, w, b), create_graph=True)
-        second = torch.autograd.grad(sum(g.sin().sum() for g in again), (x, w, b))
+        # of a quarter of the gradients, which are large: the sine of a rounded 20 says little of second derivatives
+        second = torch.autograd.grad(sum((g / 4).sin().sum() for g in again), (x, w, b))
         return [y, *first, *second]
 
     wide = [t.detach().double().requires_grad_() for t in (x, w, b)]
     want = derivatives(parts, *wide)
-    tol = 2e-4 if dtype == "float32" else 0.15
+    tol = 2e-4 if dtype == "float32" else 0.05
     for fn in (whole, torch.compile(whole)):
         for got, exact in zip(derivatives(fn, x, w, b), want, strict=True):
             size = max(1.0, exact.abs().max().item())
