@@ -7,6 +7,7 @@ import collections.abc
 import typing
 from typing import Any
 
+import numpy as np
 import pytest
 
 import flambeau
@@ -199,3 +200,28 @@ def test_types_of_tensors_on_devices() -> None:
     assert repr(kind) == "<class 'torch.cuda.FloatTensor'>"
     with pytest.raises(TypeError, match="not available"):
         kind(2)
+
+
+def test_the_dtypes_that_collation_refuses() -> None:
+    with standing_in():
+        from torch.utils.data._utils.collate import np_str_obj_array_pattern as pattern
+
+        found = [
+            pattern.search(np.dtype(d).str) is not None
+            for d in ("U3", "S2", object, np.float32, np.int64, bool)
+        ]
+    assert found == [True, True, True, False, False, False]
+
+
+def test_tensors_flattened_into_one_and_back() -> None:
+    with standing_in():
+        import torch
+        from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+        parts = [torch.arange(6.0).view(2, 3), torch.tensor(6.0), torch.zeros(0), torch.full((2,), 7.0)]
+        flat = _flatten_dense_tensors(parts)
+        assert flat.tolist() == [*range(7), 7, 7]
+        back = _unflatten_dense_tensors(flat, parts)
+        assert [t.shape for t in back] == [t.shape for t in parts]
+        back[0].zero_()  # a view
+        assert flat.tolist() == [0] * 6 + [6, 7, 7] and isinstance(back, tuple)

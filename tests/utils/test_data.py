@@ -308,3 +308,32 @@ def test_parts_of_collation_under_pytorchs_names():
     numbers, text = collate([(1, "a"), (2, "b")], collate_fn_map=functions)
     assert numbers.tolist() == [1, 2] and text == "a+b"
     assert default_collate([(1, "a"), (2, "b")])[1] == ("a", "b")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_iterators_take_what_has_a_loaders_attributes(workers):
+    from flambeau.utils.data.dataloader import (
+        _DatasetKind,
+        _MultiProcessingDataLoaderIter,
+        _SingleProcessDataLoaderIter,
+    )
+
+    class Batches:  # as fastai's loaders make their iterators
+        _IterableDataset_len_called, _auto_collation, drop_last, in_order = None, False, False, True
+        generator, prefetch_factor, worker_init_fn, timeout = None, 2, None, 0
+        multiprocessing_context, pin_memory, persistent_workers = None, False, False
+        num_workers = workers
+        _dataset_kind = _DatasetKind.Iterable
+
+        def __init__(self):
+            self.dataset = self
+            self._index_sampler = range(100)
+
+        def collate_fn(self, batch):
+            return batch
+
+        def __iter__(self):
+            return iter([flambeau.ones(2), flambeau.zeros(3)])
+
+    kind = _MultiProcessingDataLoaderIter if workers else _SingleProcessDataLoaderIter
+    assert sorted(b.tolist() for b in kind(Batches())) == sorted([[1, 1], [0, 0, 0]] * max(workers, 1))

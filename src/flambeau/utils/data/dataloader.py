@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset
-from .fetch import fetcher
+from .fetch import DatasetKind, fetcher
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
 from .worker import RESTART, Failure, Job, Pool, Restarted, StreamEnd, get_worker_info, new_prefix
 
@@ -21,6 +21,7 @@ __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"
 
 T_co = TypeVar("T_co", covariant=True)
 _collate_fn_t = Callable[[list[Any]], Any]  # libraries annotate with it
+_DatasetKind = DatasetKind
 _FIXED = frozenset(["batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"])
 
 
@@ -96,7 +97,8 @@ class DataLoader(Generic[T_co]):
         self.worker_init_fn = worker_init_fn
         self.multiprocessing_context = multiprocessing_context
         self.in_order = in_order
-        self._streams = isinstance(dataset, IterableDataset)
+        streams = isinstance(dataset, IterableDataset)
+        self._dataset_kind = DatasetKind.Iterable if streams else DatasetKind.Map
         if self._streams:
             given = {"shuffle": shuffle or None, "sampler": sampler, "batch_sampler": batch_sampler}
             for name, value in given.items():
@@ -137,7 +139,7 @@ class DataLoader(Generic[T_co]):
         self.collate_fn = collate_fn
         self.persistent_workers = persistent_workers
         self._iterator = None
-        self._reported_length: int | None = None  # of a stream, if it was asked for
+        self._IterableDataset_len_called: int | None = None  # of a stream, if it was asked for
         self._initialized = True
         self.check_worker_number_rationality()
 
@@ -188,6 +190,10 @@ class DataLoader(Generic[T_co]):
         return self._iterator  # type: ignore[no-any-return]
 
     @property
+    def _streams(self) -> bool:
+        return self._dataset_kind == DatasetKind.Iterable
+
+    @property
     def _auto_collation(self) -> bool:
         return self.batch_sampler is not None
 
@@ -198,7 +204,7 @@ class DataLoader(Generic[T_co]):
     def __len__(self) -> int:
         if not self._streams:
             return len(self._index_sampler)
-        length = self._reported_length = len(self.dataset)  # type: ignore[arg-type]
+        length = self._IterableDataset_len_called = len(self.dataset)  # type: ignore[arg-type]
         if self.batch_size is None:
             return length
         return length // self.batch_size if self.drop_last else math.ceil(length / self.batch_size)
@@ -243,7 +249,7 @@ def _check_workers(
 
 
 class _BaseDataLoaderIter:
-    """An iterator over the batches of a loader."""
+    """An iterator over the batches of a loader, or of what has a loader's attributes (fastai's loaders do)."""
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         if loader.pin_memory:
@@ -254,7 +260,7 @@ class _BaseDataLoaderIter:
                 stacklevel=3,
             )
         self._dataset = loader.dataset
-        self._streams = loader._streams
+        self._streams = loader._dataset_kind == DatasetKind.Iterable
         self._index_sampler = loader._index_sampler
         self._num_workers = loader.num_workers
         self._start(loader)
@@ -263,7 +269,7 @@ class _BaseDataLoaderIter:
     def _start(self, loader: DataLoader[Any]) -> None:
         self._indices = iter(self._index_sampler)
         self._yielded = 0
-        self._reported_length = loader._reported_length
+        self._reported_length = loader._IterableDataset_len_called
 
     def __iter__(self) -> _BaseDataLoaderIter:
         return self
@@ -302,7 +308,9 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
         super().__init__(loader)
         if loader.timeout != 0:
             raise AssertionError("timeout needs num_workers > 0")
-        self._source = fetcher(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
+        self._source = fetcher(
+            loader._dataset_kind, loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last
+        )
 
     def _next_data(self) -> Any:
         return self._source.fetch(next(self._indices))
@@ -332,6 +340,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
         self._persistent = loader.persistent_workers
         self.closed = False
         job = Job(
+            kind=loader._dataset_kind,
             dataset=loader.dataset,
             auto_collation=loader._auto_collation,
             collate_fn=loader.collate_fn,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .collate import default_collate
-from .dataset import IterableDataset, Subset, TensorDataset
+from .dataset import Subset, TensorDataset
 
 
 class MapFetcher:
@@ -67,9 +67,16 @@ class IterableFetcher:
         return self.collate_fn(batch)
 
 
+class DatasetKind:
+    """How a loader takes samples out of its dataset, under PyTorch's names."""
+
+    Map = 0
+    Iterable = 1
+
+
 def fetcher(
-    dataset: Any, auto_collation: bool, collate_fn: Callable[[Any], Any], drop_last: bool
+    kind: int, dataset: Any, auto_collation: bool, collate_fn: Callable[[Any], Any], drop_last: bool
 ) -> MapFetcher | IterableFetcher:
-    """The fetcher for a dataset."""
-    kind = IterableFetcher if isinstance(dataset, IterableDataset) else MapFetcher
-    return kind(dataset, auto_collation, collate_fn, drop_last)
+    """The fetcher for a dataset of this `DatasetKind`."""
+    cls = IterableFetcher if kind == DatasetKind.Iterable else MapFetcher
+    return cls(dataset, auto_collation, collate_fn, drop_last)

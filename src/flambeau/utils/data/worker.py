@@ -96,6 +96,7 @@ RESTART = "restart"
 class Job:
     """What all workers of a pool are told."""
 
+    kind: int
     dataset: Any
     auto_collation: bool
     collate_fn: Any
@@ -151,7 +152,7 @@ def _serve(
     try:
         if job.init_fn is not None:
             job.init_fn(worker_id)
-        source = fetcher(job.dataset, job.auto_collation, job.collate_fn, job.drop_last)
+        source = fetcher(job.kind, job.dataset, job.auto_collation, job.collate_fn, job.drop_last)
     except Exception as error:
         failure = Failure(error, where)
     ended = False
@@ -165,7 +166,7 @@ def _serve(
         if done.is_set():
             continue
         if task == RESTART:
-            source = fetcher(job.dataset, job.auto_collation, job.collate_fn, job.drop_last)
+            source = fetcher(job.kind, job.dataset, job.auto_collation, job.collate_fn, job.drop_last)
             ended = False
             results.send((None, sender.pack(Restarted())))
             continue

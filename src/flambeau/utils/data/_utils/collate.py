@@ -1,5 +1,7 @@
 """The functions that `flambeau.utils.data.default_collate` is made of, under PyTorch's name."""
 
+import re
+
 from ..collate import (
     collate,
     collate_float_fn,
@@ -13,6 +15,8 @@ from ..collate import (
     default_convert,
 )
 
+np_str_obj_array_pattern = re.compile(r"[SaUO]")  # in the `dtype.str` of arrays that are not collated
+
 __all__ = [
     "collate",
     "collate_float_fn",
@@ -24,4 +28,5 @@ __all__ = [
     "default_collate",
     "default_collate_fn_map",
     "default_convert",
+    "np_str_obj_array_pattern",
 ]
