@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import flambeau
 from parity import attempt, scenario
 
 
@@ -198,3 +199,19 @@ def test_modes_see_what_makes_tensors(lib: Any) -> Iterator[Any]:
     yield x, seen
     lib.zeros(2)
     yield seen
+
+
+def test_as_subclass_decides_the_class_itself() -> None:
+    class Image(flambeau.Tensor):
+        def clone(self, *, memory_format: Any = None) -> Any:
+            plain = self.as_subclass(flambeau.Tensor)
+            assert type(plain) is flambeau.Tensor
+            return plain.clone().as_subclass(type(self))
+
+    class Mask(flambeau.Tensor):
+        pass
+
+    image = flambeau.ones(2).as_subclass(Image)
+    assert type(image.clone()) is Image and type(image.as_subclass(Mask)) is Mask
+    image.as_subclass(flambeau.Tensor).zero_()
+    assert image.tolist() == [0, 0]

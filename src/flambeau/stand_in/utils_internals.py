@@ -18,7 +18,8 @@ _rebuild_parameter_with_state = tensors.rebuild_parameter_with_state
 
 def _flatten_dense_tensors(tensors: Sequence[Tensor]) -> Tensor:
     """All elements of the tensors, one tensor after the other, in one dim."""
-    return ops.cat([t.reshape(-1) for t in tensors])
+    flat: Tensor = ops.cat([t.reshape(-1) for t in tensors])
+    return flat
 
 
 def _unflatten_dense_tensors(flat: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:

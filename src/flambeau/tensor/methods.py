@@ -840,7 +840,7 @@ def _prepare_subclass(cls: type) -> None:
     if getattr(cls, "_plain_results", False) or own_function is disabled_torch_function:
         return
     OVERRIDES.append(cls)
-    for name in {*OPERATORS, *METHODS}:
+    for name in {*OPERATORS, *METHODS} - {"as_subclass"}:  # which says itself of what class its result is
         base = getattr(Tensor, name, None)
         own = next((k for k in cls.__mro__ if name in k.__dict__), None)
         if base is not None and own is Tensor:
