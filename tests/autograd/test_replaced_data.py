@@ -78,3 +78,15 @@ def test_assigned_flat_weights_take_the_parameters_place(kind: str) -> None:
     pytest.importorskip("torch")
     for a, b in zip(ours, run("torch"), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_assigning_the_same_data_is_no_change() -> None:
+    layer = flambeau.nn.Linear(2, 2)
+    x = flambeau.ones(1, 2, requires_grad=True)
+    out = layer(layer(x)).sum()
+    layer.to(flambeau.float32)
+    layer.weight.data = layer.weight.data
+    out.backward()
+    np.testing.assert_allclose(
+        x.grad[0].numpy(), (layer.weight @ layer.weight).sum(0).detach().numpy(), rtol=1e-5
+    )

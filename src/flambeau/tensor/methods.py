@@ -657,6 +657,8 @@ def _set_data(self: Tensor, value: Tensor) -> None:
         raise RuntimeError(
             "data set to a tensor that requires gradients must be floating point or complex dtype"
         )
+    if value._a is self._a:  # as `Module.to` assigns where there is nothing to convert
+        return
     self._a = value._a
     if self._st is not None:
         # Where the values were saved as an input, PyTorch's graph would see the new ones and give the gradient of
