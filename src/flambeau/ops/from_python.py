@@ -197,6 +197,8 @@ def array_of(data: Any, d: dtype | None) -> Any:
                     bad = low if low < lowest else high
                     raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {bad}")
             return a.astype(d.numpy) if a.size or a.shape else a.astype(d.numpy)
+        if d.numpy == base.HALF:
+            return np.asarray(base.astype(np.array(py, np.float64), d.numpy))
         return np.array(py, d.numpy)
     except (ValueError, TypeError, OverflowError) as e:
         if isinstance(e, OverflowError):

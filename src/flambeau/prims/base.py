@@ -43,7 +43,12 @@ def astype(x: Any, dtype: Any) -> Any:
     if dtype == FLOAT8_E4M3FN and x.dtype != dtype:
         wide = x.astype(np.float32)  # a format without infinity: what is too large becomes the largest number
         return np.clip(wide, -448, 448, out=wide).astype(dtype)
+    if dtype == HALF and x.dtype.itemsize == 8 and x.dtype.kind == "f":
+        x = x.astype(np.float32)  # rounded twice, as PyTorch's conversion is
     return x.astype(dtype)
+
+
+HALF = np.dtype(np.float16)
 
 
 def _convert(x: Any, *, dtype: Any) -> Any:
@@ -84,6 +89,8 @@ helpers["meta_of"] = meta_of
 
 def _full(*, shape: Any, value: Any, dtype: Any) -> Any:
     size = dtype.itemsize
+    if dtype == HALF and type(value) is float:
+        value = np.asarray(value).astype(np.float32)[()]  # rounded twice, as PyTorch's conversion is
     for n in shape:
         size *= n
     if size < fam.HEAVY and type(value) is int and not value:

@@ -76,8 +76,6 @@ def converted(x: Any, dtype: Any) -> Any:
         return None
     if target in HALVES and source not in FLOATS or not acceleration.ready(x.nbytes):
         return None
-    if target in HALVES and source == "float64":
-        return None  # would round twice
 
     def body(k: Any, v: Any) -> Any:
         if target == "bool":

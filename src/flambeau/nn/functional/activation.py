@@ -491,7 +491,9 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 @fused
 @half_in_single
 def _hardswish(x: Tensor) -> Tensor:
-    return where_op(x <= -3, 0, where_op(x >= 3, x, x * (x + 3) / 6))  # type: ignore[no-any-return]
+    outside = (x <= -3) | (x >= 3)
+    near = where_op(outside, 0, x)  # no infinity meets the slope of the middle
+    return where_op(outside, where_op(x >= 3, x, x * 0), near * (near + 3) / 6)  # type: ignore[no-any-return]
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:

@@ -22,12 +22,11 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """x for target 1, ``max(0, margin - x)`` for target -1."""
     reduction = reduction_of(size_average, reduce, reduction)
-    zero = input * 0
     gap = (
         margin if input._a.dtype.kind in "fV" else int(margin)
     ) - input  # integers stay integers, as in PyTorch
-    positive = where_op(target != -1, input, zero)
-    negative = where_op(target != 1, FUNCTIONS["clamp_min"](gap, 0), zero)
+    positive = where_op(target != -1, input, 0)
+    negative = where_op(target != 1, FUNCTIONS["clamp_min"](gap, 0), 0)
     return apply_reduction(positive + negative, reduction)
 
 
