@@ -116,7 +116,10 @@ _RANGES = {
 
 
 def adapt(x: Any, d: dtype) -> Any:
-    """An operand for an operation in dtype `d`: tensors are converted, Python scalars made to fit."""
+    """An operand for an operation in dtype `d`: tensors are converted, Python scalars made to fit.
+
+    Integers of 64 bits wrap around as in PyTorch.  Raises: OverflowError for larger ones.
+    """
     if isinstance(x, Tensor):
         return convert(x, d)
     if isinstance(x, np.generic):
@@ -126,6 +129,10 @@ def adapt(x: Any, d: dtype) -> Any:
     if d.category == INTEGRAL and isinstance(x, int):
         low, high = _RANGES[d.numpy]
         if not low <= x <= high:
+            if not -(1 << 63) <= x < 1 << 64:
+                raise OverflowError(
+                    f"int too big to convert: {int(x).bit_length()} bits do not fit {d.name}, nor any other integer dtype"
+                )
             return d.numpy.type(np.array(int(x) & 0xFFFFFFFFFFFFFFFF, np.uint64).astype(d.numpy))
     return x
 

@@ -429,6 +429,8 @@ def in_words_of_arguments(e: Exception, name: str) -> Exception:
     if isinstance(e, MemoryError):
         return RuntimeError(f"{name}: not enough memory: {e}")
     if isinstance(e, OverflowError):
+        if str(e).startswith("int too big to convert"):  # a number beside tensors, not a size
+            return e
         return (TypeError if "float" in str(e) else RuntimeError)(f"{name}(): {e}")
     return not_a_tensor(e, name) if isinstance(e, AttributeError) else e
 

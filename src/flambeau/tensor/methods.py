@@ -425,7 +425,14 @@ def __bool__(self: Tensor) -> bool:
 
 def _to_number(name: str, kind: type) -> None:
     def convert(self: Tensor) -> Any:
-        v = self.item()
+        try:
+            v = self.item()
+        except RuntimeError:
+            if self.numel() == 1:
+                raise
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars, not one of shape {list(self.shape)}"
+            ) from None
         if isinstance(v, complex) and kind is not complex:
             if v.imag:
                 raise RuntimeError(f"value cannot be converted to type {kind.__name__} without overflow")
