@@ -225,3 +225,14 @@ def test_tensors_flattened_into_one_and_back() -> None:
         assert [t.shape for t in back] == [t.shape for t in parts]
         back[0].zero_()  # a view
         assert flat.tolist() == [0] * 6 + [6, 7, 7] and isinstance(back, tuple)
+
+
+def test_flags_may_be_set_where_pytorch_asks_for_brackets() -> None:
+    with standing_in():
+        import torch
+
+        before = torch.backends.cudnn.deterministic
+        with torch.backends.__allow_nonbracketed_mutation():
+            torch.backends.cudnn.deterministic = True
+            assert torch.backends.cudnn.deterministic
+        torch.backends.cudnn.deterministic = before
