@@ -30,7 +30,9 @@ def range(
 ) -> Tensor:
     """The values from `start` to `end`, which is among them, at distance `step`; deprecated in favour of `arange`.
 
-    Of the default dtype, if none is given.
+    Shapes: a vector of floor((end - start) / step) + 1 numbers.
+
+    Dtypes: integer and floating; the default dtype, if none is given.
 
     Raises: RuntimeError for a zero or wrongly signed step, or infinite bounds.
 
