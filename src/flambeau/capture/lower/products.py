@@ -209,7 +209,7 @@ def emit_finished(emitter: Emitter, group: Group, wanted: set[Value]) -> None:
     called = run if finish is not None else run_alone
     if finish is None:
         arguments += [emitter.name(v) for v in p.bias]
-    called.__name__ = product.op.name  # what a profiler shows
+    called.__name__ = f"kernel {product.op.name}"  # what a profiler shows
     emitter.lines.append(f"{emitter.constant('f', called)}({', '.join(arguments)})")
     for instr in p.views:
         if instr.out in wanted:

@@ -60,7 +60,6 @@ class RNNBase(Module):
         self.bidirectional = bidirectional
         self.proj_size = proj_size
         self._flat_weights_names: list[str] = []
-        self._given_weights: dict[str, Tensor] = {}
         self._all_weights: list[list[str]] = []
         gate_size = _GATES[mode] * hidden_size
         out_size = proj_size or hidden_size
@@ -107,19 +106,24 @@ class RNNBase(Module):
         if len(weights) != len(self._flat_weights_names):
             raise ValueError(f"expected {len(self._flat_weights_names)} weights, got {len(weights)}")
         named = zip(self._flat_weights_names, weights, strict=True)
-        self._given_weights = {name: w for name, w in named if w is not getattr(self, name, None)}
+        given = {name: w for name, w in named if w is not getattr(self, name, None)}
+        self.__dict__.pop("_given_weights", None)
+        if given:
+            self._given_weights: dict[str, Tensor] = given
 
     def _weight(self, name: str) -> Tensor:
-        given = self._given_weights
+        given: dict[str, Tensor] = self.__dict__.get("_given_weights", {})
         return given[name] if name in given else getattr(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__.get("_flat_weights_names", ()):
-            self._given_weights = {}  # a new parameter ends what was assigned to `_flat_weights`, as in PyTorch
+            self.__dict__.pop(
+                "_given_weights", None
+            )  # a new parameter ends what was assigned to `_flat_weights`, as in PyTorch
         super().__setattr__(name, value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._given_weights = {}
+        self.__dict__.pop("_given_weights", None)
         return super()._apply(fn, recurse)
 
     def _layers(self) -> list[list[tuple[Any, ...]]]:
@@ -237,7 +241,7 @@ class RNNBase(Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # PyTorch keeps a second list of the parameters; here it is made when asked for
         kept = {k: v for k, v in state.items() if k not in ("_flat_weights", "_flat_weight_refs")}
-        super().__setstate__({"proj_size": 0, "_given_weights": {}, **kept})
+        super().__setstate__({"proj_size": 0, **kept})
 
 
 def _check_arguments(
