@@ -83,6 +83,10 @@ def test_imports() -> None:
     assert flambeau.__name__ == "flambeau" and not hasattr(flambeau, "torch")
 
 
+def test_errors_by_their_internal_names() -> None:
+    assert flambeau._C._LinAlgError is flambeau.linalg.LinAlgError
+
+
 def test_checks_beside_pytorch() -> None:
     torch = pytest.importorskip("torch")
     for name in ("", "_index", "_value", "_type", "_not_implemented"):

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.tensor import Tensor
 from ..ops.random import Generator
 from ..overrides import DisableTorchFunction, DisableTorchFunctionSubclass
+from ..prims.linalg import LinAlgError
 from ..runtime.absent import names_of
 from ..runtime.dtypes import dtype
 from ..runtime.types import Size, device, layout, memory_format
@@ -27,6 +28,7 @@ __all__ = [
 TensorBase = _TensorBase = Tensor
 _TensorMeta = type(Tensor)
 _disabled_torch_function_impl = disabled_torch_function
+_LinAlgError = LinAlgError
 
 
 def _log_api_usage_once(event: str) -> None:
