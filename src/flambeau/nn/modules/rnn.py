@@ -26,6 +26,9 @@ _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
 class RNNBase(Module):
     """What RNN, LSTM and GRU share: their parameters, and running them over sequences."""
 
+    # What was assigned to `_flat_weights`: replaced, never filled.
+    _given_weights: dict[str, Tensor] = {}  # noqa: RUF012
+
     def __init__(
         self,
         mode: str,
@@ -109,10 +112,10 @@ class RNNBase(Module):
         given = {name: w for name, w in named if w is not getattr(self, name, None)}
         self.__dict__.pop("_given_weights", None)
         if given:
-            self._given_weights: dict[str, Tensor] = given
+            self._given_weights = given
 
     def _weight(self, name: str) -> Tensor:
-        given: dict[str, Tensor] = self.__dict__.get("_given_weights", {})
+        given = self._given_weights
         return given[name] if name in given else getattr(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
