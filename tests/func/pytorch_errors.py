@@ -54,6 +54,29 @@ def twice(f: Callable[..., Any], x: Any, t: Any, u: Any) -> Any:
 
 # ------------------------------------------------------------------------------------------------ first derivatives
 
+
+def _slope_in_target(m: Any, name: str, input: float, target: float, **settings: Any) -> Any:
+    """The gradient of a loss of two numbers in the second."""
+    x, t = m.tensor([input]), m.tensor([target], requires_grad=True)
+    getattr(m.nn.functional, name)(x, t, **settings).backward()
+    return t.grad
+
+
+ERRORS.append(
+    Error(
+        "nn.functional.poisson_nll_loss", "backward", "NaN in the target, where it is 0 and `full`",
+        "Stirling's term is zero there",
+        lambda m: _slope_in_target(m, "poisson_nll_loss", 0.5, 0.0, full=True), lambda: np.array([-0.5]), None,
+    )
+)  # fmt: skip
+ERRORS.append(
+    Error(
+        "nn.functional.binary_cross_entropy", "backward", "infinite in the target, where the input is 0 or 1",
+        "the logarithm is no smaller than -100",
+        lambda m: _slope_in_target(m, "binary_cross_entropy", 0.0, 0.25), lambda: np.array([100.0]), None,
+    )
+)  # fmt: skip
+
 FACTOR = np.tril(random(3, 3)) + 2 * np.eye(3)
 FACTOR_DIRECTION = np.tril(random(3, 3, seed=1))
 

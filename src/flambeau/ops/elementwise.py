@@ -19,6 +19,7 @@ from ..core.tensor import Tensor
 from ..prims import pointwise as pw
 from ..prims import ternary
 from ..prims.base import full
+from ..prims.limits import at_least_op, at_most_op
 from ..prims.pointwise import where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, is_number
@@ -253,15 +254,15 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     x, low, high = _bound(input, min, max)
     check_broadcast([v for v in (x, low, high) if isinstance(v, Tensor)])
     if isinstance(low, float) and math.isnan(low) or isinstance(high, float) and math.isnan(high):
-        return where_op(x == x, math.nan, x)  # type: ignore[no-any-return]
+        return where_op(x == x, math.nan, at_least_op(x, math.inf))  # type: ignore[no-any-return]
     return _clamped(x, low, high)
 
 
 @fused
 def _clamped(x: Tensor, low: Any, high: Any) -> Tensor:
-    y = x if low is None else where_op(x < low, low, x)
+    y = x if low is None else at_least_op(x, low)
     if high is not None:
-        y = where_op(y > high, high, y)
+        y = at_most_op(y, high)
     if x._a.dtype.kind in "fV":  # a NaN bound gives NaN
         for bound in (low, high):
             if isinstance(bound, Tensor):

@@ -112,6 +112,7 @@ def _ctc_grad(lp: Any, targets: Any, lengths: Any, ends: Any, *, blank: int, zer
     for s in range(labels.shape[1]):  # a class may stand at several positions, so these add up
         posterior[:, rows, labels[:, s]] += share[:, :, s]
     grad = np.exp(lp) - posterior
+    grad[:, ~np.isfinite(nll)] = np.nan  # of the classes beside the targets, too
     grad[np.arange(lp.shape[0])[:, None] >= lengths] = 0
     if zero_infinity:
         grad[:, nll == np.inf] = 0

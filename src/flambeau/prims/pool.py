@@ -169,7 +169,7 @@ def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
     if fam.is_half(g):  # PyTorch adds the shares in 16 bits, window after window
         x = np.zeros(shape, g.dtype)
         for number, to, at in reversed(_taps(w)):
-            x[at] += g[to] * (taps[to] == number).astype(g.dtype)
+            x[at] += np.where(taps[to] == number, g[to], g.dtype.type(0))
         return x
     x = np.zeros(shape, g.dtype)
     if g.nbytes >= INDEXED:
@@ -178,7 +178,11 @@ def _spread_taps(g: Any, taps: Any, *, w: Any) -> Any:
             return x
         x[...] = 0
     for number, to, at in _taps(w):
-        x[at] += g[to] * (taps[to] == number)
+        part, mask = x[at], taps[to] == number  # no product of the two: of infinity and zero it is NaN
+        if g.size < SMALL:
+            np.add(part, g[to], out=part, where=mask)
+        else:
+            part += np.where(mask, g[to], 0)
     return x
 
 

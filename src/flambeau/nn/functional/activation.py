@@ -23,6 +23,8 @@ from ...ops.args import dtype_of, wrap_dim
 from ...ops.layouts import in_own_order
 from ...ops.random import default_generator, draw
 from ...prims import pointwise as pw
+from ...prims.limits import hard_sigmoid_op
+from ...prims.logistic import logsigmoid_op
 from ...prims.pointwise import exp, log1p, power, where_op
 from ...runtime import distributions
 
@@ -443,12 +445,6 @@ def softplus(
     return _out(_softplus(input, beta, threshold), out, "softplus")
 
 
-@fused
-def _logsigmoid(x: Tensor) -> Tensor:
-    below = x < 0  # not abs: its derivative at zero is zero
-    return where_op(below, x, 0) - log1p(exp(where_op(below, x, -x)))  # type: ignore[no-any-return]
-
-
 def _half_logsigmoid_bend(s: Tensor, t: Tensor, x: Tensor) -> Tensor:
     z = pw.sigmoid(x)
     return s * t * (z - 1) * z  # type: ignore[no-any-return]
@@ -472,20 +468,14 @@ _half_logsigmoid: Any = pointwise_op(
 def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     _floating(input, "logsigmoid")
-    form = _half_logsigmoid if input._a.dtype.itemsize == 2 else _logsigmoid
+    form = _half_logsigmoid if input._a.dtype.itemsize == 2 else logsigmoid_op
     return _out(in_own_order(form(input)), out, "log_sigmoid")
-
-
-@fused
-@half_in_single
-def _hardsigmoid(x: Tensor) -> Tensor:
-    return where_op(x <= -3, 0, where_op(x >= 3, 1, (x + 3) / 6))  # type: ignore[no-any-return]
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """``min(max(x + 3, 0), 6) / 6``."""
     _floating(input, "hardsigmoid")
-    return in_place(input, _hardsigmoid(kept(input, inplace)), inplace, "hardsigmoid_")
+    return in_place(input, hard_sigmoid_op(kept(input, inplace)), inplace, "hardsigmoid_")
 
 
 @fused

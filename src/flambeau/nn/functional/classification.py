@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from ...core.fusion import fused
 from ...core.grad_names import rename, shows
 from ...core.pending import seen
 from ...core.promotion import convert
@@ -16,6 +15,7 @@ from ...core.tensor import Tensor
 from ...ops.args import dtype_of, numel
 from ...prims import base, indexing
 from ...prims.indexing import gather_op, index_get_op
+from ...prims.logistic import logits_loss_op, weighted_logits_loss_op
 from ...prims.nll import mean_of_counted_op, nll_op
 from ...prims.pointwise import binary_entropy_op, where_op
 from ...prims.softmax import counted, cross_entropy_op, log_softmax_op
@@ -255,11 +255,6 @@ def _soft_targets(
     return y if tls.stack else rename(y, "NegBackward0")
 
 
-@fused
-def _binary_entropy_of_logits(x: Tensor, target: Tensor) -> Tensor:
-    return (1 - target) * x - logsigmoid(x)  # type: ignore[no-any-return]
-
-
 @overridable
 @shows("BinaryCrossEntropyBackward0")
 def binary_cross_entropy(
@@ -321,10 +316,9 @@ def binary_cross_entropy_with_logits(
         ones = FUNCTIONS["ones_like"](input) if pos_weight is None else pos_weight
         loss = half_losses.weighted_logits_op(input, target, ones)
     elif pos_weight is not None:
-        factor = (pos_weight - 1) * target + 1
-        loss = (1 - target) * input - factor * logsigmoid(input)
+        loss = weighted_logits_loss_op(input, target, pos_weight)
     else:
-        loss = _binary_entropy_of_logits(input, target)
+        loss = logits_loss_op(input, target)
     if weight is not None:
         loss = loss * weight
     return apply_reduction(loss, reduction)
@@ -386,12 +380,13 @@ def multi_margin_loss(
     classes = seen(y)
     if classes.size and (int(classes.min()) < 0 or int(classes.max()) >= c):
         raise RuntimeError("target out of range")
-    z = FUNCTIONS["relu"](margin - gather_op(x, y, dim=1) + x)
+    z = margin - gather_op(x, y, dim=1) + x
+    counts = (z > 0) & (FUNCTIONS["arange"](c) != y)
+    z = where_op(counts, z, 0)  # what is NaN adds nothing
     if p == 2:
         z = z * z
     if weight is not None:
-        z = z * index_get_op(weight, y, spec=(True,))
-    z = where_op(FUNCTIONS["arange"](c) == y, z * 0, z)
+        z = z * where_op(counts, index_get_op(weight, y, spec=(True,)), 0)
     loss = z.sum(1) / c
     if reduction == "none" and single and not target._a.shape:
         return base.reshape(loss, ())
@@ -424,8 +419,8 @@ def multilabel_margin_loss(
     classes = FUNCTIONS["arange"](c)
     is_target = ((safe.unsqueeze(2) == classes) & live.unsqueeze(2)).any(1)
     picked = gather_op(x, safe, dim=1)
-    z = FUNCTIONS["relu"](1 - (picked.unsqueeze(2) - x.unsqueeze(1)))
-    z = where_op(live.unsqueeze(2) & ~is_target.unsqueeze(1), z, z * 0)
+    z = 1 - (picked.unsqueeze(2) - x.unsqueeze(1))
+    z = where_op(live.unsqueeze(2) & ~is_target.unsqueeze(1) & (z > 0), z, 0)  # what is NaN adds nothing
     loss = z.sum((1, 2)) / c
     if reduction == "none" and single:
         return base.reshape(loss, ())

@@ -8,7 +8,7 @@ from typing import Any
 from ...core.fusion import fused
 from ...core.grad_names import GradName, shows
 from ...core.pending import seen
-from ...core.public import FUNCTIONS, half_in_single, overridable
+from ...core.public import half_in_single, overridable
 from ...core.tensor import Tensor
 from ...core.where import warn
 from ...ops.shape import broadcast_shapes, expand_to
@@ -178,8 +178,9 @@ def smooth_l1_loss(
 @fused
 def _huber(a: Tensor, b: Tensor, delta: float) -> Tensor:
     z = (a - b).abs()
-    s = where_op(z > delta, delta, z)
-    return 0.5 * s * s + delta * (z - s)  # type: ignore[no-any-return]
+    far = z > delta
+    near = where_op(far, 0, z)
+    return 0.5 * near * near + where_op(far, delta * (z - 0.5 * delta), 0)  # type: ignore[no-any-return]
 
 
 @overridable
@@ -199,7 +200,10 @@ def huber_loss(
 
         check_reduction(reduction)
         return huber_op(a, b, None, reduction=reduction, setting=float(delta))  # type: ignore[no-any-return]
-    return _weighted(_huber(a, b, delta), weight, reduction, "huber_loss")
+    loss = _huber(a, b, delta)
+    if weight is None or reduction != "mean":
+        return _weighted(loss, weight, reduction, "huber_loss")
+    return _weighted(loss, weight, "none", "huber_loss").mean()  # type: ignore[no-any-return]  # over their number
 
 
 @fused
@@ -250,9 +254,9 @@ def poisson_nll_loss(
         raise ValueError(f"{reduction} is not a valid value for reduction")
     loss = exp(input) - target * input if log_input else input - target * log(input + eps)
     if full:
-        big = target > 1
-        safe = where_op(big, target, 1)
-        loss = loss + where_op(big, safe * log(safe) - safe + 0.5 * log(2 * math.pi * safe), 0)
+        small = target <= 1  # and not `target > 1`: what is NaN stays
+        safe = where_op(small, 1, target)
+        loss = loss + where_op(small, 0, safe * log(safe) - safe + 0.5 * log(2 * math.pi * safe))
     return apply_reduction(loss, reduction)
 
 
@@ -279,7 +283,7 @@ def gaussian_nll_loss(
             raise ValueError("var is of incorrect size")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(reduction + " is not valid")
-    safe = var + (FUNCTIONS["clamp_min"](var, eps) - var).detach()
+    safe = var + where_op(var < eps, eps - var, 0).detach()  # the gradient is that of var
     d = input - target
     loss = 0.5 * (log(safe) + d * d / safe)
     if full:

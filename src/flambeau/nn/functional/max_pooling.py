@@ -18,10 +18,11 @@ from ...ops.args import dtype_of
 from ...ops.layouts import like_images
 from ...ops.random import draw
 from ...prims import base
+from ...prims.bins import edges
 from ...prims.indexing import gather_op, scatter_op
 from ...prims.pool import Windows, max_pool_op, positions_op, taps_op
 from .conv import spread
-from .pooling import bins, targets, windows
+from .pooling import targets, windows
 
 
 def _max_pool(x: Tensor, w: Windows, indices: bool) -> Any:
@@ -137,15 +138,21 @@ def _argmax_bins(x: Any, *, out: Any) -> Any:
     lead = x.shape[:-n]
     result = np.zeros((*lead, *out), np.int64)
     whole = (slice(None),) * len(lead)
-    edges_of = [list(zip(*bins(m, o))) for m, o in zip(spatial, out)]
+    edges_of = [list(zip(*edges(m, o))) for m, o in zip(spatial, out)]
+    nan = x.dtype.kind in "fV" and np.isnan(x).any()
     for at in np.ndindex(*out):
-        edges = [edges_of[i][a] for i, a in enumerate(at)]
-        window = x[whole + tuple([slice(int(a), int(b)) for a, b in edges])]
-        best = window.reshape(*lead, -1).argmax(-1)
+        corners = [edges_of[i][a] for i, a in enumerate(at)]
+        window = x[whole + tuple([slice(int(a), int(b)) for a, b in corners])]
+        flat_window = window.reshape(*lead, -1)
+        best = flat_window.argmax(-1)
+        if nan:  # the last of several, as in other pools
+            missing = np.isnan(flat_window)
+            last = missing.shape[-1] - 1 - missing[..., ::-1].argmax(-1)
+            best = np.where(missing.any(-1), last, best)
         offsets = np.unravel_index(best, window.shape[-n:])
         flat = np.zeros(best.shape, np.int64)
         for i in range(n):
-            flat = flat * spatial[i] + offsets[i] + int(edges[i][0])
+            flat = flat * spatial[i] + offsets[i] + int(corners[i][0])
         result[whole + at] = flat
     return result
 

@@ -15,9 +15,11 @@ from ...ops.args import dtype_of
 from ...ops.layouts import in_own_order, is_images, like_images
 from ...prims import base
 from ...prims.base import from_value, sum_op
+from ...prims.bins import bin_means_op, edges
 from ...prims.half_pool import Bins, half_mean_pool
 from ...prims.pointwise import power
 from ...prims.pool import Windows, sum_pool_op
+from ...runtime.draws import not_implemented
 from .conv import spread
 
 
@@ -208,20 +210,17 @@ def targets(n: int, x: Tensor, output_size: Any, name: str) -> list[int]:
     return found
 
 
-def bins(m: int, out: int) -> tuple[Any, Any]:
-    i = np.arange(out)
-    return (i * m) // out if out else i, -((-(i + 1) * m) // out) if out else i
-
-
 def _adaptive_avg(x: Tensor, n: int, output_size: Any) -> Tensor:
-    """Equal bins are windows; else the mean over the bins of each dim is a product with a small constant matrix."""
+    """Equal bins are windows."""
     out = tuple(targets(n, x, output_size, f"adaptive_avg_pool{n}d"))
+    if x._a.dtype.kind in "biu":
+        raise not_implemented("adaptive_avg_pool3d_cpu" if n == 3 else "adaptive_avg_pool2d", x._a.dtype)
     nd = len(x._a.shape)
     size = tuple(x._a.shape[-n:])
     if x._a.dtype.itemsize == 2 and x._a.dtype.kind in "fV":
         if set(out) == {1}:
             return x.mean(tuple(range(-n, 0)), True)  # type: ignore[no-any-return]
-        start, end = zip(*[bins(m, o) for m, o in zip(size, out)])
+        start, end = zip(*[edges(m, o) for m, o in zip(size, out)])
         low, high = (tuple([tuple(v.tolist()) for v in side]) for side in (start, end))
         counts = tuple([tuple((e - a).tolist()) for a, e in zip(start, end)])
         return half_mean_pool(x, Bins(size, low, high, counts, None, False, n == 3))
@@ -232,17 +231,7 @@ def _adaptive_avg(x: Tensor, n: int, output_size: Any) -> Tensor:
         else:
             total = sum_pool_op(x, w=Windows(step, step, (0,) * n, (1,) * n, size, out))
         return total / math.prod(step)  # type: ignore[no-any-return]
-    for i, o in enumerate(out):
-        d = nd - n + i
-        m = x._a.shape[d]
-        if o == m:
-            continue
-        start, end = bins(m, o)
-        j = np.arange(m)
-        weights = ((j >= start[:, None]) & (j < end[:, None])) / np.maximum(end - start, 1)[:, None]
-        w = from_value(weights.T.astype(x._a.dtype))
-        x = FUNCTIONS["matmul"](x.movedim(d, -1), w).movedim(-1, d)
-    return x
+    return bin_means_op(x, size=size, out=out)  # type: ignore[no-any-return]
 
 
 def _adaptive_shown(y: Tensor, x: Tensor, n: int) -> Tensor:
