@@ -72,6 +72,9 @@ def compile(
         raise RuntimeError(f"Unrecognized mode={mode}, should be one of: {', '.join(map(str, MODES[1:]))}")
     if isinstance(backend, str) and backend not in BACKENDS:
         raise RuntimeError(f"Invalid backend: '{backend}': flambeau has {', '.join(BACKENDS)}")
+    recompute = "auto" if options is None else options.get("recompute", "auto")
+    if recompute not in ("auto", "never", "always"):
+        raise RuntimeError(f"options={{'recompute': {recompute!r}}} should be 'auto', 'never' or 'always'")
     if model is None:
         return functools.partial(
             compile,
@@ -95,6 +98,7 @@ def compile(
             backend=backend if isinstance(backend, str) else "flambeau",
             mode=mode,
             dynamic=dynamic,
+            recompute=recompute,
         )
 
     modules = sys.modules.get(

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 import flambeau as torch
+from flambeau.capture import recompute
 from flambeau.compiler import engine
 from flambeau.core import acceleration
 
@@ -51,6 +52,7 @@ class Program:
     seed: int
     tame: bool = False  # no writes, no values read, and the gradients computed inside: what can be replayed
     sizes: tuple[tuple[int, int], ...] = ()  # what sizes of dims of the arguments become
+    meddles: bool = False  # whoever calls it writes to arguments and results before the backward pass
     nudge: float = 0.0  # by which part the arguments are moved at random
 
     def source(self) -> str:
@@ -252,6 +254,8 @@ def call(fn: Any, program: Program, number: int) -> Any:
     torch.manual_seed(number)
     try:
         outs = fn(*args)
+        if program.meddles:
+            meddle([*args, *outs], random.Random(program.seed + number))
         seen = [*outs]
         if program.gradients:
             live = [o for o in outs if o.requires_grad]
@@ -274,6 +278,34 @@ def call(fn: Any, program: Program, number: int) -> Any:
 STALE = "a saved tensor was changed"
 
 
+def meddle(tensors: list[Any], r: random.Random) -> None:
+    """Write to some tensors: the backward pass to come is of the values before."""
+    with torch.no_grad():
+        for t in tensors:
+            if r.random() < 0.3:
+                t.mul_(1.5)
+
+
+class Recomputing:
+    """A function that leaves whatever can be computed again to its backward pass outside, at any price."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        self.compiled = torch.compile(f, options={"recompute": "always"})
+
+    def __call__(self, *args: Any) -> Any:
+        before = recompute.LARGE, recompute.Planner.keeping_costs
+        costs = before[1]
+
+        def dear(planner: recompute.Planner, v: Any) -> float:
+            return costs(planner, v) * 1000 if planner.repeatable(v.producer) else min(costs(planner, v), 1.0)
+
+        recompute.LARGE, recompute.Planner.keeping_costs = 0, dear  # type: ignore[method-assign]
+        try:
+            return self.compiled(*args)
+        finally:
+            recompute.LARGE, recompute.Planner.keeping_costs = before  # type: ignore[method-assign]
+
+
 def difference(program: Program) -> str | None:
     """What differs between eager and compiled, or None."""
     torch.set_default_dtype(
@@ -287,7 +319,10 @@ def difference(program: Program) -> str | None:
 
 def compare(program: Program) -> str | None:
     f = function_of(program)
-    return differs(program, f, torch.compile(f)) or differs(program, f, Careful(f))
+    found = differs(program, f, torch.compile(f)) or differs(program, f, Careful(f))
+    if found is None and program.gradients and not program.tame:
+        found = differs(replace(program, meddles=True), f, Recomputing(f))
+    return found
 
 
 def function_of(program: Program) -> Callable[..., Any]:

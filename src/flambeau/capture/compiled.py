@@ -36,8 +36,10 @@ class Compiled:
         backend: str = "flambeau",
         mode: str | None = None,
         dynamic: bool | None = None,
+        recompute: str = "auto",
     ) -> None:
         self.fn = fn
+        self.recompute = recompute
         self.fullgraph = fullgraph
         searching = mode is not None and mode.startswith("max-autotune")
         self.make = generate_tuned if searching else generate
@@ -79,7 +81,9 @@ class Compiled:
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], fullgraph: bool = False
     ) -> Any:
         """Call `fn` under a recorder: also for the backward pass, outside, of what was made inside."""
-        recorder = Recorder(self.root, self.make, self.statistics, fullgraph, self.watch)
+        recorder = Recorder(
+            self.root, self.make, self.statistics, fullgraph, self.watch, recompute=self.recompute
+        )
         tls.begin_capture(recorder)
         try:
             return fn(*args, **kwargs)

@@ -48,6 +48,8 @@ def explanation(
     modules: list[engine.Built] = []
     for number, (program, seconds) in enumerate(ran):
         lines.append(f"\nProgram {number}: {len(program.graph.instrs)} operations, {seconds * 1e6:.0f} us")
+        if program.keeping is not None:
+            lines.append(program.keeping.note())
         lines.append(str(program.graph) if program.lowered is None else program.lowered.explain())
         if make is generate and program.lowered is not None:
             built, taken = built_for(program.graph)

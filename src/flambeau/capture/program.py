@@ -11,15 +11,19 @@ __all__ = ["WATCHERS", "Program", "generate", "generate_fixed", "generate_tuned"
 
 
 class Program:
-    """A graph with the code that runs it; `run(arrays, numbers)` gives the graph's outputs."""
+    """A graph with the code that runs it; `run(arrays, numbers)` gives the graph's outputs.
 
-    __slots__ = ("graph", "run", "lowered", "watched")
+    `keeping` says which results are left out and computed again in a backward pass (`recompute.Keeping`).
+    """
+
+    __slots__ = ("graph", "run", "lowered", "watched", "keeping")
 
     def __init__(self, graph: Graph, lowered: Any = None) -> None:
         self.graph = graph
         self.lowered = lowered
         self.run = graph.run if lowered is None else lowered.run
         self.watched: Any = None
+        self.keeping: Any = None
 
     def run_watched(
         self, enter: Callable[[str], Any], leave: Callable[[Any], None], arrays: Any, numbers: Any

@@ -23,10 +23,12 @@ from ..core.pending import Pending, resolve
 from ..core.public import WIDE_NUMBERS, light_node
 from ..core.state import tls
 from ..core.tape import record
-from ..core.tensor import Tensor, make_view, new_object, storage
+from ..core.tensor import Tensor, make_view, new_object, storage, wrap
 from ..core.where import describe, user_place
-from .graph import Graph
+from . import recompute as recomputing
+from .graph import Graph, Scalar, Value
 from .program import WATCHERS, Program, interpret
+from .recompute import EXTRA, KEPT, Recipe, plan, who_wants
 from .treatment import CONSTANTS, WHOLE, shares, waits
 from .trie import CONSTANT, INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
 
@@ -120,9 +122,14 @@ class Recorder:
         fullgraph: bool = False,
         watch: Callable[[tuple[Program, float]], Any] | None = None,
         whole: Any = None,
+        recompute: str = "never",
     ) -> None:
         self.watch = watch
         self.whole = whole  # of a call that is to be replayed: everything must become one program
+        self.recompute = recompute  # what is left to a backward pass outside: "auto", "never" or "always"
+        self.made_again: dict[
+            Recipe, dict[Value, Any]
+        ] = {}  # in this segment, of what earlier programs left out
         self.root = root
         self.make = make
         self.statistics = statistics
@@ -149,8 +156,10 @@ class Recorder:
                     a = x._a
                     if type(a) is Pending:
                         if a.owner is not segment:
-                            x._a = a = a.force()
-                        else:
+                            x._a = a = self.from_before(a)
+                            if self.segment is not segment:
+                                return self.process(op, args, params)
+                        if type(a) is Pending:
                             real = False
                     if treatment == "floats" and a.dtype.kind not in "fcV":
                         treatment = False
@@ -322,13 +331,16 @@ class Recorder:
         self.statistics.at_once += 1
         if self.whole is not None and not self.whole.allows(op, args):
             raise refusal(f"{op.name} runs at once at {describe(user_place(3))}")
-        for x in args:
-            if isinstance(x, Tensor):
-                p = x._a
-                if type(p) is Pending:
-                    if p.owner is self.segment:
-                        self.flush(f"{op.name} runs at once")
-                    x._a = p.force()
+        promised = [x for x in args if isinstance(x, Tensor) and type(x._a) is Pending]
+        for x in promised:
+            if x._a.owner is not self.segment:
+                x._a = self.from_before(x._a)
+        for x in promised:
+            p = x._a
+            if type(p) is Pending:
+                if p.owner is self.segment:
+                    self.flush(f"{op.name} runs at once")
+                x._a = p.force()
         tls.capture = None
         try:
             result = eager(op, args, params)
@@ -337,6 +349,29 @@ class Recorder:
         if self.whole is not None:
             self.whole.constant(result)
         return result
+
+    def from_before(self, p: Pending) -> Any:
+        """What an operation reads in the place of an earlier program's result.
+
+        Its array, or if that program left it out, the promise of this one to compute it again.
+        """
+        recipe = p.owner
+        if p.value is not None or type(recipe) is not Recipe:
+            return p.force()
+        keeping = recipe.keeping
+        made = self.made_again.get(recipe)
+        if made is None:
+            made = self.made_again[recipe] = dict(zip(keeping.again.inputs, map(wrap, recipe.sources)))
+        for instr in keeping.way(p.slot):
+            if instr.out not in made:
+                args = []
+                for x in instr.args:
+                    if type(x) is Value:
+                        args.append(made[x])
+                    else:
+                        args.append(recipe.numbers[x.index] if type(x) is Scalar else x)
+                made[instr.out] = self.process(instr.op, tuple(args), instr.params)
+        return made[keeping.output(p.slot)]._a
 
     def drawing(self, name: str) -> None:
         """Numbers are about to be drawn without an operation, straight into memory of another layout.
@@ -425,8 +460,9 @@ class Recorder:
         self.segment = Segment(self)
         self.statistics.flushes += 1
         self.statistics.note("the function ended" if last else reason)
+        self.made_again = {}
         if not segment.cold:
-            self.run(segment)
+            self.run(segment, last=last)
         for ref in segment.handles:
             t = ref()
             if t is not None and type(t._a) is Pending and t._a.value is not None:
@@ -434,24 +470,33 @@ class Recorder:
         segment.arrays, segment.results, segment.handles = [], [], []
         self.root.prune()
 
-    def run(self, segment: Segment, once: bool = False) -> None:
+    def run(self, segment: Segment, once: bool = False, last: bool = False) -> None:
         """Compute what was promised and is still wanted.
 
         `once`: the sequence goes on in a way not seen before, so next time it is part of a longer program.  Machine code
-        for a beginning would be made for nothing.
+        for a beginning would be made for nothing.  `last`: what only the tape wants may be left to the backward pass.
         """
         results = segment.results
         if not results:
             return
-        wanted = tuple([n > _UNWANTED for n in _holders(results)])
+        self.made_again = {}
+        counts = _holders(results)
+        wanted: tuple[int, ...] = tuple([n > _UNWANTED for n in counts])
         if True not in wanted:
             return
         step = segment.step
+        if (
+            last
+            and self.recompute != "never"
+            and any([wanted[i] for i in step.large_results(recomputing.LARGE)])
+        ):
+            tensors = [t for t in [ref() for ref in segment.handles] if t is not None]
+            wanted = who_wants(results, [n - _UNWANTED for n in counts], tensors)
         program = step.programs.get(wanted)
         if program is None and once:
             program = interpret(step.graph(wanted))
         elif program is None:
-            program = step.programs[wanted] = self.make(step.graph(wanted))
+            program = step.programs[wanted] = self.program(step, wanted)
             self.statistics.programs += 1
         if WATCHERS:
             values = iter(program.run_watched(*WATCHERS[-1], segment.arrays, segment.numbers))
@@ -461,17 +506,34 @@ class Recorder:
             start = time.perf_counter()
             values = iter(program.run(segment.arrays, segment.numbers))
             self.watch((program, time.perf_counter() - start))
-        for p, want in zip(results, wanted):
-            if want:
-                a = next(values)
-                if p.value is not None:  # another thread was faster
-                    continue
-                if a.shape != p.shape or a.dtype != p.dtype:
-                    raise RuntimeError(
-                        f"compile: a result has shape {list(a.shape)} and dtype {a.dtype}, where {list(p.shape)} and "
-                        f"{p.dtype} were expected; its shape depends on values, which is a defect: please report it"
-                    )
-                p.value = a
+        keeping = program.keeping
+        given = [p for p, want in zip(results, wanted) if want]
+        if keeping is not None:
+            given = [results[i] for i in keeping.given]
+        for p, a in zip(given, values):  # in this order: what is left of `values` comes after
+            if p.value is not None:  # another thread was faster
+                continue
+            if a.shape != p.shape or a.dtype != p.dtype:
+                raise RuntimeError(
+                    f"compile: a result has shape {list(a.shape)} and dtype {a.dtype}, where {list(p.shape)} and "
+                    f"{p.dtype} were expected; its shape depends on values, which is a defect: please report it"
+                )
+            p.value = a
+        if keeping is not None:
+            sources = [next(values) if i == EXTRA else results[i].value for i in keeping.copied]
+            recipe = Recipe(keeping, sources, segment.numbers)
+            for i in keeping.slots:
+                results[i].owner = recipe
+
+    def program(self, step: Step, wanted: tuple[int, ...]) -> Program:
+        """The program for the way to `step`, with the results that are wanted."""
+        if KEPT not in wanted:
+            return self.make(step.graph(wanted))
+        graph = step.graph((True,) * len(wanted))
+        keeping = plan(graph, wanted, self.recompute == "always", self.make)
+        program = self.make(graph)
+        program.keeping = keeping
+        return program
 
     # ---- in-place ----
 

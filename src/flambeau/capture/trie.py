@@ -8,6 +8,7 @@ way from the root is the graph.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ RESULT, INPUT, NEW, NUMBER, NONE, CONSTANT = range(6)
 class Step:
     """One operation in a sequence."""
 
-    __slots__ = ("parent", "children", "op", "refs", "params", "metas", "place", "programs", "depth")
+    __slots__ = ("parent", "children", "op", "refs", "params", "metas", "place", "programs", "depth", "large")
 
     def __init__(
         self,
@@ -44,6 +45,9 @@ class Step:
         self.metas = metas  # (shape, dtype, strides) of each result
         self.place = place
         self.programs: dict[Any, Any] = {}  # which results are wanted -> the program that computes them
+        self.large: list[int] | None = (
+            None  # the large ones of all results up to here, once somebody has asked
+        )
         self.depth: int = 0 if parent is None else parent.depth + 1
 
     def path(self) -> list[Step]:
@@ -55,7 +59,16 @@ class Step:
             step = step.parent
         return found[::-1]
 
-    def graph(self, wanted: tuple[bool, ...]) -> Graph:
+    def large_results(self, least: int) -> list[int]:
+        """The numbers of the results up to here that have `least` bytes."""
+        if self.large is None:
+            metas = [meta for step in self.path() for meta in step.metas]
+            self.large = [
+                i for i, (shape, dtype, _) in enumerate(metas) if math.prod(shape) * dtype.itemsize >= least
+            ]
+        return self.large
+
+    def graph(self, wanted: tuple[int, ...]) -> Graph:
         """The sequence up to here as a graph whose outputs are the wanted results."""
         graph = Graph()
         results: list[Any] = []
