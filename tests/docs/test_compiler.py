@@ -18,7 +18,7 @@ def test_every_block_runs(capsys: Any) -> None:
         linecache.cache[name] = (len(block), None, block.splitlines(True), name)  # as notebooks do
         exec(compile(block, name, "exec", dont_inherit=True), scope)
     printed = capsys.readouterr().out
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     assert (
         "rows kernel [3, 4]" in printed
         and "3 programs" in printed

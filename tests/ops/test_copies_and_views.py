@@ -169,3 +169,11 @@ def test_as_strided_scatter_counts_from_the_beginning_of_the_memory(name: str, o
     got = torch.as_strided_scatter(x, -torch.ones(2, 2), (2, 2), (1, 2), offset)
     assert got.tolist() == VIEWS[name](memory).tolist() and got.stride() == x.stride()
     assert base.tolist() == list(range(20))
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "poisson", "normal"])
+def test_what_was_drawn_for_parameters_with_a_gradient_can_be_written_to(name: str) -> None:
+    p = torch.full((3, 4), 0.5, requires_grad=True)
+    drawn = getattr(torch, name)(p, *((1.0,) if name == "normal" else ()))
+    before = drawn.detach().clone()
+    assert torch.equal(drawn.mul_(2).detach(), before * 2)

@@ -738,12 +738,17 @@ def _at_least(x: Tensor, smallest: float) -> Any:
     return where_op(x > smallest, x, smallest)
 
 
+def _new_values(a: Any, b: Any) -> Any:
+    shape = np.broadcast_shapes(np.shape(a), np.shape(b))
+    return b if np.shape(b) == shape else np.broadcast_to(b, shape)  # the latter cannot be written to
+
+
 # Writing over a tensor: the old values get no gradient, the new ones all of it.
 overwrite_op = pointwise_op(
     "overwrite",
     lambda k, a, b: b,
     (lambda t: _zeros(t), lambda t: t),
-    impl=lambda a, b: np.broadcast_to(b, np.broadcast_shapes(np.shape(a), np.shape(b))),
+    impl=_new_values,
     grad_name="torch::autograd::CopyBackwards",
 )
 helpers["overwrite"] = lambda old, new: overwrite_op(old, new)
