@@ -22,14 +22,23 @@ def _calls(d: Any, store: Any) -> list[Any]:
     got: list[Any] = [store.timeout]
     for call in (
         *(lambda: store.set("a", "x"), lambda: store.get("a"), lambda: store.get("none")),
-        *(lambda: store.add("n", 3), lambda: store.add("n", -5), lambda: store.get("n"), lambda: store.add("a", 1)),
+        *(
+            lambda: store.add("n", 3),
+            lambda: store.add("n", -5),
+            lambda: store.get("n"),
+            lambda: store.add("a", 1),
+        ),
         *(lambda: store.compare_set("a", "x", "y"), lambda: store.compare_set("a", "x", "z")),
         *(lambda: store.compare_set("q", "", "y"), lambda: store.compare_set("r", "w", "y")),
         *(lambda: store.check(["a", "b"]), lambda: store.check(["a"]), lambda: store.check("a")),
         *(lambda: store.delete_key("a"), lambda: store.delete_key("a"), store.num_keys),
         *(lambda: store.append("p", "1"), lambda: store.append("p", "2"), lambda: store.get("p")),
         *(lambda: store.multi_set(["m", "k"], ["1", "2"]), lambda: store.multi_get(["m", "k"])),
-        *(lambda: store.multi_get(["m", "none"]), lambda: store.wait(["m"]), lambda: store.wait(["none"], SHORT)),
+        *(
+            lambda: store.multi_get(["m", "none"]),
+            lambda: store.wait(["m"]),
+            lambda: store.wait(["none"], SHORT),
+        ),
         *(lambda: store.set("b", b"\x00\x01"), lambda: store.get("b"), lambda: store.set("b", 3)),
         *(lambda: store.queue_push("u", "v"), lambda: store.queue_len("u"), lambda: store.check(["u"])),
         *(lambda: store.queue_pop("u"), lambda: store.queue_len("u"), lambda: store.queue_pop("u", False)),
@@ -44,7 +53,13 @@ def _calls(d: Any, store: Any) -> list[Any]:
             got.append(type(error).__name__)
     below = d.PrefixStore("pre", store)
     below.set("k", "v")
-    return [*got, store.get("pre/k"), below.get("k"), below.timeout, d.PrefixStore("in", below).delete_key("k")]
+    return [
+        *got,
+        store.get("pre/k"),
+        below.get("k"),
+        below.timeout,
+        d.PrefixStore("in", below).delete_key("k"),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["HashStore", "TCPStore", "FileStore"])

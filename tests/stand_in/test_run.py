@@ -85,3 +85,34 @@ def test_wrong_usage(folder: Path, args: list[str]) -> None:
 def test_help_and_version(folder: Path) -> None:
     assert "usage:" in python(folder, "-m", "flambeau")[1]
     assert python(folder, "-m", "flambeau", "--version")[1].strip() == VERSION
+
+
+def test_interpreters_that_the_program_starts_have_the_stand_in(folder: Path) -> None:
+    (folder / "child.py").write_text(
+        "import importlib.metadata, sys\n"
+        "asked = importlib.metadata.version('torch')\n"
+        "import torch.nn.functional as F, torch, flambeau\n"
+        "print(torch is flambeau, F is flambeau.nn.functional, asked == torch.__version__, sys.argv[1:])\n"
+        "flambeau.as_torch.uninstall()\n"
+        "print(sys.modules.get('torch'))\n"
+    )
+    (folder / "parent.py").write_text(
+        "import subprocess, sys\nfor _ in range(2):\n"
+        "    subprocess.run([sys.executable, 'child.py', *sys.argv[1:]], check=True)\n"
+    )
+    expected = "True True True ['a']\nNone\n" * 2
+    assert python(folder, "-m", "flambeau", "run", "parent.py", "a") == (0, expected, "")
+    (folder / "grandparent.py").write_text(
+        "import subprocess, sys\nimport torch\nsubprocess.run([sys.executable, 'parent.py', 'a'], check=True)\n"
+    )
+    assert python(folder, "-m", "flambeau", "run", "grandparent.py") == (0, expected, "")
+    # found by another way than PYTHONPATH: the child is told where
+    hidden = f"import sys, os; sys.path.insert(0, {SOURCE!r}); os.environ.pop('PYTHONPATH')\n"
+    (folder / "hidden.py").write_text(
+        hidden + "from flambeau.stand_in import run\nrun.script('parent.py', ['a'])"
+    )
+    assert python(folder, "hidden.py")[:2] == (0, expected)
+    # and the path of the parent alone does
+    code = "import subprocess, sys, os; p = sys.path; del os.environ['PYTHONPATH']; subprocess.run([sys.executable, '-c', "
+    code += "f'import sys; sys.path[:] = {p!r}; import torch; print(torch.__version__)'])"
+    assert python(folder, "-m", "flambeau", "run", "-c", code)[1] == "2.13.0+flambeau\n"

@@ -1,7 +1,8 @@
 """Running a program as Python's own command line would, with the stand-in installed.
 
 ``__main__``, ``sys.argv``, ``sys.path[0]``, tracebacks and exit codes are those of ``python script.py`` and
-``python -m module``.
+``python -m module``.  Interpreters that the program starts (``subprocess``, pytest's workers) have the stand-in, too,
+by way of ``PYTHONPATH``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ _OURS = {  # what stands between Python and the program
     *(__file__, os.path.join(_PACKAGE, "cli.py"), os.path.join(_PACKAGE, "__main__.py")),
     *("<frozen runpy>", runpy.__file__, runpy.run_path.__code__.co_filename),
 }
+_CHILDREN = os.path.join(
+    os.path.dirname(__file__), "children"
+)  # where interpreters that the program starts look
 _kept: list[ModuleType] = []  # a module that nobody refers to loses its globals
 
 
@@ -88,9 +92,14 @@ def _run(source: bytes | str, name: str, argv: Sequence[str], folder: str, names
 
 def _prepare(argv: Sequence[str], folder: str) -> None:
     install()
+    path = os.environ.get("PYTHONPATH")
+    if path is None or path.split(os.pathsep)[0] != _CHILDREN:
+        os.environ["PYTHONPATH"] = _CHILDREN + os.pathsep + path if path else _CHILDREN
     sys.argv[:] = argv
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0] = folder  # ``python -m flambeau`` has put the working directory there
+    if _CHILDREN not in sys.path:  # pytest-xdist gives its workers the parent's path
+        sys.path.insert(1, _CHILDREN)
 
 
 def _execute(program: CodeType, names: dict[str, Any]) -> None:
