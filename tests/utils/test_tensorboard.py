@@ -233,6 +233,8 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         writer.add_histogram("a", flambeau.ones(0))
     with pytest.raises(NotImplementedError, match="str"):
         writer.add_scalar("a", "x")
+    with pytest.raises(NotImplementedError, match="list"):
+        writer.add_scalar("a", [1.0])
 
 
 def test_without_the_package() -> None:

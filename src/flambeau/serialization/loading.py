@@ -15,6 +15,7 @@ from .archive import ArchiveReader, Bytes, is_archive
 from .errors import CorruptFileError
 from .loader import Loader
 from .pickles import PickleStream
+from .plain import as_storage
 
 __all__ = ["load"]
 
@@ -110,7 +111,7 @@ def load(
         stream.seek(begin)
         data = stream.read(size)
     pickles = PickleStream(data, restricted, encoding, pickle_load_args)
-    return legacy.load(pickles, str(file), map_location)
+    return as_storage(legacy.load(pickles, str(file), map_location))
 
 
 def _checked_stream(f: Any) -> BinaryIO:
@@ -157,4 +158,4 @@ def _load_archive(
     data = archive.read("data.pkl")
     total = sum(entry.size for entry in archive.entries.values())
     loader = Loader(file, map_location, fetch, 4 * total + 4096, byteorder)
-    return PickleStream(data, weights_only, encoding, options).next(loader)
+    return as_storage(PickleStream(data, weights_only, encoding, options).next(loader))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import io
 import pickle
-from collections.abc import Callable
 from typing import Any
 
-from . import allowed, binding
+from . import allowed, binding, plain
 from .allowed import Constructor
 from .loader import Loader
 from .unpickler import RestrictedUnpickler
@@ -31,7 +30,7 @@ class _FullUnpickler(pickle.Unpickler):
         if full_name in ("torch.Tensor", "torch.nn.parameter.Parameter"):
             return binding.class_named(full_name)
         if full_name == "torch._tensor._rebuild_from_type_v2":
-            return _rebuild_subclass
+            return plain.rebuild_from_type_v2
         if full_name.startswith("torch."):
             found = allowed.ALLOWED.get(full_name)
             if isinstance(found, Constructor):
@@ -64,17 +63,6 @@ class _Bound:
 
     def __call__(self, *args: Any) -> Any:
         return self.constructor.build(self.loader, *args)
-
-
-def _rebuild_subclass(build: Callable[..., Any], cls: type, args: tuple[Any, ...], state: Any) -> Any:
-    """A tensor of a subclass, with its Python attributes."""
-    tensor = build(*args)
-    if type(tensor) is not cls:
-        tensor = tensor.as_subclass(cls)
-    for part in state if isinstance(state, tuple) else (state,):
-        for key, value in (part or {}).items():
-            setattr(tensor, key, value)
-    return tensor
 
 
 class PickleStream:

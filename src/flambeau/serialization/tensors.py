@@ -75,7 +75,11 @@ def strided(data: Bytes, dtype: Any, offset: Any, size: Any, stride: Any) -> npt
     return array
 
 
-def _build(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requires_grad: Any) -> Any:
+def build(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requires_grad: Any) -> Any:
+    """A tensor over a storage.
+
+    Raises: TypeError for other types than PyTorch's, ValueError for a window that reaches beyond the storage.
+    """
     if not isinstance(storage, LoadedStorage) or not isinstance(dtype, dtypes.dtype):
         raise TypeError("a storage and a dtype were expected")
     if type(size) is not tuple or type(stride) is not tuple or type(requires_grad) is not bool:
@@ -88,7 +92,7 @@ def _build(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requir
 
 def rebuild_tensor(loader: Loader, storage: Any, offset: Any, size: Any, stride: Any) -> Any:
     """A tensor that requires no gradient (files of PyTorch before 0.4)."""
-    return _build(storage, getattr(storage, "dtype", None), offset, size, stride, False)
+    return build(storage, getattr(storage, "dtype", None), offset, size, stride, False)
 
 
 def rebuild_tensor_v2(
@@ -118,8 +122,8 @@ def rebuild_tensor_v3(
     metadata: Any = None,
 ) -> Any:
     """A tensor whose dtype is stated."""
-    _check_hooks(hooks)
-    tensor = _build(storage, dtype, offset, size, stride, requires_grad)
+    check_hooks(hooks)
+    tensor = build(storage, dtype, offset, size, stride, requires_grad)
     if metadata:
         if type(metadata) is not dict:
             raise TypeError("tensor metadata must be a dict")
@@ -145,7 +149,7 @@ def resolve(tensor: Any, metadata: dict[str, Any]) -> None:
 
 def rebuild_parameter(loader: Loader, data: Any, requires_grad: Any, hooks: Any) -> Any:
     """A Parameter over the tensor's memory."""
-    _check_hooks(hooks)
+    check_hooks(hooks)
     if not binding.is_tensor(data) or type(requires_grad) is not bool:
         raise TypeError("a tensor and a bool were expected")
     if any(data is tensor for tensor, _ in loader.unresolved):
@@ -190,6 +194,7 @@ def set_attributes(target: Any, state: Any) -> Any:
     return target
 
 
-def _check_hooks(hooks: Any) -> None:
+def check_hooks(hooks: Any) -> None:
+    """Raise ValueError unless there are no hooks: PyTorch writes an empty dict."""
     if hooks is not None and not (isinstance(hooks, OrderedDict) and not hooks):
         raise ValueError("backward hooks are not loaded from files")

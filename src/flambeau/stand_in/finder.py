@@ -34,7 +34,7 @@ ELSEWHERE = {
     "torch.storage": "flambeau.tensor.storage",
     "torch.torch_version": "flambeau.stand_in.version",
     "torch.utils._pytree": "flambeau.utils.pytree",
-    "torch._tensor": "flambeau.core.tensor",
+    "torch._tensor": "flambeau.stand_in.tensor_internals",
     "torch._tensor_str": "flambeau.stand_in.tensor_str",
     "torch.autograd.profiler": "flambeau.profiler",
     "torch.cuda.random": "flambeau.cuda",

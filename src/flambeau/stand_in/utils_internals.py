@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from .. import ops
 from ..core.tensor import Tensor
 from ..runtime.absent import names_of
-from ..serialization import tensors
+from ..serialization import plain
 
-_rebuild_tensor = tensors.rebuild_tensor
-_rebuild_tensor_v2 = tensors.rebuild_tensor_v2
-_rebuild_tensor_v3 = tensors.rebuild_tensor_v3
-_rebuild_parameter = tensors.rebuild_parameter
-_rebuild_parameter_with_state = tensors.rebuild_parameter_with_state
+_rebuild_tensor = plain.rebuild_tensor
+_rebuild_tensor_v2 = plain.rebuild_tensor_v2
+_rebuild_tensor_v3 = plain.rebuild_tensor_v3
+_rebuild_parameter = plain.rebuild_parameter
+_rebuild_parameter_with_state = plain.rebuild_parameter_with_state
 
 
 def _flatten_dense_tensors(tensors: Sequence[Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import mmap
 import os
 from collections.abc import Iterator
@@ -106,6 +107,10 @@ class UntypedStorage:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)
+
+    def array(self) -> Any:
+        """The bytes as a NumPy array that shares the memory (not in PyTorch)."""
+        return self._bytes
 
     def nbytes(self) -> int:
         """The number of bytes."""
@@ -318,6 +323,11 @@ class TypedStorage:
     def __repr__(self) -> str:
         rows = "\n".join(f" {v}" for v in self.tolist())
         return f"{rows}\n[torch.storage.TypedStorage(dtype={self.dtype}, device=cpu) of size {len(self)}]"
+
+
+def _load_from_bytes(data: bytes) -> Any:
+    """What pickles of PyTorch's tensors call for their memory."""
+    return importlib.import_module("flambeau.serialization.plain").load_from_bytes(data)
 
 
 def untyped_storage(self: Tensor) -> UntypedStorage:

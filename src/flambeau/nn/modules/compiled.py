@@ -18,6 +18,11 @@ class OptimizedModule(Module):
         self.training = mod.training
         self.__dict__["compiled"] = compiled
 
+    @property
+    def dynamo_ctx(self) -> Any:
+        """The compiled call, under the name by which programs ask whether a module is compiled."""
+        return self.compiled
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.compiled.call(args, kwargs)
 

@@ -29,8 +29,10 @@ def _one(**fields: Any) -> Any:
 def scalar(tag: str, value: Any, new_style: bool = False, double_precision: bool = False) -> Any:
     """A number.
 
-    Raises: AssertionError for more than one.
+    Raises: AssertionError for more than one; NotImplementedError for lists, as for other things that are no number.
     """
+    if isinstance(value, (list, tuple)):
+        raise NotImplementedError(f"Got {type(value)}, but numpy array or torch tensor are expected.")
     array = as_array(value)
     if array.size != 1:
         raise AssertionError(
