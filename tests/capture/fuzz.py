@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import flambeau as torch
-from flambeau.capture import recompute
+from flambeau.capture import keeping, recompute
 from flambeau.compiler import engine
 from flambeau.core import acceleration
 
@@ -293,17 +293,17 @@ class Recomputing:
         self.compiled = torch.compile(f, options={"recompute": "always"})
 
     def __call__(self, *args: Any) -> Any:
-        before = recompute.LARGE, recompute.Planner.keeping_costs
+        before = recompute.LARGE, keeping.Planner.keeping_costs
         costs = before[1]
 
-        def dear(planner: recompute.Planner, v: Any) -> float:
+        def dear(planner: keeping.Planner, v: Any) -> float:
             return costs(planner, v) * 1000 if planner.repeatable(v.producer) else min(costs(planner, v), 1.0)
 
-        recompute.LARGE, recompute.Planner.keeping_costs = 0, dear  # type: ignore[method-assign]
+        recompute.LARGE, keeping.Planner.keeping_costs = 0, dear  # type: ignore[method-assign]
         try:
             return self.compiled(*args)
         finally:
-            recompute.LARGE, recompute.Planner.keeping_costs = before  # type: ignore[method-assign]
+            recompute.LARGE, keeping.Planner.keeping_costs = before  # type: ignore[method-assign]
 
 
 def difference(program: Program) -> str | None:

@@ -390,7 +390,7 @@ def test_kernels_work_in_a_forked_child():
 
 
 def test_layout_of_arrays_is_probed():
-    assert native.usable() == bool(launch.launcher().contiguous)
+    assert native.usable() == bool(launch.launcher("contiguous").builtin)
 
 
 def test_without_knowledge_of_python_objects(monkeypatch):

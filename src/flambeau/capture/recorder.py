@@ -28,7 +28,7 @@ from ..core.where import describe, user_place
 from . import recompute as recomputing
 from .graph import Graph, Scalar, Value
 from .program import WATCHERS, Program, interpret
-from .recompute import EXTRA, KEPT, Recipe, plan, who_wants
+from .recompute import EXTRA, KEPT, Recipe, who_wants
 from .treatment import CONSTANTS, WHOLE, shares, waits
 from .trie import CONSTANT, INPUT, NEW, NONE, NUMBER, RESULT, Root, Step, freeze
 
@@ -529,6 +529,8 @@ class Recorder:
         """The program for the way to `step`, with the results that are wanted."""
         if KEPT not in wanted:
             return self.make(step.graph(wanted))
+        from .keeping import plan
+
         graph = step.graph((True,) * len(wanted))
         keeping = plan(graph, wanted, self.recompute == "always", self.make)
         program = self.make(graph)

@@ -520,7 +520,7 @@ def kernel(variant: Variant) -> Callable[..., None]:
     arrays = variant.arrays
     k = (_write_backward if variant.backward else _write_forward)(variant)
     imports = {f: native.libm_address(f) for f in k.libm}
-    address, entry = engine.build(k.text(), ["kernel"], imports)["kernel"], launch.launcher()
+    address, entry = engine.build(k.text(), ["kernel"], imports)["kernel"], launch.launcher("units")
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
 
     def through_ctypes(*arguments: Any) -> None:
@@ -529,7 +529,7 @@ def kernel(variant: Variant) -> Callable[..., None]:
         words[-1:].view(np.float64)[0] = arguments[-1]
         run(address, pointers.ctypes.data, words.ctypes.data, int(words[0]), int(words[2]))
 
-    if not entry.units:
+    if not entry.builtin:
         return through_ctypes
     types = [variant.dtype(a) for a in arrays]
     descriptor = launch.Descriptor(
@@ -541,5 +541,5 @@ def kernel(variant: Variant) -> Callable[..., None]:
         cost=0.01,
     )
     words = np.array(descriptor.words(), np.int64)
-    made: Callable[..., None] = native.make_function("attention", entry.units, (words, through_ctypes))
+    made: Callable[..., None] = native.make_function("attention", entry.builtin, (words, through_ctypes))
     return made

@@ -138,7 +138,7 @@ def _product(
     name: str, way: str, finish: Finish | None = None, start: Start | None = None
 ) -> Callable[..., None]:
     """``product(arrays..., finish's outputs and inputs..., start's inputs..., scalars...)`` for arrays that were checked."""
-    entry, kernel = launch.launcher(), _address(name, way)
+    entry, kernel = launch.launcher("units"), _address(name, way)
     packed = way in ("packed", "pairs")
     arrays: tuple[str, ...] = packed_gemm.ARRAYS if packed else _ARRAYS
     scalars: tuple[str, ...] = packed_gemm.SCALARS if packed else _SCALARS
@@ -162,7 +162,7 @@ def _product(
             words[i : i + 1].view(np.int64 if integer else np.float64)[0] = number
         run(kernel, pointers.ctypes.data, words.ctypes.data, arguments[count], arguments[count + 2])
 
-    if not entry.units:
+    if not entry.builtin:
         return through_ctypes
     descriptor = launch.Descriptor(
         kernel,
@@ -173,7 +173,7 @@ def _product(
         cost=0.01,
     )
     words = np.array(descriptor.words(), np.int64)
-    made: Callable[..., None] = native.make_function("product", entry.units, (words, through_ctypes))
+    made: Callable[..., None] = native.make_function("product", entry.builtin, (words, through_ctypes))
     return made
 
 

@@ -123,7 +123,7 @@ def _write(kind: Storage, way: str) -> str:
 
 @cache
 def _kernel(name: str, way: str) -> Callable[..., None]:
-    kind, entry = storage(name), launch.launcher()
+    kind, entry = storage(name), launch.launcher("units")
     address = engine.build(_write(kind, way), ["kernel"])["kernel"]
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
 
@@ -132,7 +132,7 @@ def _kernel(name: str, way: str) -> Callable[..., None]:
         words = np.array(arguments[4:], np.int64)
         run(address, pointers.ctypes.data, words.ctypes.data, arguments[4], arguments[6])
 
-    if not entry.units:
+    if not entry.builtin:
         return through_ctypes
     dtypes = (kind.numpy, kind.numpy, _INDEX, _INDEX)
     descriptor = launch.Descriptor(
@@ -144,7 +144,7 @@ def _kernel(name: str, way: str) -> Callable[..., None]:
         cost=1.0,
     )
     words = np.array(descriptor.words(), np.int64)
-    made: Callable[..., None] = native.make_function("indexed", entry.units, (words, through_ctypes))
+    made: Callable[..., None] = native.make_function("indexed", entry.builtin, (words, through_ctypes))
     return made
 
 

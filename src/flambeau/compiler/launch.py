@@ -11,8 +11,9 @@ is `rows` for arrays of any strides.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from ..runtime.threads import Pool
 from . import engine, native
@@ -22,6 +23,8 @@ __all__ = ["BLOCK", "MAX_ARRAYS", "MAX_SCALARS", "Descriptor", "Launcher", "laun
 
 MAX_ARRAYS, MAX_SCALARS = 62, 80
 BLOCK = 4096  # elements: the unit in which the arrays of a table are shared out
+
+_Part = tuple[Code, str]  # what was written, and the text of the function
 
 # Words of a descriptor; three per array and one per scalar follow.
 KERNEL, N_OUT, N_ARRAYS, N_SCALARS, SERIAL, GRAIN, UNLOCK, HEAD = range(8)
@@ -49,7 +52,7 @@ class Descriptor:
         return [*head, *self.descrs, *self.itemsizes, *(int(i) for i in self.integer_scalars)]
 
 
-@lru_cache(maxsize=1)
+@cache
 def pool() -> Pool:
     """The process's thread pool."""
     return Pool.get(lambda text, names: engine.build(text, names).addresses)
@@ -57,20 +60,15 @@ def pool() -> Pool:
 
 @dataclass(frozen=True)
 class Launcher:
-    """Addresses of the built-in functions (0 if Python's objects cannot be read) and the plain entry points.
+    """Addresses of a built-in function (0 if Python's objects cannot be read) and of its plain entry point.
 
-    `run` is ``void run(ptr kernel, ptr arrays, ptr scalars, i64 n, i64 grain)``, `run_table` is
-    ``void run_table(ptr kernel, ptr rows, ptr scalars, i64 row words, i64 count, i64 blocks, i64 grain)``.
+    `run` is ``void run(ptr kernel, ptr arrays, ptr scalars, i64 n, i64 grain)``; of "table" it is
+    ``void run(ptr kernel, ptr rows, ptr scalars, i64 row words, i64 count, i64 blocks, i64 grain)`` and of "strided"
+    ``void run(ptr plan, ptr arrays, ptr scalars)``.
     """
 
-    contiguous: int
-    table: int
-    strided: int
-    rows: int
-    units: int
+    builtin: int
     run: int
-    run_table: int
-    run_strided: int
 
 
 class _Writer(Code):
@@ -194,7 +192,7 @@ class _Writer(Code):
 _BUILTIN = "ptr %self, ptr %args, i64 %count"
 
 
-def _run() -> list[tuple[Code, str]]:
+def _run() -> list[_Part]:
     """``run``: chunks of `grain` elements; rows, for kernels over rows."""
     chunk = Code()
     kernel, arrays, scalars = (chunk.load("ptr", "%context", i) for i in range(3))
@@ -223,7 +221,7 @@ def _run() -> list[tuple[Code, str]]:
     ]
 
 
-def _contiguous() -> tuple[Code, str]:
+def _contiguous() -> _Part:
     c = _Writer()
     descriptor = c.begin()
     count, scalar_count = c.load("i64", descriptor, N_ARRAYS), c.load("i64", descriptor, N_SCALARS)
@@ -260,7 +258,7 @@ def _contiguous() -> tuple[Code, str]:
     return c, c.function("launch.contiguous", _BUILTIN, "ptr")
 
 
-def _rows(name: str, flags: int) -> tuple[Code, str]:
+def _rows(name: str, flags: int) -> _Part:
     """``rows(arrays..., rows, columns, rows of a chunk, more scalars...)``; shapes were checked in Python.
 
     The arrays must have `flags`.
@@ -286,7 +284,7 @@ def _rows(name: str, flags: int) -> tuple[Code, str]:
     return c, c.function(name, _BUILTIN, "ptr")
 
 
-def _run_table() -> list[tuple[Code, str]]:
+def _run_table() -> list[_Part]:
     """``run_table``. A row is: number of elements, number of its first block, then the data pointers."""
     chunk = Code()
     kernel, rows, scalars = (chunk.load("ptr", "%context", i) for i in range(3))
@@ -341,7 +339,7 @@ def _run_table() -> list[tuple[Code, str]]:
     ]
 
 
-def _table() -> tuple[Code, str]:
+def _table() -> _Part:
     c = _Writer()
     descriptor = c.begin()
     count, scalar_count = c.load("i64", descriptor, N_ARRAYS), c.load("i64", descriptor, N_SCALARS)
@@ -434,7 +432,7 @@ def _table() -> tuple[Code, str]:
 P_KERNEL, P_ROWS, P_COLUMNS, P_NDIM, P_PARTS, P_PART, P_GRAIN, P_ARRAYS, P_HEAD = range(9)
 
 
-def _run_strided() -> list[tuple[Code, str]]:
+def _run_strided() -> list[_Part]:
     """``run_strided``: units of part of a row; the kernel sees a row as a contiguous array."""
     unit = Code()
     plan, base, scalars = (unit.load("ptr", "%context", i) for i in range(3))
@@ -488,7 +486,7 @@ def _extent(c: Code, extents: str, j: str, start: str) -> tuple[str, str]:
     return c.word("sub", start, below), c.word("add", start, above)
 
 
-def _strided() -> tuple[Code, str]:
+def _strided() -> _Part:
     """``strided(plan, outs..., ins..., scalars...)``; the plan is for the arrays' shapes and strides."""
     c = _Writer()
     descriptor = c.begin()
@@ -524,36 +522,38 @@ def _strided() -> tuple[Code, str]:
     return c, c.function("launch.strided", _BUILTIN, "ptr")
 
 
-def _text(builtins: bool) -> str:
-    parts = [*_run(), *_run_table(), *_run_strided()]
-    if builtins:
-        parts += [_contiguous(), _table(), _strided()]
-        parts.append(_rows("launch.rows", native.C_CONTIGUOUS | native.ALIGNED))
-        parts.append(_rows("launch.units", native.ALIGNED))
+# Each is a module of its own: to generate one takes 5 to 10 ms, and few programs need all.
+_PARTS: dict[str, tuple[str, Callable[[], list[_Part]], Callable[[], _Part]]] = {
+    "contiguous": ("launch.run", _run, _contiguous),
+    "table": ("launch.run_table", _run_table, _table),
+    "strided": ("launch.run_strided", _run_strided, _strided),
+    "rows": ("launch.run", _run, lambda: _rows("launch.rows", native.C_CONTIGUOUS | native.ALIGNED)),
+    "units": ("launch.run", _run, lambda: _rows("launch.units", native.ALIGNED)),
+}
+
+
+def _text(kind: str, builtin: bool) -> str:
+    _, plain, whole = _PARTS[kind]
+    parts = [*plain(), whole()] if builtin else plain()
     declarations: dict[str, str] = {}
     for code, _ in parts:
         declarations |= code.declarations
     text = "\n".join(declarations.values()) + "\n" + "\n".join(function for _, function in parts)
     text += "declare void @pool.run(ptr, ptr, i64)\n@pool.wanted = external global i32\n"
-    if builtins:
+    if builtin:
         for name in ("none", "type.ndarray", "type.list", "type.tuple"):
             text += f"@{name} = external global i8\n"
     return text + "attributes #0 = { nounwind }\n"
 
 
-@lru_cache(maxsize=1)
-def launcher() -> Launcher:
-    """The process's launchers."""
+@cache
+def launcher(kind: str) -> Launcher:
+    """The process's launcher of a kind: "contiguous", "table", "strided", "rows" or "units"."""
     threads = pool()
-    builtins = native.usable()
+    builtin = native.usable()
     imports = {"pool.run": threads.run_address, "pool.wanted": threads.wanted_address}
-    if builtins:
+    if builtin:
         imports |= native.symbols()
-    plain = ["launch.run", "launch.run_table", "launch.run_strided"]
-    names = (
-        ["launch.contiguous", "launch.table", "launch.strided", "launch.rows", "launch.units"]
-        if builtins
-        else []
-    )
-    library = engine.build(_text(builtins), plain + names, imports)
-    return Launcher(*(library[n] for n in names) if names else (0, 0, 0, 0, 0), *(library[n] for n in plain))
+    run, name = _PARTS[kind][0], f"launch.{kind}"
+    library = engine.build(_text(kind, builtin), [run, name] if builtin else [run], imports)
+    return Launcher(library[name] if builtin else 0, library[run])

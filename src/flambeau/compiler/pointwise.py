@@ -6,6 +6,7 @@ import copy
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -99,22 +100,31 @@ class PointwiseKernel:
         """The functions that launch the machine code, with the descriptor's cuts."""
         self._plans: dict[Any, Plan] = {}
         self._words = np.array(self._descriptor.words(), np.int64)
-        entry = launch.launcher()
+        entry = launch.launcher("contiguous")
         self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
-        self._run_table = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)(
-            entry.run_table
-        )
-        self._run_strided = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3)(entry.run_strided)
-        self.fn: Callable[..., None] = self._make("pointwise", entry.contiguous, self._contiguous_slowly)
+        self.fn: Callable[..., None] = self._make("pointwise", entry.builtin, self._contiguous_slowly)
         """``fn(*outs, *ins, *scalars)``: C-contiguous arrays of one size; the fastest way to call."""
-        self.table: Callable[..., None] = self._make("pointwise_table", entry.table, self._table_slowly)
+
+    @cached_property
+    def table(self) -> Callable[..., None]:
         """``table(*out_lists, *in_lists, *scalars)``: the kernel over many sets of arrays in one launch.
 
         Each argument is a list or tuple with one array for each set; within a set arrays are as for `fn`.
         Arrays of different sets must not overlap unless all are only read."""
-        self._strided: Callable[..., None] = self._make(
-            "pointwise_strided", entry.strided, self._strided_slowly
-        )
+        return self._make("pointwise_table", launch.launcher("table").builtin, self._table_slowly)
+
+    @cached_property
+    def _strided(self) -> Callable[..., None]:
+        return self._make("pointwise_strided", launch.launcher("strided").builtin, self._strided_slowly)
+
+    @cached_property
+    def _run_table(self) -> Any:
+        run = launch.launcher("table").run
+        return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 4)(run)
+
+    @cached_property
+    def _run_strided(self) -> Any:
+        return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3)(launch.launcher("strided").run)
 
     def as_if(self, factor: float) -> PointwiseKernel:
         """The same machine code, shared out to threads as if an element took `factor` times as long.
@@ -122,6 +132,8 @@ class PointwiseKernel:
         More means more threads and smaller chunks, less fewer and larger ones.
         """
         other = copy.copy(self)  # with the same variants: what one compiles the other has
+        for name in ("table", "_strided"):
+            other.__dict__.pop(name, None)
         other._descriptor = replace(self._descriptor, cost=self._descriptor.cost * factor)
         other._make_entries()
         return other

@@ -247,11 +247,11 @@ class RowKernel:
             self.cost,
         )
         words = np.array(descriptor.words(), np.int64)
-        entry = launch.launcher()
+        entry = launch.launcher("rows")
         self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
         self.fn: Callable[..., None] = self._slowly
-        if entry.rows:
-            self.fn = native.make_function("rows", entry.rows, (words, self._slowly))
+        if entry.builtin:
+            self.fn = native.make_function("rows", entry.builtin, (words, self._slowly))
 
     def shape(self, rows: int, columns: int, factor: float = 1.0) -> tuple[int, int, int]:
         """The leading scalars: rows, columns, and how many rows make a chunk.

@@ -53,7 +53,7 @@ def make_unit_kernel(
     `scalars` says how many whole ones, or of each whether it is whole; the others are floats.
     """
     integers = (True,) * scalars if isinstance(scalars, int) else tuple(scalars)
-    entry = launch.launcher()
+    entry = launch.launcher("units")
     address = engine.build(text, ["kernel"])["kernel"]
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(entry.run)
     count = len(kinds)
@@ -64,11 +64,11 @@ def make_unit_kernel(
         words = np.array([v if whole else np.float64(v).view(np.int64) for v, whole in values], np.int64)
         run(address, pointers.ctypes.data, words.ctypes.data, arguments[count], arguments[count + 2])
 
-    if not entry.units:
+    if not entry.builtin:
         return through_ctypes
     dtypes = [k.numpy if isinstance(k, Storage) else k for k in kinds]
     sizes = tuple(d.itemsize for d in dtypes)
     descriptor = launch.Descriptor(address, outputs, tuple(map(id, dtypes)), sizes, integers, cost=1.0)
     words = np.array(descriptor.words(), np.int64)
-    made: Callable[..., None] = native.make_function(name, entry.units, (words, through_ctypes))
+    made: Callable[..., None] = native.make_function(name, entry.builtin, (words, through_ctypes))
     return made
