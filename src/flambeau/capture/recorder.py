@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..core.eager import complain, eager, raw
+from ..core.elementwise import WIDE_NUMBERS, light_node
 from ..core.op import REGISTRY, Op, bind
 from ..core.pending import Pending, resolve
-from ..core.public import WIDE_NUMBERS, light_node
 from ..core.state import tls
 from ..core.tape import record
 from ..core.tensor import Tensor, make_view, new_object, storage, wrap

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.elementwise import unary
 from ..core.promotion import SAME, convert
-from ..core.public import public, unary
+from ..core.public import public
 from ..core.tensor import Tensor
 from ..prims.pointwise import where_op
 from ..prims.softmax import log_softmax_op, softmax_op

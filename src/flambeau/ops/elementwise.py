@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..core.elementwise import OPERANDS, check_broadcast, refuse_bool
 from ..core.families import BIG
 from ..core.fusion import fused
 from ..core.grad_names import by_dim, by_tensor
 from ..core.pending import known
 from ..core.promotion import FLOAT, SAME, adapt, convert, promote, result_type
-from ..core.public import FUNCTIONS, OPERANDS, check_broadcast, check_tensor, public, refuse_bool
+from ..core.public import FUNCTIONS, check_tensor, public
 from ..core.tape import helpers
 from ..core.tensor import Tensor
 from ..prims import pointwise as pw

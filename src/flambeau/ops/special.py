@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core.elementwise import binary
 from ..core.families import is_half, pointwise_op
 from ..core.promotion import FLOAT, convert, promote
-from ..core.public import FUNCTIONS, binary, check_tensor, inplace_form, public
+from ..core.public import FUNCTIONS, check_tensor, inplace_form, public
 from ..core.state import defaults
 from ..core.tensor import Tensor
 from ..prims import base

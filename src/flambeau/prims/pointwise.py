@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..core import inplace
+from ..core.elementwise import OPERANDS, binary, unary
 from ..core.families import is_half, pointwise_op
 from ..core.op import REGISTRY, dtype_of
 from ..core.promotion import COMPARE, FLOAT, SAME, convert
-from ..core.public import OPERANDS, binary, unary
 from ..core.state import tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, snapshot

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.elementwise import binary, unary
 from ..core.promotion import FLOAT, SAME
-from ..core.public import binary, unary
 from ..core.tensor import Tensor
 from .pointwise import cos, exp, log, masked, power, sin, where_op
 

@@ -25,7 +25,7 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file
 OPERATIONS = tuple(
     PACKAGE + part.replace("/", os.sep)
     for part in (
-        "core/public.py core/remembered.py core/families.py ops/ prims/ func/ scientific/ tensor/ linalg.py fft.py special.py "
+        "core/public.py core/elementwise.py core/remembered.py core/families.py ops/ prims/ func/ scientific/ tensor/ linalg.py fft.py special.py "
         "nn/functional/ nn/utils/stateless.py autograd/differentiate.py autograd/functional.py utils/checkpoint.py"
     ).split()
 )

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from ... import ops
+from ...core.elementwise import unary
 from ...core.families import pointwise_op, random_op, wide
 from ...core.fusion import fused
 from ...core.grad_names import rename, shows
 from ...core.promotion import SAME
-from ...core.public import half_in_single, inplace_form, public, store_out, unary
+from ...core.public import half_in_single, inplace_form, public, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...core.where import warn
