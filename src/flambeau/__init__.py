@@ -59,6 +59,7 @@ from .tensor import methods as _methods  # noqa: E402
 from .tensor import more_methods as _more_methods  # noqa: E402
 from .tensor import representation as _representation  # noqa: E402
 from .tensor import sharing as _sharing  # noqa: E402
+from .tensor import sparse_methods as _sparse_methods  # noqa: E402
 from .tensor.printing import set_printoptions  # noqa: E402
 
 __version__ = "0.1.0"
@@ -119,6 +120,8 @@ _docstrings.add_examples(ops.__path__[0], _public.FUNCTIONS, _public.METHODS, gl
 for _name, _fn in _public.FUNCTIONS.items():
     if not _name.startswith("__"):
         globals()[_name].__doc__ = _fn.__doc__  # of the outer form, too
+for _name in _more_methods.ALSO_FUNCTIONS:
+    _public.METHODS[_name].__doc__ = _public.FUNCTIONS[_name].__doc__
 
 from . import interop as _interop  # noqa: E402
 
@@ -140,6 +143,7 @@ _LAZY = {
             "array_api",
             "multiprocessing",
             "scientific",
+            "sparse",
         )
     },
     **{
@@ -210,6 +214,10 @@ _LAZY_NAMES = {
             "rnn_tanh_cell",
         )
     },
+    **{
+        f"sparse_{n}_tensor": "sparse.construction" for n in ("coo", "csr", "csc", "bsr", "bsc", "compressed")
+    },
+    **{n: "sparse.products" for n in ("dsmm", "hsmm", "hspmm", "saddmm", "smm", "spmm", "sspaddmm")},
     **{n: "ops.symbolic" for n in ("SymBool", "SymFloat", "SymInt")},
     **{"ScriptModule": "jit", "ScriptFunction": "jit"},
     "_assert": "stand_in.checks",

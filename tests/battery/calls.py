@@ -20,6 +20,7 @@ from flambeau.nn import functional  # noqa: F401  (registers the operations of t
 from flambeau.prims.attention import attention_op, dropped_attention_op, masked_attention_op
 from flambeau.prims.pool import Windows
 from flambeau.prims.resample import Taps
+from flambeau.prims.sparse_products import Places
 
 # ---------------------------------------------------------------------------------------------- conversion, factories
 row("cast", real(2, 3) * 3, dtype=np.dtype(np.int64), reference=lambda x: np.trunc(x).astype(np.int64))
@@ -783,6 +784,25 @@ _MAP = Taps(
 )
 _DENSE = np.array([[0.5, 0.5, 0, 0], [0, 0, 0, 1.0], [0.2, 0.3, 0.5, 0]])
 row("resample", real(2, 4, 2), dim=1, taps=_MAP, reference=lambda x: np.einsum("rc,bcd->brd", _DENSE, x))
+
+_PLACES = Places(ints(2, 0, 0, 2, 0), ints(1, 3, 0, 1, 2), (3, 4))  # one of them twice, and a row without any
+
+
+def _sparse_product(values: Any, dense: Any) -> Any:
+    matrix = np.zeros((3, 4), values.dtype)
+    np.add.at(matrix, (_PLACES.rows, _PLACES.cols), values)
+    return matrix @ dense
+
+
+row("places_times", real(5), real(4, 2), places=_PLACES, reference=_sparse_product)
+row("places_times", comp(5), comp(4, 2), places=_PLACES, reference=_sparse_product)
+row(
+    "times_at_places",
+    real(3, 2),
+    real(4, 2),
+    places=_PLACES,
+    reference=lambda a, b: (a @ b.T)[_PLACES.rows, _PLACES.cols],
+)
 
 # ---------------------------------------------------------------------------------------------- bags, sequences
 row(

@@ -13,7 +13,7 @@ from ..core.eager import raw
 from ..core.families import unbroadcast
 from ..core.grad_names import rename
 from ..core.promotion import convert
-from ..core.public import FUNCTIONS, METHODS
+from ..core.public import FUNCTIONS, METHODS, of_tensors, overridable
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..ops.args import dtype_of, int_tuple, numel, sizes
@@ -265,10 +265,11 @@ def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
     return self.to(device)  # type: ignore[no-any-return]
 
 
-# Methods that are also functions.
-for _name in (
+# Methods that are also functions; the functions ask ``__torch_function__`` first, which a method of a subclass has done.
+ALSO_FUNCTIONS = (
     *("detach", "detach_", "get_device", "is_complex", "is_conj", "is_distributed", "is_floating_point"),
     *("is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed", "numel", "resize_as_"),
     "conj_physical_",
-):
-    FUNCTIONS[_name] = METHODS[_name]
+)
+for _name in ALSO_FUNCTIONS:
+    FUNCTIONS[_name] = of_tensors(overridable(METHODS[_name]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.tensor import Tensor, constructors
-from ..ops.args import dtype_of
 from ..runtime import dtypes
+from ..runtime.types import strided
 
 NAMES = {
     **{
@@ -30,7 +30,7 @@ class TensorType(type):
         return constructors["legacy"](cls, *args, **kwargs)  # type: ignore[no-any-return]
 
     def __instancecheck__(cls, x: object) -> bool:
-        return isinstance(x, Tensor) and dtype_of(x) is cls._legacy_dtype
+        return isinstance(x, Tensor) and x.dtype is cls._legacy_dtype and x.layout is strided
 
     def __repr__(cls) -> str:
         return f"<class 'torch.{cls.__name__}'>"
