@@ -6,7 +6,7 @@ import copy
 import math
 from typing import Any
 
-from ..core.public import OPERANDS
+from ..core.elementwise import OPERANDS
 from ..core.tensor import Tensor
 from ..ops.args import wrap_dim
 from .conversion import detach, sparse_mask
