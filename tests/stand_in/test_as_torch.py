@@ -164,3 +164,10 @@ def test_looking_at_every_name_does_not_install_it() -> None:
     code = "import flambeau, sys\n[getattr(flambeau, n, None) for n in dir(flambeau)]\nprint('flambeau.as_torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_tests_themselves_run_without_it() -> None:
+    """Else those that compare with PyTorch would compare flambeau with itself: to collect a file is to import it."""
+    from flambeau.stand_in.install import is_installed
+
+    assert not is_installed()
