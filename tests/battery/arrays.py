@@ -67,6 +67,16 @@ def windows(x: Any, w: Any, fill: float) -> Any:
     return y
 
 
+def bin_means(x: Any, out: tuple[int, ...]) -> Any:
+    """Adaptive pooling of the last dims, one bin after the other."""
+    n = len(out)
+    y = np.zeros((*x.shape[:-n], *out), x.dtype)
+    for at in np.ndindex(*out):
+        bins = [slice(i * m // o, -(-(i + 1) * m // o)) for i, m, o in zip(at, x.shape[-n:], out)]
+        y[(..., *at)] = x[(..., *bins)].mean(tuple(range(-n, 0)))
+    return y
+
+
 def scatter(x: Any, src: Any, index: Any, dim: int, reduce: str) -> Any:
     """One element at a time."""
     out = x.copy()

@@ -741,6 +741,14 @@ row("max_pool_positions", _TAPS, w=_W, reference=_flat_positions, other=(_TAPS,)
 row("max_pool_pick", real(2, 3, 4, seed=2), _TAPS, w=_W, reference=_picked, other=(_X, _TAPS))
 row("max_pool_spread", real(2, 2, 2), _TAPS, w=_W, other=(real(2, 2, 2) * 0.9, _TAPS),
     reference=lambda g, taps: arrays.adjoint(lambda e: _picked(e, taps), g, (2, 3, 4)))  # fmt: skip
+_BIN_SIZES = {"size": (3, 5), "out": (2, 4)}
+row("bin_means", real(2, 3, 5), **_BIN_SIZES, reference=lambda x: arrays.bin_means(x, (2, 4)))
+row(
+    "bin_means_adjoint",
+    real(2, 2, 4),
+    **_BIN_SIZES,
+    reference=lambda g: arrays.adjoint(lambda x: arrays.bin_means(x, (2, 4)), g, (2, 3, 5)),
+)
 row("sum_pool", _X, w=_W, reference=lambda x: arrays.windows(x, _W, 0).sum(-1))
 row(
     "sum_pool_adjoint",

@@ -74,6 +74,12 @@ def _beta_slope(x: Any, a: Any, b: Any) -> Any:
     return -moved * mpmath.beta(a, b) / (x ** (a - 1) * (1 - x) ** (b - 1))
 
 
+def _logistic_loss(t: Any, x: Any, w: Any) -> Any:
+    """The cross entropy of two answers, the positive one weighted."""
+    p = 1 / (1 + mpmath.exp(-x))
+    return -w * t * mpmath.log(p) - (1 - t) * mpmath.log(1 - p)
+
+
 def mpc(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`mp` for functions of complex numbers."""
 
@@ -220,6 +226,13 @@ TABLE: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "addcmul": ((REAL, REAL, POSITIVE, REAL), lambda x, a, b, v: x + v * a * b),
     "addcdiv": ((REAL, REAL, POSITIVE, REAL), lambda x, a, b, v: x + v * a / b),
     "lerp": ((REAL, REAL, PROBABILITY), lambda a, b, w: (1 - w) * a + w * b),
+    "lerp_far": ((REAL, REAL, PROBABILITY), lambda a, b, rest: rest * a + (1 - rest) * b),
+    "at_least": ((REAL, REAL), lambda x, low: np.maximum(x, low)),
+    "at_most": ((REAL, REAL), lambda x, high: np.minimum(x, high)),
+    "hard_sigmoid": ((REAL,), lambda x: np.clip(x / 6 + 0.5, 0, 1)),
+    "logsigmoid": ((REAL,), mp(lambda x: -mpmath.log1p(mpmath.exp(-x)))),
+    "logits_loss": ((PROBABILITY, REAL), mp(lambda t, x: _logistic_loss(t, x, 1))),
+    "weighted_logits_loss": ((PROBABILITY, REAL, POSITIVE), mp(lambda t, x, w: _logistic_loss(t, x, w))),
     "lerp_near": ((REAL, REAL, PROBABILITY), lambda a, b, w: (1 - w) * a + w * b),
     "ldexp": ((REAL, REAL), lambda x, n: x * np.power(2.0, n)),
     "logit": ((PROBABILITY, SMALL), lambda x, e: _log_odds(np.clip(x, e, 1 - e))),

@@ -25,13 +25,13 @@ NAMES = frozenset(
     "add sub mul div neg exp expm1 log log1p sin cos tanh sigmoid sqrt rsqrt reciprocal square abs maximum minimum erf "
     "lt le gt ge eq ne where relu silu silu_slope gelu_erf gelu_erf_slope gelu_tanh gelu_tanh_slope elu_expm1 "
     "floor ceil trunc rint frac sign sgn isnan isinf isfinite copysign overwrite "
-    "xlogy affine times_difference tanh_slope sigmoid_slope addcmul addcdiv lerp lerp_near at_least at_most hard_sigmoid "
+    "xlogy affine times_difference tanh_slope sigmoid_slope addcmul addcdiv lerp lerp_near lerp_far at_least at_most hard_sigmoid "
     "logsigmoid logits_loss weighted_logits_loss".split()
 )
 SLOW_IN_NUMPY = frozenset(
     "where exp expm1 log log1p sin cos tanh sigmoid erf silu silu_slope gelu_erf gelu_erf_slope gelu_tanh "
     "gelu_tanh_slope elu_expm1 rsqrt relu sign sgn isinf isfinite frac affine times_difference tanh_slope "
-    "sigmoid_slope addcmul addcdiv lerp lerp_near at_least at_most hard_sigmoid logsigmoid logits_loss "
+    "sigmoid_slope addcmul addcdiv lerp lerp_near lerp_far at_least at_most hard_sigmoid logsigmoid logits_loss "
     "weighted_logits_loss".split()
 )
 # Powers that are computed by products and roots, as the operation itself computes them.

@@ -15,6 +15,7 @@ from .acceleration import SLOW_IN_NUMPY
 from .docstrings import elementwise, operator
 from .families import BIG
 from .grad_names import rename
+from .layout import settled
 from .op import Op, bind
 from .promotion import COMPARE, FLOAT, LOGICAL, SAME, convert, promote, result_type
 from .public import OVERRIDES, check_tensor, overridden, register, store_out
@@ -320,6 +321,8 @@ def _binary_fast(
                     if na is None and nb is None:
                         if everyone.plain or tls.mode:
                             r = call(a, b)
+                            if not a.flags.c_contiguous:
+                                r = settled(r, (a, b))
                             t = new_object(Tensor)
                             t._a = r if type(r) is _ndarray else asarray(r)
                             t._st = t._base = t._node = None
@@ -328,6 +331,8 @@ def _binary_fast(
                         mode = RECORD if everyone.plain else tls.mode
                         if mode == RECORD and a.shape == b.shape:
                             r = call(a, b)
+                            if not a.flags.c_contiguous:
+                                r = settled(r, (a, b))
                             t = new_object(Tensor)
                             t._a = r if type(r) is _ndarray else asarray(r)
                             t._st = None
@@ -344,6 +349,8 @@ def _binary_fast(
                             return t
                         if mode == NO_GRAD:
                             r = call(a, b)
+                            if not a.flags.c_contiguous:
+                                r = settled(r, (a, b))
                             t = new_object(Tensor)
                             t._a = r if type(r) is _ndarray else asarray(r)
                             t._st = None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime import pool
-from . import acceleration
+from . import acceleration, layout
 from .op import REGISTRY, Op, Rule, bind, parameter_names
 from .tape import helpers
 from .tensor import Tensor, wrap
@@ -251,7 +251,7 @@ def _dtype_of(x: Any) -> Any:
 
 
 def pooled(ufunc: np.ufunc) -> Callable[..., Any]:
-    """A ufunc whose large results live in recycled memory."""
+    """A ufunc whose large results live in recycled memory, where they lie in the order of their indices."""
 
     def impl(*xs: Any) -> Any:
         big = 0
@@ -283,12 +283,17 @@ def wide(x: Any) -> Any:
     return x.astype(SINGLE) if is_half(x) else x
 
 
+def _arrays(xs: Sequence[Any]) -> list[Any]:
+    return [x for x in xs if type(x) is np.ndarray]
+
+
 def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
     """Half types compute in float32 and are rounded once, as in PyTorch's kernels; large arrays ask for a kernel."""
 
     def run(*xs: Any, **params: Any) -> Any:
         half = None
         large = 0
+        odd = False
         for x in xs:
             if type(x) is np.ndarray:
                 if x.nbytes > large:
@@ -296,14 +301,18 @@ def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
                 d = x.dtype
                 if d.itemsize == 2 and half is None and d.kind in "fV":
                     half = d
+                if not x.flags.c_contiguous:
+                    odd = True
         if large >= HEAVY and not params and acceleration.wanted(op_of, large):
             r = acceleration.run(op_of[0], xs)
             if r is not None:
-                return r
+                return layout.settled(r, _arrays(xs)) if odd else r
         if half is not None:
             r = np.asarray(impl(*[v.astype(SINGLE) if is_half(v) else v for v in xs], **params))
-            return r.astype(half) if r.dtype is SINGLE or r.dtype == np.float64 else r
-        return impl(*xs, **params)
+            r = r.astype(half) if r.dtype is SINGLE or r.dtype == np.float64 else r
+        else:
+            r = impl(*xs, **params)
+        return layout.settled(r, _arrays(xs)) if odd and type(r) is np.ndarray else r
 
     return run
 

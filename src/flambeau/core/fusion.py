@@ -18,6 +18,7 @@ import numpy as np
 from ..runtime import pool
 from . import acceleration
 from .interpreters import InputNode, Interpreter, Tape, Taped, Value
+from .layout import settled
 from .state import NO_GRAD, SPECIAL, everyone, tls
 from .straight import Straight
 from .tape import Node, helpers, make_node, run_backward
@@ -454,7 +455,8 @@ def fused(fn: F) -> F:
             else:
                 run_small = programs.get(tuple(signature)) if shape else None
                 if run_small is not None:
-                    return wrap(run_small(*small)[0])
+                    y = run_small(*small)[0]
+                    return wrap(y if a.flags.c_contiguous else settled(y, small))
         tensors = [x for x in args if isinstance(x, Tensor)]
         arrays = [x._a for x in tensors]
         large = a.nbytes >= LARGE and acceleration.ready(a.nbytes)
@@ -475,6 +477,8 @@ def fused(fn: F) -> F:
             result = None if program is None else program[0](*arrays)[0]
         if result is None or any([result is x for x in arrays]):
             return fn(*args)
+        if not a.flags.c_contiguous:
+            result = settled(result, arrays)
         if not large:
             programs[_signature(args)] = program[0]
         out = wrap(result)

@@ -13,6 +13,7 @@ from ..core.tensor import Tensor
 from ..prims.base import convert_to
 from ..prims.pointwise import exp2
 from .args import dtype_of, wrap_dims
+from .layouts import in_own_order
 from .reduce import keep, named
 
 _Frexp = named("frexp", "mantissa", "exponent")
@@ -77,4 +78,4 @@ def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: in
     if input._a.dtype.kind == "c":
         raise NotImplementedError(f'"xor_sum_cpu" not implemented for complex dtypes ({dtype_of(input)})')
     dims = wrap_dims(dim, len(input._a.shape))
-    return keep(_hash_op(input, dims=dims), input, dims, keepdim)
+    return in_own_order(keep(_hash_op(input, dims=dims), input, dims, keepdim))

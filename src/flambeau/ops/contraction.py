@@ -18,6 +18,7 @@ from ..prims.pointwise import abs as _abs
 from ..prims.pointwise import isnan, power, sign, sqrt, where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, int_tuple, numel, wrap_dim, wrap_dims
+from .layouts import in_own_order
 from .rearrange import diagonal
 from .reduce import count, keep
 from .shape import expand_to
@@ -373,4 +374,4 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
     d = wrap_dim(dim, nd)
     n = vector_norm(input, float(p), tuple([k for k in range(nd) if k != d]), True)
-    return input * where_op(n > maxnorm, maxnorm / (n + 1e-7), 1.0)  # type: ignore[no-any-return]
+    return in_own_order(input * where_op(n > maxnorm, maxnorm / (n + 1e-7), 1.0))

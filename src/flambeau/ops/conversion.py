@@ -15,6 +15,7 @@ from ..runtime import dtypes, types
 from ..runtime.dtypes import dtype
 from ..runtime.types import check_device
 from .args import as_dtype, dtype_of
+from .layouts import is_images
 
 
 @public(function=False)
@@ -62,6 +63,8 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if d is not dtype_of(self):
             result = convert(self, d)
             copy = False
+    if fmt is types.contiguous_format and result is self and not copy and not is_images(self):
+        return self  # what has no format of its own counts as contiguous, as in PyTorch
     if fmt is not types.preserve_format and not result.is_contiguous(memory_format=fmt):
         result = rename(result.contiguous(memory_format=fmt), "ToCopyBackward0")
         copy = False

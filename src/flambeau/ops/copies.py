@@ -16,6 +16,7 @@ from ..prims.complex_views import pairs_possible, view_as_complex_op, view_as_re
 from ..prims.indexing import as_strided_op, diagonal_op
 from ..runtime.types import contiguous_format
 from .args import dtype_of, int_tuple, wrap_dim
+from .layouts import in_order_of
 from .memory import as_strided
 from .rearrange import diagonal
 
@@ -126,7 +127,7 @@ def _written(name: str, view_op: Any, x: Tensor, src: Tensor, have: Any, params:
             f"expected src to have a size equal to the slice of self. src size = {list(src._a.shape)}, "
             f"slice size = {list(have)} ({name})"
         )
-    return view_op.put(x, convert(src, dtype_of(x)), **params)  # type: ignore[no-any-return]
+    return in_order_of(view_op.put(x, convert(src, dtype_of(x)), **params), x)
 
 
 @public(out=True, grad_name="SelectScatterBackward0")

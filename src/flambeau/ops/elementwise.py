@@ -25,6 +25,7 @@ from ..prims.pointwise import where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, is_number
 from .from_python import checked_scalar
+from .layouts import in_layout_of, in_own_order
 
 _add, _sub, _div = pw.add, pw.sub, pw.div
 
@@ -218,7 +219,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             else value
         )
     check_broadcast([input, mask])
-    return where_op(mask, value, input)  # type: ignore[no-any-return]
+    y: Tensor = where_op(mask, value, input)
+    return in_own_order(y)
 
 
 _PLAIN = (float, int, type(None))
@@ -447,8 +449,10 @@ def fill(input: Tensor, value: Any) -> Tensor:
             raise RuntimeError(
                 f"fill_ only supports 0-dimension value tensor but got tensor with {len(value._a.shape)} dimensions."
             )
-        return pw.overwrite_op(input, convert(value, d))  # type: ignore[no-any-return]
-    return pw.overwrite_op(input, full((), checked_scalar(value, d), input._a.dtype))  # type: ignore[no-any-return]
+        filled = pw.overwrite_op(input, convert(value, d))
+    else:
+        filled = pw.overwrite_op(input, full((), checked_scalar(value, d), input._a.dtype))
+    return in_layout_of(filled, input)
 
 
 @public(inplace=True, method=True, grad_name="ZeroBackward0")

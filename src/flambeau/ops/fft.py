@@ -171,7 +171,7 @@ def _r2cn(input: Tensor, s: Any, dim: Any, norm: Any, forward: bool, name: str) 
     if not forward:  # the inverse of a real signal is the conjugate of the forward transform
         y = conj(y)
     if len(dims) > 1:
-        y = fft_op(y, dims=dims[:-1], forward=forward, norm=scale)
+        y = fft_op(y, dims=dims[:-1], forward=forward, norm=scale, last=dims[-1:] if forward else ())
     return y  # type: ignore[no-any-return]
 
 

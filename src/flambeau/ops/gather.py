@@ -21,6 +21,7 @@ from ..prims.search import argwhere_op
 from ..runtime import dtypes
 from .args import dtype_of, numel, wrap_dim
 from .from_python import checked_scalar
+from .layouts import in_order_of
 from .shape import broadcast_shapes, expand_to, select
 
 
@@ -244,7 +245,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     flat = base.reshape(input, (numel(input),))
     i = base.reshape(index, (numel(index),))
     y = index_put_op(flat, base.reshape(source, (numel(source),)), i, spec=(True,), accumulate=accumulate)
-    return base.reshape(y, tuple(input._a.shape))
+    return in_order_of(base.reshape(y, tuple(input._a.shape)), input)
 
 
 @public(out=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.families import contiguous
+from ..core.layout import channels_innermost, channels_last, innermost_first
 from ..core.pending import Pending
 from ..core.public import FUNCTIONS
 from ..core.state import tls
@@ -16,21 +18,9 @@ from ..runtime.dtypes import dtype
 from ..runtime.pool import empty as empty_array
 
 
-def _innermost_first(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
+def _innermost_first(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
     """The dims in the order of memory; one that is expanded, and has no place in it, is passed over."""
-    order = list(range(len(shape) - 1, -1, -1))
-    for i in range(1, len(order)):
-        mine = i
-        for other in range(i - 1, -1, -1):
-            d, e = order[other], order[mine]
-            if strides[d] == 0 or strides[e] == 0:
-                continue
-            if strides[d] < strides[e]:
-                break
-            if strides[d] > strides[e] or shape[d] > shape[e]:
-                order[other], order[mine] = e, d
-                mine = other
-    return order
+    return innermost_first(tuple(shape), (tuple(strides),))
 
 
 def memory_like(x: Tensor, d: dtype) -> Any:
@@ -47,26 +37,12 @@ def _has_layout(x: Tensor) -> bool:
     return type(x._a) in (np.ndarray, Pending)
 
 
-def channels_last(a: Any) -> bool:
-    """Whether images (N, C, H, W) or volumes (N, C, D, H, W) lie with the channels innermost, and not C-contiguously.
-
-    The order of the strides decides, from the channels outwards; with one channel and one pixel both orders are
-    the same, and the answer is no (``suggest_memory_format`` in PyTorch's TensorImpl).
-    """
-    if a.ndim not in (4, 5) or a.flags.c_contiguous:
-        return False
-    strides = [s // a.itemsize for s in a.strides]
-    if strides[1] == 0 or 0 in a.shape:
-        return False
-    least = 0
-    for d in (1, *range(a.ndim - 1, 1, -1), 0):
-        if strides[d] < least or d == 0 and least == strides[1]:
-            return False
-        least = strides[d] * max(a.shape[d], 1)
-    return True
+def _images(a: Any) -> bool:
+    """Whether images (N, C, H, W) or volumes (N, C, D, H, W) lie with the channels innermost, and not C-contiguously."""
+    return a.ndim in (4, 5) and not a.flags.c_contiguous and channels_last(a)
 
 
-def _laid_out(y: Tensor, order: list[int]) -> Tensor:
+def _laid_out(y: Tensor, order: Sequence[int]) -> Tensor:
     """The new tensor `y` with its values in memory with the dims in this order, the outermost first."""
     pending = type(y._a) is Pending
     a = (y._a.stand_in() if pending else y._a).transpose(order)
@@ -93,7 +69,7 @@ def _laid_out(y: Tensor, order: list[int]) -> Tensor:
 
 def is_images(x: Tensor) -> bool:
     """Whether `x` is to have results with the channels innermost."""
-    return _has_layout(x) and channels_last(x._a)
+    return _has_layout(x) and _images(x._a)
 
 
 def like_images(y: Tensor, *inputs: Tensor) -> Tensor:
@@ -103,11 +79,37 @@ def like_images(y: Tensor, *inputs: Tensor) -> Tensor:
     return y
 
 
+def like_signals(y: Tensor, x: Tensor) -> Tensor:
+    """`y`, a result of signals (N, C, L) that nobody else holds, with the channels innermost if `x` has them there.
+
+    PyTorch computes signals as images of one row.
+    """
+    if _has_layout(y) and _has_layout(x) and x._a.ndim == 3 and not x._a.flags.c_contiguous:
+        (n, c, length), (sn, sc, sl) = x._a.shape, x._a.strides
+        if channels_innermost((n, c, 1, length), (sn, sc, length * sl, sl)):
+            return _laid_out(y, (0, 2, 1))
+    return in_own_order(y)
+
+
 def in_order_of(y: Tensor, x: Tensor) -> Tensor:
     """`y`, a result of the shape of `x` that nobody else holds, with the dims in memory in the order of those of `x`."""
     if _has_layout(y) and _has_layout(x) and not x._a.flags.c_contiguous and 0 not in x._a.shape:
         return _laid_out(y, _innermost_first(x._a.shape, x._a.strides)[::-1])
     return y
+
+
+def in_memory_order(y: Tensor, x: Tensor, strides: Callable[[], Any]) -> Tensor:
+    """`y`, a result that nobody else holds, in the order that the operands' `strides` say where `x` is not contiguous."""
+    if not _has_layout(y) or not _has_layout(x) or x._a.flags.c_contiguous or 0 in y._a.shape:
+        return y
+    return _laid_out(y, innermost_first(tuple(y._a.shape), strides())[::-1])
+
+
+def in_layout_of(y: Tensor, x: Tensor) -> Tensor:
+    """`y`, a result of the shape of `x` that nobody else holds: `in_order_of` it, contiguous where it is."""
+    if _has_layout(x) and (x._a.flags.c_contiguous or 0 in x._a.shape):
+        return in_own_order(y)
+    return in_order_of(y, x)
 
 
 def in_own_order(y: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from ..prims.pointwise import conj, where_op
 from ..runtime import dtypes
 from .args import dtype_of, wrap_dim
 from .contraction import _root, vector_norm
+from .layouts import in_own_order
 from .linalg import check_floating, check_square, inv, solve
 from .rearrange import diagonal
 from .shape import broadcast_tensors, expand_to
@@ -255,7 +256,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
         )
     d_type = dtypes.promote_types(dtype_of(input), dtype_of(other))
     a, b = broadcast_tensors(convert(input, d_type), convert(other, d_type))
-    return cross_op(a, b, dim=d)  # type: ignore[no-any-return]
+    return in_own_order(cross_op(a, b, dim=d))
 
 
 @public(name="linalg_vander", method=False)

@@ -19,6 +19,7 @@ from ..prims.contract import dot_op, matmul_op
 from ..prims.pointwise import conj
 from .args import dtype_of
 from .half_products import half_product, wanted
+from .layouts import in_own_order
 from .shape import broadcast_shapes, expand_to
 
 
@@ -95,7 +96,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if na == 1 or nb == 1:
         s = tuple(y._a.shape)
         y = base.reshape_new(y, (*s[:-2], *(() if na == 1 else s[-2:-1]), *(() if nb == 1 else s[-1:])))
-    return y  # type: ignore[no-any-return]
+    return in_own_order(y) if na > 3 or nb > 3 else y
 
 
 def _folded(a: Tensor, b: Tensor) -> Tensor:
@@ -233,7 +234,7 @@ def _combine(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     product = _scaled(product, alpha)
     if beta == 0:  # NaN in an input that does not count must not spread
         return product
-    return _scaled(bias, beta) + product  # type: ignore[no-any-return]
+    return in_own_order(_scaled(bias, beta) + product)
 
 
 @public(out=True, inplace=True, grad_name="AddmmBackward0")

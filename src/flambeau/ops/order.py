@@ -21,6 +21,7 @@ from ..prims.indexing import gather_op
 from ..prims.pointwise import where_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, numel, wrap_dim
+from .layouts import in_order_of, in_own_order
 from .reduce import named
 from .shape import contiguous, slice_dim
 
@@ -49,7 +50,8 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     _real(input, "argsort")
     if not input._a.shape:
         return sort(input, dim)[1]  # type: ignore[no-any-return]
-    return scans.argsort_op(input, dim=wrap_dim(dim, len(input._a.shape)), descending=bool(descending))  # type: ignore[no-any-return]
+    index = scans.argsort_op(input, dim=wrap_dim(dim, len(input._a.shape)), descending=bool(descending))
+    return in_order_of(index, input)
 
 
 @public(out=True, grad_name=by_dim("SortBackward0", "SortBackward1", 3, "stable"))
@@ -61,7 +63,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool | 
         return _Sort(input.clone(), convert(input, dtypes.float64).isnan().long() * 0)
     d = wrap_dim(dim, len(input._a.shape))
     index = scans.argsort_op(input, dim=d, descending=bool(descending))
-    return _Sort(_pick(input, index, d), index)
+    return _Sort(in_order_of(_pick(input, index, d), input), in_order_of(index, input))
 
 
 @public(out=True)
@@ -176,7 +178,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     if input._a.dtype.kind in "bui":
         raise NotImplementedError(f'"logcumsumexp_out_cpu" not implemented for {dtype_of(input)}')
     d = wrap_dim(dim, len(input._a.shape))
-    return scans.logcumsumexp_op(input, dim=d) if input._a.shape else input.clone()  # type: ignore[no-any-return]
+    return in_own_order(scans.logcumsumexp_op(input, dim=d)) if input._a.shape else input.clone()
 
 
 def _cumextreme(name: str, largest: bool, result: Any) -> Any:
@@ -187,7 +189,7 @@ def _cumextreme(name: str, largest: bool, result: Any) -> Any:
         if not x._a.shape:
             return result(*sort(x))
         index = scans.argcum_op(x, dim=d, largest=largest)
-        return result(_pick(x, index, d), index)
+        return result(in_own_order(_pick(x, index, d)), in_own_order(index))
 
     fn.__doc__ = f"The running {'maximum' if largest else 'minimum'} along a dim, and where it was."
     return public(out=True, name=name, grad_name=f"{name.capitalize()}Backward0")(fn)

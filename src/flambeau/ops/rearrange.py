@@ -18,6 +18,7 @@ from ..prims import rearrange as moves
 from ..prims.base import from_value, full, index_view_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, int_tuple, numel, sizes, wrap_dim
+from .layouts import in_own_order
 from .shape import cat, expand_to, permute, reshape, stack, unsqueeze
 
 
@@ -180,7 +181,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     else:
         order.insert(b, nd - 1)
         order.insert(a, nd - 2)
-    return permute(y, order)
+    return in_own_order(permute(y, order))
 
 
 def _diag_name(args: Any, kwargs: Any) -> str:
@@ -547,7 +548,7 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
         return input.clone()  # type: ignore[no-any-return]
     if k == 2:
         return input.flip(a, b)  # type: ignore[no-any-return]
-    return (input.flip(b).transpose(a, b) if k == 1 else input.transpose(a, b).flip(b)).contiguous()  # type: ignore[no-any-return]
+    return input.flip(b if k == 1 else a).transpose(a, b)  # type: ignore[no-any-return]
 
 
 @public(function=False, grad_name="UnfoldBackward0")

@@ -19,6 +19,7 @@ from ..prims.pointwise import exp, isnan, log, sqrt, where_op
 from ..prims.reductions import sum_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, numel, wrap_dim, wrap_dims
+from .layouts import in_own_order
 
 
 class Extreme(NamedTuple):
@@ -292,7 +293,7 @@ def count_nonzero(input: Tensor, dim: Any = None, *dims: int) -> Tensor:
     """How many elements are not zero: over all dims, or those given."""
     if dims:
         dim = (dim, *dims)
-    return red.count_op(input, dims=wrap_dims(dim, len(input._a.shape)))  # type: ignore[no-any-return]
+    return in_own_order(red.count_op(input, dims=wrap_dims(dim, len(input._a.shape))))
 
 
 def moments(x: Tensor, dims: tuple[int, ...], correction: float) -> tuple[Tensor, Tensor]:

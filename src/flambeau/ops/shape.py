@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core import families
 from ..core.grad_names import rename
+from ..core.layout import channels_last
 from ..core.op import bind
 from ..core.promotion import convert, result_type
 from ..core.public import public
@@ -20,6 +21,7 @@ from ..prims.base import expand_op, index_view_op, permute_op, reshape_op
 from ..prims.memory_kernels import copied
 from ..runtime import types
 from .args import as_dtype, int_tuple, numel, sizes, wrap_dim, wrap_dims
+from .layouts import like_images
 
 
 def infer_size(shape: Sequence[int], n: int) -> tuple[int, ...]:
@@ -708,7 +710,7 @@ def _joins_blocks(xs: list[Tensor]) -> bool:
     """Whether `stack` joins first and names the new dim then: always in eager mode, and where the layout shows it."""
     if all([type(x._a) is np.ndarray for x in xs]):
         return True
-    return len(xs[0]._a.shape) in (4, 5) and all([indexing.channels_last(x._a) for x in xs])
+    return all([channels_last(x._a) for x in xs])
 
 
 @public(method=False, out=True, grad_name="StackBackward0")
@@ -760,7 +762,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     which = tuple([wrap_dim(d, len(input._a.shape)) for d in which])
     if not input._a.shape:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    return indexing.roll_op(input, shifts=amounts, dims=which)  # type: ignore[no-any-return]
+    return like_images(indexing.roll_op(input, shifts=amounts, dims=which), input)
 
 
 _ = Optional

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core import families as fam
 from ..core.families import Axes, Index, Perm, Shape
+from ..core.layout import channels_last
 from ..core.op import REGISTRY, Op, bind, meta_of
 from ..core.pending import Pending
 from ..core.state import everyone, tls
@@ -52,6 +53,8 @@ HALF = np.dtype(np.float16)
 
 
 def _convert(x: Any, *, dtype: Any) -> Any:
+    if x.ndim > 1 and not x.flags.c_contiguous and not _has_no_gaps(x) and x.dtype != dtype:
+        x = x if channels_last(x) else np.ascontiguousarray(x)  # as what is expanded or has gaps is copied
     return astype(x, dtype)
 
 

@@ -27,14 +27,34 @@ def _workers(x: Any) -> int:
     return threads.get_num_threads() if x.nbytes >= SHARED else 1
 
 
-def _fft(x: Any, *, dims: Axes, forward: bool, norm: str) -> Any:
+def _in_front(x: Any, dims: Any, last: Any = ()) -> tuple[Any, Any]:
+    """`x` with the dims to be transformed behind the others, each in the order of its memory; the way back for a result.
+
+    So a result lies in memory as PyTorch's with MKL: each line in one piece. `last` are dims behind even those: what
+    another step has transformed.
+    """
+    outwards = sorted(range(x.ndim), key=x.strides.__getitem__, reverse=True)
+    order = [d for d in outwards if d not in dims and d not in last]
+    order += [d for d in outwards if d in dims] + list(last)
+    back = [0] * x.ndim
+    for i, d in enumerate(order):
+        back[d] = i
+    return x.transpose(order), back
+
+
+def _fft(x: Any, *, dims: Axes, forward: bool, norm: str, last: Axes = ()) -> Any:  # type: ignore[assignment]
     from scipy import fft
 
     if x.size == 0:
         return x.astype(np.result_type(x.dtype, np.complex64))
+    x, back = _in_front(x, dims, last)
     if len(dims) == 1:
-        return (fft.fft if forward else fft.ifft)(x, axis=dims[0], norm=norm, workers=_workers(x))
-    return (fft.fftn if forward else fft.ifftn)(x, axes=tuple(dims), norm=norm, workers=_workers(x))
+        y = (fft.fft if forward else fft.ifft)(x, axis=-1 - len(last), norm=norm, workers=_workers(x))
+    else:
+        end = x.ndim - len(last)
+        axes = tuple(range(end - len(dims), end))
+        y = (fft.fftn if forward else fft.ifftn)(x, axes=axes, norm=norm, workers=_workers(x))
+    return y.transpose(back)
 
 
 def _fft_vjp(g: Tensor, x_meta: Any, dims: Any, forward: bool, norm: str) -> Tensor:
@@ -65,7 +85,8 @@ def _rfft(x: Any, *, dim: Axis, norm: str) -> Any:
         shape = list(x.shape)
         shape[dim] = shape[dim] // 2 + 1
         return np.zeros(shape, np.result_type(x.dtype, np.complex64))
-    return fft.rfft(x, axis=dim, norm=norm, workers=_workers(x))
+    x, back = _in_front(x, (dim,))
+    return fft.rfft(x, norm=norm, workers=_workers(x)).transpose(back)
 
 
 def _rfft_vjp(g: Tensor, x_meta: Any, dim: int, norm: str) -> Tensor:
@@ -84,7 +105,8 @@ def _irfft(x: Any, *, dim: Axis, n: int, norm: str) -> Any:
         shape = list(x.shape)
         shape[dim] = n
         return np.zeros(shape, np.float32 if x.dtype.itemsize == 8 else np.float64)
-    return fft.irfft(x, n, axis=dim, norm=norm, workers=_workers(x))
+    x, back = _in_front(x, (dim,))
+    return fft.irfft(x, n, norm=norm, workers=_workers(x)).transpose(back)
 
 
 def _irfft_vjp(g: Tensor, dim: int, n: int, norm: str) -> Tensor:

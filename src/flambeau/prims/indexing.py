@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core import families as fam
 from ..core.families import Axis, Index, Shape
+from ..core.layout import channels_last
 from ..core.op import REGISTRY, Op, bind
 from ..core.tape import helpers
 from ..core.tensor import Tensor
@@ -385,28 +386,12 @@ nonzero_op = fam.opaque_op(_nonzero, None, name="nonzero", batch=_no_batch("nonz
 # ------------------------------------------------------------------------------------------- joining, flipping, padding
 
 
-def channels_last(x: Any) -> bool:
-    """Whether PyTorch takes the layout of four or five dims for one with the channels (dim 1) innermost.
-
-    The strides of dims of size 1 decide too, as in its `suggest_memory_format`.
-    """
-    steps = x.strides
-    if steps[1] == 0 or x.size == 0:
-        return False
-    least = 0
-    for d in (1, *range(x.ndim - 1, 1, -1), 0):
-        if steps[d] < least or (d == 0 and least == steps[1]):
-            return False
-        least = steps[d] * max(x.shape[d], 1)
-    return True
-
-
 def _cat(*xs: Any, dim: Axis) -> Any:
     first = xs[0]
     size = sum([x.nbytes for x in xs])
     if size < LARGE or any(x.dtype != first.dtype or not x.flags.c_contiguous for x in xs):
         y = np.concatenate(xs, axis=dim)
-        if y.ndim in (4, 5) and all([channels_last(x) for x in xs]):
+        if all([channels_last(x) for x in xs]):
             return np.moveaxis(in_order(np.moveaxis(y, 1, -1)), -1, 1)
         return in_order(y)
     shape = list(first.shape)

@@ -1,6 +1,6 @@
 """The logarithm of the logistic function and the losses made of it, each one operation.
 
-Their derivatives are single products, so an infinite weight or cotangent gives an infinity; the steps of a composite
+The target comes first: it decides how a result lies in memory. Their derivatives are single products, so an infinite weight or cotangent gives an infinity; the steps of a composite
 would subtract two of them.
 """
 
@@ -25,13 +25,13 @@ logsigmoid_op: Any = pointwise_op(
 )
 logits_loss_op: Any = pointwise_op(
     "logits_loss",
-    lambda k, x, target: (1 - target) * x - _log(k, x),
-    (lambda t, x, target: t * (pw.sigmoid(x) - target), lambda t, x: -x * t),
+    lambda k, target, x: (1 - target) * x - _log(k, x),
+    (lambda t, x: -x * t, lambda t, target, x: t * (pw.sigmoid(x) - target)),
     grad_name="BinaryCrossEntropyWithLogitsBackward0",
 )
 
 
-def _weighted_slope(t: Tensor, x: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def _weighted_slope(t: Tensor, target: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     share = weight * target
     return t * ((share + 1 - target) * pw.sigmoid(x) - share)  # type: ignore[no-any-return]
 
@@ -39,11 +39,11 @@ def _weighted_slope(t: Tensor, x: Tensor, target: Tensor, weight: Tensor) -> Ten
 # with a weight of the positive answers
 weighted_logits_loss_op: Any = pointwise_op(
     "weighted_logits_loss",
-    lambda k, x, target, weight: (1 - target) * x - ((weight - 1) * target + 1) * _log(k, x),
+    lambda k, target, x, weight: (1 - target) * x - ((weight - 1) * target + 1) * _log(k, x),
     (
-        _weighted_slope,
         lambda t, x, weight: t * (logsigmoid_op(-x) - weight * logsigmoid_op(x)),
-        lambda t, x, target: -logsigmoid_op(x) * target * t,
+        _weighted_slope,
+        lambda t, target, x: -logsigmoid_op(x) * target * t,
     ),
     grad_name="BinaryCrossEntropyWithLogitsBackward0",
 )

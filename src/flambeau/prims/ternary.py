@@ -77,6 +77,16 @@ _mix_op: Any = pointwise_op(
 )
 
 
+# The same from b's end: `rest` is 1 - w.
+_far_mix_op: Any = pointwise_op(
+    "lerp_far",
+    lambda k, a, b, rest: b + rest * (a - b),
+    (lambda t, rest: t * rest, lambda t, rest: t * (1 - rest), None),
+    jvp=lambda ts, xs, y: _far_mix_op(*_filled(ts[:2], xs), xs[2]),
+    order=(1, 0, 2),
+)
+
+
 def _filled(ts: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
     return [zeros_like(x) if t is None else t for t, x in zip(ts, xs)]
 
@@ -91,4 +101,4 @@ def lerp(a: Tensor, b: Tensor, weight: Any) -> Tensor:
     """``a + weight * (b - a)`` for a number, from the nearer end."""
     if abs(weight) < 0.5:
         return _mix_op(a, b, weight)  # type: ignore[no-any-return]
-    return _mix_op(b, a, 1 - weight)  # type: ignore[no-any-return]
+    return _far_mix_op(a, b, 1 - weight)  # type: ignore[no-any-return]

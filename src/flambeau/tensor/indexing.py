@@ -19,6 +19,7 @@ from ..core.tensor import Tensor, make_view, snapshot, storage, wrap
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of
 from ..ops.from_python import checked_scalar
+from ..ops.layouts import in_memory_order, in_order_of
 from ..prims.base import from_value, full, index_view_op
 from ..prims.indexing import _check_range, _key, index_get_op, index_put_op, nonzero_op
 from ..runtime import dtypes
@@ -254,7 +255,19 @@ def getitem(self: Tensor, key: Any) -> Tensor:
         return _basic(self, basic)
     y = _basic(self, basic) if any(b is None or b != slice(None) for b in basic) else self
     spec, indices = _spec(y, tensors)
-    return index_get_op(y, *indices, spec=spec)  # type: ignore[no-any-return]
+    picked: Tensor = index_get_op(y, *indices, spec=spec)
+    return in_memory_order(picked, y, lambda: _strides(y, indices, spec, tuple(picked._a.shape)))
+
+
+def _strides(x: Tensor, indices: list[Tensor], spec: tuple[bool, ...], shape: tuple[int, ...]) -> Any:
+    """The strides of ``x[indices]`` in `x`, and those in the indices: one or the other has no place for a dim."""
+    k = max([len(i._a.shape) for i in indices])
+    chosen = [d for d, s in enumerate(spec) if s]
+    rest = [s for d, s in enumerate(x._a.strides) if d >= len(spec) or not spec[d]]
+    at = chosen[0] if chosen == list(range(chosen[0], chosen[-1] + 1)) else 0
+    sizes = shape[at : at + k]
+    counted = [math.prod(sizes[i + 1 :]) for i in range(k)]
+    return (*rest[:at], *[0] * k, *rest[at:]), (*[0] * at, *counted, *[0] * (len(shape) - at - k))
 
 
 def _value(self: Tensor, value: Any) -> Tensor:
@@ -368,7 +381,7 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
         return values.expand(tuple(input._a.shape)).clone()  # type: ignore[no-any-return]
     spec, found = _spec(input, tensors)
     index_put_check(input, values, found, spec)
-    return index_put_op(input, values, *found, spec=spec, accumulate=accumulate)  # type: ignore[no-any-return]
+    return in_order_of(index_put_op(input, values, *found, spec=spec, accumulate=accumulate), input)
 
 
 setattr(Tensor, "__getitem__", getitem)

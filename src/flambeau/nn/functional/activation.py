@@ -469,8 +469,13 @@ _half_logsigmoid: Any = pointwise_op(
 def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     _floating(input, "logsigmoid")
-    form = _half_logsigmoid if input._a.dtype.itemsize == 2 else logsigmoid_op
-    return _out(in_own_order(form(input)), out, "log_sigmoid")
+    return _out(in_own_order(logistic_log(input)), out, "log_sigmoid")
+
+
+def logistic_log(x: Tensor) -> Tensor:
+    """`logsigmoid` that lies in memory as `x`."""
+    form = _half_logsigmoid if x._a.dtype.itemsize == 2 else logsigmoid_op
+    return form(x)  # type: ignore[no-any-return]
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:

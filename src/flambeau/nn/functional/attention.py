@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import shows
+from ...core.pending import Pending
 from ...core.promotion import convert
 from ...core.public import FUNCTIONS, half_in_single, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
+from ...ops.layouts import in_order_of
 from ...ops.random import default_generator
 from ...prims import base
 from ...prims.attention import attention_op, dropped_attention_op, masked_attention_op, pays, safe_softmax
@@ -79,14 +81,14 @@ def scaled_dot_product_attention(
     if pays(query._a, key._a, value._a, None if attn_mask is None else attn_mask._a):
         known = {"scale": float(factor), "causal": bool(is_causal)}
         if not dropout_p and attn_mask is None:
-            return attention_op(query, key, value, **known)[0]  # type: ignore[no-any-return]
+            return _placed(attention_op(query, key, value, **known)[0], query)
         mask = attn_mask
         if mask is not None:  # with as many dims as the weights: how many are in front is then the same
             mask = base.reshape(
                 mask, (1,) * (len(query._a.shape) - len(mask._a.shape)) + tuple(mask._a.shape)
             )
         if not dropout_p:
-            return masked_attention_op(query, key, value, mask, scale=float(factor))[0]  # type: ignore[no-any-return]
+            return _placed(masked_attention_op(query, key, value, mask, scale=float(factor))[0], query)
         if 0 < dropout_p < 1 and not tls.stack:  # under vmap draws may have to differ, or not to
             drawn = {"p": float(dropout_p), "generator": default_generator}
             return dropped_attention_op(query, key, value, mask, **known, **drawn)[0]  # type: ignore[no-any-return]
@@ -102,7 +104,15 @@ def scaled_dot_product_attention(
         weights = safe_softmax(logits + attn_mask)
     if dropout_p > 0:
         weights = dropout(weights, dropout_p)
-    return FUNCTIONS["matmul"](convert(weights, d), value)  # type: ignore[no-any-return]
+    y: Tensor = FUNCTIONS["matmul"](convert(weights, d), value)
+    return y if dropout_p else _placed(y, query)
+
+
+def _placed(y: Tensor, query: Tensor) -> Tensor:
+    """With the heads where the query has them, if PyTorch's kernel for the CPU would take it."""
+    q = query._a
+    fits = len(q.shape) == 4 and y._a.shape == q.shape and type(q) in (np.ndarray, Pending)
+    return in_order_of(y, query) if fits and q.strides[-1] == q.itemsize else y
 
 
 def multi_head_attention_forward(

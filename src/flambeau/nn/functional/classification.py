@@ -22,7 +22,7 @@ from ...prims.softmax import counted, cross_entropy_op, log_softmax_op
 from ...runtime import dtypes
 from ...runtime.draws import type_name
 from . import half_losses
-from .activation import logsigmoid
+from .activation import logistic_log, logsigmoid
 from .loss import Reduce, apply_reduction, check_reduction, reduction_of
 
 
@@ -316,9 +316,9 @@ def binary_cross_entropy_with_logits(
         ones = FUNCTIONS["ones_like"](input) if pos_weight is None else pos_weight
         loss = half_losses.weighted_logits_op(input, target, ones)
     elif pos_weight is not None:
-        loss = weighted_logits_loss_op(input, target, pos_weight)
+        loss = weighted_logits_loss_op(target, input, pos_weight)
     else:
-        loss = logits_loss_op(input, target)
+        loss = logits_loss_op(target, input)
     if weight is not None:
         loss = loss * weight
     return apply_reduction(loss, reduction)
@@ -331,7 +331,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """``log(1 + exp(-target * x))``."""
     reduction = reduction_of(size_average, reduce, reduction)
-    return apply_reduction(-logsigmoid(input * target), reduction)
+    return apply_reduction(-logistic_log(input * target), reduction)
 
 
 def multilabel_soft_margin_loss(

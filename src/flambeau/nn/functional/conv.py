@@ -10,7 +10,7 @@ from ...core.public import FUNCTIONS, overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
-from ...ops.layouts import like_images
+from ...ops.layouts import like_images, like_signals
 from ...prims.conv import biased_conv_op, conv_input_op, conv_op
 from ...prims.conv_arrays import output_size
 from ...prims.half_conv import half_conv_op
@@ -90,6 +90,12 @@ def _positive(values: tuple[int, ...], name: str) -> None:
         raise RuntimeError(f"non-positive {name} is not supported")
 
 
+def _takes_onednn(x: Tensor, w: Tensor, groups: int) -> bool:
+    """Whether PyTorch hands this to oneDNN; its own transposed convolution of volumes gives contiguous results."""
+    s, kernel = x._a.shape, w._a.shape
+    return groups > 1 or min(kernel[-2:]) > 3 or s[0] > 1 or math.prod(s[:4]) > 20480
+
+
 def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dict[str, Any]) -> Tensor:
     y: Tensor
     if bias is not None and x._a.dtype.itemsize == 2:
@@ -102,7 +108,10 @@ def _with_bias(x: Tensor, w: Tensor, bias: Tensor | None, op: Any, settings: dic
             y = y + bias.reshape(-1, *(1,) * (len(w._a.shape) - 2))
     if tls.stack:
         return y
-    y = like_images(y, x, w)
+    if len(w._a.shape) == 3:
+        y = like_signals(y, w)
+    elif op is not conv_input_op or len(w._a.shape) == 4 or _takes_onednn(x, w, settings["groups"]):
+        y = like_images(y, x, w)
     # PyTorch puts complex convolutions together from real ones
     return rename(y, "AddBackward0" if y._a.dtype.kind == "c" else "ConvolutionBackward0")  # type: ignore[no-any-return]
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...core.families import contiguous
 from ...core.public import public
+from ...core.state import tls
 from ...core.tensor import Tensor
+from ...ops.layouts import in_own_order, is_images, like_images
 from ...prims import base
 from ...prims.base import permute_op
 from ...prims.conv_arrays import output_size
@@ -121,7 +124,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     n = len(s) - 3
     x = base.reshape(input, (*s[:-3], c // (r * r), r, r, h, w))
     x = permute_op(x, dims=(*range(n), n, n + 3, n + 1, n + 4, n + 2))
-    return base.reshape(x, (*s[:-3], c // (r * r), h * r, w * r))
+    return _new_images(base.reshape(x, (*s[:-3], c // (r * r), h * r, w * r)), input)
 
 
 @public(method=False, grad_name="PixelUnshuffleBackward0")
@@ -147,7 +150,15 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     n = len(s) - 3
     x = base.reshape(input, (*s[:-3], c, h // r, r, w // r, r))
     x = permute_op(x, dims=(*range(n), n, n + 2, n + 4, n + 1, n + 3))
-    return base.reshape(x, (*s[:-3], c * r * r, h // r, w // r))
+    return _new_images(base.reshape(x, (*s[:-3], c * r * r, h // r, w // r)), input)
+
+
+def _new_images(y: Tensor, x: Tensor) -> Tensor:
+    """The shuffled images `y` of `x`, never a view of them, with the channels innermost if they are there in `x`."""
+    if tls.stack:
+        return y
+    y = contiguous(y) if y._base is not None else y
+    return like_images(y, x) if is_images(x) else in_own_order(y)
 
 
 def _shuffle(input: Tensor, groups: int, name: str) -> Tensor:
@@ -161,7 +172,7 @@ def _shuffle(input: Tensor, groups: int, name: str) -> Tensor:
             f"Number of channels must be divisible by groups. Got {s[1]} channels and {g} groups."
         )
     x = base.reshape(input, (s[0], g, s[1] // g, *s[2:]))
-    return base.reshape(permute_op(x, dims=(0, 2, 1, *range(3, len(s) + 1))), s)
+    return _new_images(base.reshape(permute_op(x, dims=(0, 2, 1, *range(3, len(s) + 1))), s), input)
 
 
 @public(method=False, grad_name="ChannelShuffleBackward0")

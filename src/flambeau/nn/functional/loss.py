@@ -207,7 +207,7 @@ def huber_loss(
 
 
 @fused
-def _divergence(x: Tensor, target: Tensor, log_target: bool) -> Tensor:
+def _divergence(target: Tensor, x: Tensor, log_target: bool) -> Tensor:
     if log_target:
         return exp(target) * (target - x)  # type: ignore[no-any-return]
     return xlogy(target, target) - target * x  # type: ignore[no-any-return]
@@ -231,7 +231,7 @@ def kl_div(
 ) -> Tensor:
     """``target * (log target - input)``, input being log-probabilities; "batchmean" divides the sum by the batch size."""
     reduction = reduction_of(size_average, reduce, reduction)
-    loss = _divergence(input, target, log_target)
+    loss = _divergence(target, input, log_target)
     if reduction == "batchmean":
         return loss.sum() / input._a.shape[0] if input._a.shape else loss.sum()  # type: ignore[no-any-return]
     return apply_reduction(loss, reduction)

@@ -15,7 +15,7 @@ from ...core.public import overridable
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
-from ...ops.layouts import like_images
+from ...ops.layouts import in_own_order, is_images, like_images, like_signals
 from ...ops.random import draw
 from ...prims import base
 from ...prims.bins import edges
@@ -29,10 +29,10 @@ def _max_pool(x: Tensor, w: Windows, indices: bool) -> Any:
     if x._a.dtype.kind in "bc":
         raise NotImplementedError(f'"max_pool" not implemented for {dtype_of(x)}')
     y = max_pool_op(x, w=w)
-    if not indices:
-        return like_images(y, x)
-    at = positions_op(taps_op(x, w=w), w=w)
-    return like_images(y, x), like_images(at, x)
+    found: tuple[Tensor, ...] = (y, positions_op(taps_op(x, w=w), w=w)) if indices else (y,)
+    images = is_images(x)
+    found = tuple([like_images(v, x) if images else in_own_order(v) for v in found])
+    return found if indices else found[0]
 
 
 def _named(n: int, name: str) -> Callable[[Any], Any]:
@@ -57,7 +57,13 @@ def _max_pool_nd(n: int, always: bool) -> Any:
         return_indices: bool = False,
     ) -> Any:
         w = windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, name)
-        return named(_max_pool(input, w, always or return_indices))
+        y = _max_pool(input, w, always or return_indices)
+        if n == 1:  # computed as images, but without indices and gradients
+            if isinstance(y, tuple):
+                y = tuple([like_signals(v, input) for v in y])
+            else:
+                y = in_own_order(y) if y._node is None else like_signals(y, input)
+        return named(y)
 
     named = _named(n, f"MaxPool{n}DWithIndicesBackward0")
     pool.__name__ = name + "_with_indices" * always
@@ -163,18 +169,25 @@ _argmax_bins_op = fam.opaque_op(_argmax_bins, None, name="adaptive_max_pool_indi
 def _adaptive_max(n: int, always: bool) -> Any:
     name = f"adaptive_max_pool{n}d"
 
+    def placed(y: Tensor, x: Tensor) -> Tensor:
+        """Contiguous, but for signals and images with the channels innermost."""
+        if n == 1:
+            return like_signals(y, x)
+        return like_images(y, x) if n == 2 and is_images(x) else in_own_order(y)
+
     def pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
         out = tuple(targets(n, input, output_size, name))
         indices = always or return_indices
         size = tuple(input._a.shape[-n:])
         if all(o and m % o == 0 for m, o in zip(size, out)):  # equal bins are windows
             step = tuple([m // o for m, o in zip(size, out)])
-            return named(_max_pool(input, Windows(step, step, (0,) * n, (1,) * n, size, out), indices))
+            windows = Windows(step, step, (0,) * n, (1,) * n, size, out)
+            y = _max_pool(input, windows, indices)
+            return named((placed(y[0], input), placed(y[1], input)) if indices else placed(y, input))
         index = _argmax_bins_op(input, out=out)
         y = _pick(input, index, n)
-        if n == 2:
-            y, index = like_images(y, input), like_images(index, input)
-        y = named(y)
+        y = named(placed(y, input))
+        index = placed(index, input)
         return (y, index) if indices else y
 
     named = _named(n, f"AdaptiveMaxPool{n}DBackward0")

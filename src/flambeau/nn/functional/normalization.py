@@ -281,7 +281,8 @@ def rms_norm(
     if weight is not None and tls.capture is None and not is_images(input) and x._a.dtype.kind == "f":
         w = convert(weight, dtype_of(x))
         return convert(rms_norm_op(x, w, eps=float(e))[0], dtype_of(input))
-    y = like_images(x * rsqrt((x * x).mean(dims, True) + e), input)
+    y = x * rsqrt((x * x).mean(dims, True) + e)
+    y = like_images(y, input) if is_images(input) else in_own_order(y)
     return _affine(y, weight, None, lambda t: t, dtype_of(input))
 
 

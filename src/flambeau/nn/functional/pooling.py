@@ -12,7 +12,7 @@ from ...core.public import FUNCTIONS, overridable, store_out
 from ...core.state import tls
 from ...core.tensor import Tensor
 from ...ops.args import dtype_of
-from ...ops.layouts import in_own_order, is_images, like_images
+from ...ops.layouts import in_own_order, is_images, like_images, like_signals
 from ...prims import base
 from ...prims.base import from_value, sum_op
 from ...prims.bins import bin_means_op, edges
@@ -119,10 +119,8 @@ def _avg_pool(
         raise NotImplementedError(f'"{name}" not implemented for {dtype_of(x)}')
     if x._a.dtype.itemsize == 2 and x._a.dtype.kind in "fV":
         y = half_mean_pool(x, _half_bins(w, count_include_pad, divisor))
-        return like_images(y, x) if n == 2 else y
-    total = sum_pool_op(x, w=w)
-    if n == 2:
-        total = like_images(total, x)
+        return _placed(y, x, n)
+    total = _placed(sum_pool_op(x, w=w), x, n)
     if divisor is None:
         counts = [_counts(w, i, count_include_pad) for i in range(n)]
         if any(len(set(c.tolist())) > 1 for c in counts):
@@ -132,6 +130,13 @@ def _avg_pool(
             return _divided(total, from_value(grid.astype(x._a.dtype)))
         divisor = math.prod([int(c[0]) for c in counts])
     return _divided(total, divisor)
+
+
+def _placed(y: Tensor, x: Tensor, n: int) -> Tensor:
+    """Means of windows: contiguous, but for images with the channels innermost."""
+    if n == 1:
+        return like_signals(y, x)
+    return like_images(y, x) if n == 2 and is_images(x) else in_own_order(y)
 
 
 def _divided(total: Tensor, by: Any) -> Tensor:
@@ -245,7 +250,7 @@ def _adaptive_shown(y: Tensor, x: Tensor, n: int) -> Tensor:
 @shows("SqueezeBackward1")
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """Averages over as many bins of the last dim as asked for."""
-    return _adaptive_avg(input, 1, output_size)
+    return like_signals(_adaptive_avg(input, 1, output_size), input)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
