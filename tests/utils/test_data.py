@@ -1,6 +1,8 @@
 """Datasets, samplers, collation, and the loader without workers."""
 
 import collections
+import itertools
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -290,6 +292,16 @@ def test_bad_splits_and_samplers():
         TensorDataset(flambeau.zeros(2), flambeau.zeros(3))
     with pytest.warns(UserWarning, match="Length of split at index 1 is 0"):
         data.random_split(range(1), [0.9, 0.1])
+
+
+def test_a_sampler_of_far_more_than_is_drawn() -> None:
+    data = flambeau.utils.data
+    sampler = data.RandomSampler(range(7), replacement=True, num_samples=10**12)
+    tracemalloc.start()
+    assert all(0 <= i < 7 for i in itertools.islice(sampler, 100)) and len(sampler) == 10**12
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_no_warnings_without_workers():

@@ -102,7 +102,8 @@ class RandomSampler(Sampler[int]):
             generator = ops.random.Generator()
             generator.manual_seed(seed)
         if self.replacement:
-            for size in [32] * (count // 32) + [count % 32]:
+            # no list of sizes: `count` may be far more than is ever drawn
+            for size in itertools.chain(itertools.repeat(32, count // 32), (count % 32,)):
                 yield from ops.randint(high=n, size=(size,), dtype=dtypes.int64, generator=generator).tolist()
         else:
             for _ in range(count // n):
