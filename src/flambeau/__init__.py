@@ -163,6 +163,7 @@ _LAZY = {
     "quantization": "flambeau.stand_in.quantization",
     "_dynamo": "flambeau.stand_in.dynamo",
     "_higher_order_ops": "flambeau.stand_in.higher_order_ops",
+    "_inductor": "flambeau.stand_in.inductor",
     "_subclasses": "flambeau.stand_in.subclasses",
     "_tensor_str": "flambeau.stand_in.tensor_str",
     "_utils": "flambeau.stand_in.utils_internals",

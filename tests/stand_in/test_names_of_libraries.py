@@ -240,3 +240,25 @@ def test_flags_may_be_set_where_pytorch_asks_for_brackets() -> None:
             torch.backends.cudnn.deterministic = True
             assert torch.backends.cudnn.deterministic
         torch.backends.cudnn.deterministic = before
+
+
+def test_settings_of_the_compiler_can_be_set_by_any_import() -> None:
+    with standing_in():
+        import torch
+        import torch._dynamo.config as dynamo
+        import torch._inductor.config as inductor
+        from torch._inductor import config
+
+        assert config is inductor is torch._inductor.config and torch._dynamo.config is dynamo
+        assert not hasattr(inductor, "coordinate_descent_tuning")
+        inductor.coordinate_descent_tuning = dynamo.suppress_errors = True
+        with inductor.patch({"triton.cudagraphs": 1, "coordinate_descent_tuning": False}, max_autotune=True):
+            assert inductor.max_autotune and not inductor.coordinate_descent_tuning
+        assert inductor.coordinate_descent_tuning and not hasattr(inductor, "max_autotune")
+
+        @dynamo.patch("suppress_errors", value=3)
+        def read() -> int:
+            return dynamo.suppress_errors
+
+        assert read() == read() == 3 and dynamo.suppress_errors is True
+        del inductor.coordinate_descent_tuning, dynamo.suppress_errors
