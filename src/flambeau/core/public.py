@@ -273,7 +273,7 @@ def register(
     aliases: Sequence[str] = (),
     inplace_name: GradName | None = None,
 ) -> None:
-    if function and fn.__module__ == __name__:
+    if function and fn.__module__.startswith(f"{__package__}."):  # made here, by a statement elsewhere
         fn.__module__ = "flambeau"  # where pickle finds it
     for n in (name, *aliases):
         if function:
