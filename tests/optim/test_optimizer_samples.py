@@ -38,7 +38,7 @@ def trained(lib: Any, name: str, settings: dict[str, Any]) -> tuple[list[Any], A
             optimizer.step(closure)
             continue
         closure()
-        if name == "SparseAdam" and lib is torch:
+        if name == "SparseAdam":
             for p in parameters:
                 p.grad = p.grad.to_sparse()
         optimizer.step()

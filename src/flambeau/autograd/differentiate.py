@@ -251,7 +251,7 @@ def grad(
     for t in ins:
         if not isinstance(t, Tensor):
             raise TypeError(f"inputs must be Tensors, not {type(t).__name__}")
-        node = node_of(t)
+        node = node_of(t) if type(t) is Tensor or not hasattr(t, "_composed") else t._node
         if node is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         nodes.append(node)
@@ -266,6 +266,8 @@ def grad(
                     "if this is the desired behavior."
                 )
             if materialize_grads:
-                g = full(tuple(t._a.shape), 0, t._a.dtype)
+                g = full(tuple(t.shape), 0, t.dtype.numpy)
+        elif type(t) is not Tensor and hasattr(t, "_composed"):
+            g = t.detach()._with(g)  # the gradient of a sparse tensor's values, in its places
         result.append(g)
     return tuple(result)

@@ -90,13 +90,16 @@ class FunctionCtx(BaseNode):
         if st is not None and st.version != version:
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"a tensor of shape {list(t._a.shape)} saved by {self._cls.__name__} is at version {st.version}; expected version "
+                f"a tensor of shape {list(t.shape)} saved by {self._cls.__name__} is at version {st.version}; expected version "
                 f"{version} instead.\n  changed by {st.writer}: {describe(st.place)}\n"
                 "Save a .clone() of it, or use the out-of-place operation."
             )
         if own >= 0:  # an output: its history is this node
+            node = self if not self._multiple else OutNode(self, own)
+            if _composed(t):
+                return _with_history(t, node)
             s = snapshot(t)
-            s._node = self if not self._multiple else OutNode(self, own)
+            s._node = node
             return s
         return t
 
@@ -110,6 +113,10 @@ class FunctionCtx(BaseNode):
             own = next((i for i, o in enumerate(outputs) if o is t), -1)
             if hooks is not None and not tls.stack:
                 entries.append((hooks[0](t), None, 0, -1, hooks[1]))
+                continue
+            if _composed(t):
+                st = storage(t._vals)
+                entries.append((t._with(t._vals), st, st.version, own, None))
                 continue
             keep = snapshot(t)
             if own >= 0:
@@ -127,9 +134,8 @@ class FunctionCtx(BaseNode):
             raise_freed(self._freed)
         cts = list(g) if self._multiple else [g]
         if self._materialize:
-            cts = [
-                full(m[0], 0, m[1]) if c is None and m is not None else c for c, m in zip(cts, self._metas)
-            ]
+            cts = [_zeros(m) if c is None and m is not None else c for c, m in zip(cts, self._metas)]
+        cts = [m._with(c) if _composed(m) and type(c) is Tensor else c for c, m in zip(cts, self._metas)]
         result = self._cls.backward(self, *cts)
         grads = list(result) if isinstance(result, (tuple, list)) else [result]
         n = len(self.needs_input_grad)
@@ -146,6 +152,9 @@ class FunctionCtx(BaseNode):
                 )
             meta = self._in_metas[i]
             if x is None or not need or meta is None:
+                continue
+            if _composed(meta):  # the gradient of the values
+                grads[i] = x.sparse_mask(meta)._vals
                 continue
             shape, dtype = meta
             if x._a.dtype != dtype and dtype.kind in "fcV":
@@ -190,6 +199,28 @@ def _apply_eager(cls: Any, args: tuple[Any, ...]) -> Any:
     return _finish(ctx, args, out, recording, [a._node if isinstance(a, Tensor) else None for a in args])
 
 
+def _composed(x: Any) -> bool:
+    """Whether a tensor consists of others (a sparse one): its history and gradient are those of its values."""
+    return getattr(type(x), "_composed", False)
+
+
+def _with_history(t: Any, node: Any) -> Any:
+    values = t._vals.detach()
+    values._node = node
+    return t._with(values)
+
+
+def _meta(x: Any) -> Any:
+    """What backward has to know of an input or output: shape and dtype, or where the entries of a sparse one are."""
+    if not isinstance(x, Tensor):
+        return None
+    return x.detach() if _composed(x) else (tuple(x._a.shape), x._a.dtype)
+
+
+def _zeros(meta: Any) -> Any:
+    return full(meta[0], 0, meta[1]) if isinstance(meta, tuple) else meta * 0
+
+
 def _has_setup(cls: Any) -> bool:
     return cls.setup_context is not Function.setup_context
 
@@ -203,6 +234,10 @@ def _finish(ctx: FunctionCtx, args: Sequence[Any], out: Any, recording: bool, ne
     inputs = {id(a): a for a in args if isinstance(a, Tensor)}
     for i, o in enumerate(outs):
         if isinstance(o, Tensor) and id(o) in inputs and id(o) not in dirty:
+            if _composed(o):
+                outs[i] = s = o.detach()
+                ctx._to_save = tuple(s if t is o else t for t in ctx._to_save)
+                continue
             s = new_object(
                 Tensor
             )  # an input returned as it is: a view of it, so that both can have a history
@@ -215,13 +250,19 @@ def _finish(ctx: FunctionCtx, args: Sequence[Any], out: Any, recording: bool, ne
         ctx.next = tuple(nexts)
         ctx.seq = next_seq()
         ctx.n_out = len(outs)
-        ctx._in_metas = [(tuple(a._a.shape), a._a.dtype) if isinstance(a, Tensor) else None for a in args]
-        ctx._metas = [(tuple(o._a.shape), o._a.dtype) if isinstance(o, Tensor) else None for o in outs]
+        ctx._in_metas = [_meta(a) for a in args]
+        ctx._metas = [_meta(o) for o in outs]
         ctx._pack_saved(outs)
     for t in ctx._dirty:
         storage(t).written(ctx._cls.__name__, 4)
     for i, o in enumerate(outs):
-        if not isinstance(o, Tensor) or id(o) in ctx._non_differentiable or o._a.dtype.kind not in "fcV":
+        if not isinstance(o, Tensor) or id(o) in ctx._non_differentiable:
+            continue
+        if _composed(o):
+            if recording and (o.is_floating_point() or o.is_complex()):
+                outs[i] = _with_history(o, OutNode(ctx, i) if ctx._multiple else ctx)
+            continue
+        if o._a.dtype.kind not in "fcV":
             continue
         if recording:
             o._node = OutNode(ctx, i) if ctx._multiple else ctx

@@ -572,10 +572,10 @@ def run_pre_hooks(node: BaseNode, g: Any) -> Any:
         if new is not None:
             if not isinstance(new, Tensor):
                 raise TypeError(f"expected Variable, but hook returned '{type(new).__name__}'")
-            if tuple(new._a.shape) != tuple(g._a.shape):
+            if tuple(new.shape) != tuple(g.shape):
                 raise RuntimeError(
                     f"hook '{getattr(fn, '__name__', fn)}' has changed the size of value: "
-                    f"{list(g._a.shape)} -> {list(new._a.shape)}"
+                    f"{list(g.shape)} -> {list(new.shape)}"
                 )
             g = new
     if (
@@ -608,7 +608,10 @@ def accumulate_leaf(node: AccumulateGrad, g: Tensor, create_graph: bool) -> None
     if leaf is None:
         return
     old = getattr(leaf, "_grad", None)
-    if old is None:
+    other = helpers.get("accumulate")  # of other layouts, once there are such gradients
+    if other is not None and other(leaf, old, g, create_graph):
+        pass
+    elif old is None:
         leaf._grad = helpers["own"](g, create_graph, leaf)
     elif create_graph:
         leaf._grad = helpers["add"](old, g)

@@ -9,6 +9,7 @@ from .. import ops
 from ..autograd.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
 from ..runtime import dtypes
+from ..runtime.types import strided
 from .elementwise import ElementwiseOptimizer, check_one_element, number
 from .optimizer import Optimizer
 
@@ -77,6 +78,8 @@ class Adafactor(Optimizer):
         with no_grad():
             for group in self.param_groups:
                 params = [p for p in group["params"] if p.grad is not None]
+                if any(p.grad.layout is not strided for p in params):
+                    raise RuntimeError("Adafactor does not support sparse gradients")
                 if any(p.is_complex() for p in params):
                     raise RuntimeError("Adafactor does not support complex parameters")
                 for p in params:

@@ -85,6 +85,23 @@ class Adagrad(ElementwiseOptimizer):
         for state in self.state.values():
             state["sum"].share_memory_()
 
+    def _sparse_update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """A step by a sparse gradient: rows without entries stay as they are.
+
+        Raises: RuntimeError for weight decay.
+        """
+        from ..sparse.construction import sparse_coo_tensor
+
+        if group["weight_decay"] != 0:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        state["step"] += 1
+        rate = number(group["lr"]) / (1 + (float(state["step"]) - 1) * number(group["lr_decay"]))
+        grad = (-grad if group["maximize"] else grad).coalesce()
+        state["sum"].add_(grad.pow(2))
+        root = state["sum"].sparse_mask(grad).values().sqrt().add(number(group["eps"]))
+        step = sparse_coo_tensor(grad.indices(), grad.values() / root, grad.shape)
+        p.add_(step, alpha=-float(rate))
+
     def _coefficients(self, group: dict[str, Any], key: Any, live: bool) -> NamedTuple:
         of = hyperparameter if live else number
         weight_decay = of(group["weight_decay"])

@@ -50,6 +50,7 @@ class Adam(ElementwiseOptimizer):
     tensor([ 0.9000, -0.9000], requires_grad=True)
     """
 
+    _sparse_name, _sparse_cure = "Adam", ", please consider SparseAdam instead"
     _added_options = {
         "amsgrad": False,
         "maximize": False,

@@ -22,6 +22,7 @@ from ..core.state import tls
 from ..core.tensor import Storage, Tensor
 from ..core.where import Place, user_place
 from ..runtime import dtypes
+from ..runtime.types import strided
 from .arithmetic import CHUNK, Array, Arrays, Cell, Kernel, Tensors
 from .optimizer import Optimizer
 
@@ -90,6 +91,9 @@ class ElementwiseOptimizer(Optimizer):
 
     _added_options = {"foreach": None, "maximize": False, "differentiable": False, "capturable": False}
     _fused_checked = False
+    _sparse_update: Callable[..., None] | None = None  # (parameter, sparse gradient, state, group): one step
+    _sparse_name = ""  # and the name and the advice in the error where there is none
+    _sparse_cure = ""
 
     # ---- what a subclass states ----
 
@@ -190,6 +194,9 @@ class ElementwiseOptimizer(Optimizer):
                     "`fused=True` requires all the params to be floating point Tensors of supported devices: "
                     f"['cpu'] but {p.dtype} and {p.device.type}"
                 )
+            if type(grad) is not Tensor and grad.layout is not strided:
+                works.append(self._of_sparse(p, grad, group))
+                continue
             state = states.get(p)
             if not state:
                 state = {} if state is None else state
@@ -211,7 +218,32 @@ class ElementwiseOptimizer(Optimizer):
             works.append(Work(tensors, arrays, state))
         return works
 
+    def _of_sparse(self, p: Tensor, grad: Any, group: dict[str, Any]) -> Work:
+        """The update by a gradient that is sparse, of an optimizer that has a `_sparse_update`.
+
+        Raises: RuntimeError for the others, and for a gradient that does not fit.
+        """
+        if self._sparse_update is None:
+            raise RuntimeError(
+                f"{self._sparse_name or type(self).__name__} does not support sparse gradients{self._sparse_cure}"
+            )
+        if group.get("fused"):
+            raise RuntimeError(f"`_fused_{type(self).__name__.lower()}` does not support sparse gradients")
+        if grad.shape != p.shape or grad.dtype is not p.dtype:
+            raise RuntimeError(
+                f"{type(self).__name__}.step: a parameter has shape {list(p.shape)} and dtype {p.dtype}, but its gradient "
+                f"has shape {list(grad.shape)} and dtype {grad.dtype}"
+            )
+        check_writable(p, f"{type(self).__name__}.step")
+        return Work([p, grad], [], self.state[p])
+
     def _update(self, group: dict[str, Any], works: list[Work], place: Place) -> None:
+        sparse = [w for w in works if not w.arrays]
+        if sparse:
+            works = [w for w in works if w.arrays]
+            for work in sparse:
+                assert self._sparse_update is not None
+                self._sparse_update(*work.tensors, work.state, group)
         for work in works:
             work.key = self._advance(group, work)
         if group.get("differentiable") or any(type(w.arrays[0]) is not np.ndarray for w in works):

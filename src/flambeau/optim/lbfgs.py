@@ -70,7 +70,7 @@ class LBFGS(Optimizer):
     def _flat_grad(self) -> Tensor:
         parts = []
         for p in self._params:
-            grad = ops.zeros_like(p.detach()) if p.grad is None else p.grad
+            grad = ops.zeros_like(p.detach()) if p.grad is None else p.grad.to_dense()
             parts.append(_real(grad).reshape(-1))
         return ops.cat(parts, 0)  # type: ignore[no-any-return]
 

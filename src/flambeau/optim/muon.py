@@ -9,6 +9,7 @@ from typing import Any
 from .. import ops
 from ..autograd.grad_mode import enable_grad, no_grad
 from ..core.tensor import Tensor
+from ..runtime.types import strided
 from .elementwise import check_one_element, number
 from .optimizer import Optimizer
 
@@ -95,6 +96,8 @@ class Muon(Optimizer):
         with no_grad():
             for group in self.param_groups:
                 params = [p for p in group["params"] if p.grad is not None]
+                if any(p.grad.layout is not strided for p in params):
+                    raise RuntimeError("Muon does not support sparse gradients")
                 if any(p.is_complex() for p in params):
                     raise RuntimeError("Muon does not support complex parameters")
                 for p in params:

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from ..core.tensor import Tensor
+from ..runtime.types import strided
 from .elementwise import ElementwiseOptimizer, Work, check_one_element, hyperparameter, number
 
 __all__ = ["SGD"]
@@ -93,7 +94,10 @@ class SGD(ElementwiseOptimizer):
             return super()._collect(group)
         fresh = []
         for p in group["params"]:
-            if getattr(p, "_grad", None) is not None and self.state[p].get("momentum_buffer") is None:
+            grad = getattr(p, "_grad", None)
+            if grad is None or type(grad) is not Tensor and grad.layout is not strided:
+                continue
+            if self.state[p].get("momentum_buffer") is None:
                 self.state[p]["momentum_buffer"] = self._zeros(p)
                 fresh.append(p)
         try:
@@ -106,6 +110,25 @@ class SGD(ElementwiseOptimizer):
         for work in works:
             work.key = id(work.tensors[0]) in new
         return works
+
+    def _sparse_update(self, p: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """A step by a sparse gradient: the momentum buffer is sparse then, too.
+
+        Raises: RuntimeError for weight decay, which makes the gradient dense.
+        """
+        lr, momentum = number(group["lr"]), number(group["momentum"])
+        if group["maximize"]:
+            grad = -grad
+        if group["weight_decay"] != 0:
+            raise RuntimeError("SGD: weight_decay is not compatible with sparse gradients; use sparse=False")
+        if momentum != 0:
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                buffer = state["momentum_buffer"] = grad.clone().detach()
+            else:
+                buffer.mul_(float(momentum)).add_(grad, alpha=1 - group["dampening"])
+            grad = grad.add(buffer, alpha=float(momentum)) if group["nesterov"] else buffer
+        p.add_(grad, alpha=-float(lr))
 
     def _init_state(self, p: Tensor, grad: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
         pass  # without momentum there is none

@@ -1,4 +1,4 @@
-"""SparseAdam, for gradients most rows of which are zero."""
+"""SparseAdam, for sparse gradients."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .. import ops
 from ..autograd.grad_mode import enable_grad, no_grad
 from ..core.inplace import check_writable
 from ..core.tensor import Tensor
+from ..runtime.types import strided
 from .elementwise import check_betas, check_one_element, number
 from .optimizer import Optimizer
 
@@ -18,12 +19,10 @@ __all__ = ["SparseAdam"]
 class SparseAdam(Optimizer):
     """Adam that leaves alone the rows without a gradient: neither their values nor their moments change.
 
-    PyTorch's needs sparse gradients, such as ``nn.Embedding(..., sparse=True)`` has there. All tensors are dense
-    here, and the rows (first dim) with an element other than zero stand for those that a sparse gradient
-    holds. The formula is that of D. P. Kingma and J. Ba, *Adam: A Method for Stochastic Optimization*, 2015,
-    the efficient form at the end of section 2.
+    It takes sparse gradients only, such as ``nn.Embedding(..., sparse=True)`` has. The formula is that of D. P. Kingma
+    and J. Ba, *Adam: A Method for Stochastic Optimization*, 2015, the efficient form at the end of section 2.
 
-    Raises: ValueError for hyperparameters out of range and complex parameters.
+    Raises: ValueError for hyperparameters out of range, complex and sparse parameters.
 
     >>> import flambeau as torch
     >>> embedding = torch.nn.Embedding.from_pretrained(torch.ones(3, 2), freeze=False, sparse=True)
@@ -57,6 +56,16 @@ class SparseAdam(Optimizer):
             for j, p in enumerate(group["params"])
             if p.is_complex()
         ]
+        sparse = [
+            [i, j]
+            for i, group in enumerate(self.param_groups)
+            for j, p in enumerate(group["params"])
+            if p.layout is not strided
+        ]
+        if sparse:
+            raise ValueError(
+                f"Sparse params at indices {sparse}: SparseAdam requires dense parameter tensors"
+            )
         if found:
             raise ValueError(
                 f"Complex params at indices {found}: SparseAdam does not support complex parameters"
@@ -65,7 +74,7 @@ class SparseAdam(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; returns what `closure` returned.
 
-        Raises: RuntimeError for read-only parameters, and when state and parameter differ in shape.
+        Raises: RuntimeError for dense gradients, and for read-only parameters.
         """
         loss = None
         if closure is not None:
@@ -73,28 +82,32 @@ class SparseAdam(Optimizer):
                 loss = closure()
         with no_grad():
             for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        check_writable(p, "SparseAdam.step")
-                        self._update(p, p.grad, group)
+                params = [p for p in group["params"] if p.grad is not None]
+                for p in params:
+                    if p.grad.layout is strided:
+                        raise RuntimeError(
+                            "SparseAdam does not support dense gradients, please consider Adam instead"
+                        )
+                    check_writable(p, "SparseAdam.step")
+                for p in params:
+                    self._update(p, p.grad, group)
         return loss
 
-    def _update(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, p: Tensor, grad: Any, group: dict[str, Any]) -> None:
         state = self.state[p]
         if not state:
             state.update(step=0, exp_avg=ops.zeros_like(p), exp_avg_sq=ops.zeros_like(p))
         state["step"] += 1
-        first, second = state["exp_avg"], state["exp_avg_sq"]
-        if not p.ndim:
-            p, grad, first, second = (t.unsqueeze(0) for t in (p, grad, first, second))
-        rows = (grad != 0).flatten(1).any(1) if grad.ndim > 1 else grad != 0
-        if not rows.any():
+        grad = grad.coalesce()
+        if not grad._nnz():
             return
+        at = tuple(grad.indices())
         beta1, beta2 = group["betas"]
-        g = -grad[rows] if group["maximize"] else grad[rows]
-        m = first[rows].lerp(g, 1 - beta1)
-        v = second[rows] * beta2 + (1 - beta2) * g * g
-        first[rows], second[rows] = m, v
+        g = -grad.values() if group["maximize"] else grad.values()
+        first, second = state["exp_avg"], state["exp_avg_sq"]
+        m = first[at].lerp(g, 1 - beta1)
+        v = second[at] * beta2 + (1 - beta2) * g * g
+        first[at], second[at] = m, v
         step = state["step"]
         rate = number(group["lr"]) * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
-        p[rows] -= float(rate) * m / (v.sqrt() + group["eps"])
+        p[at] -= float(rate) * m / (v.sqrt() + group["eps"])

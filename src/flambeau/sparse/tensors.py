@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.pending import seen
 from ..core.public import OVERRIDES
-from ..core.tensor import Tensor, new_object
+from ..core.tensor import Tensor, new_object, node_of
 from ..prims.base import from_value
 from ..prims.sparse_products import Places
 from ..runtime import types
@@ -116,7 +116,8 @@ class SparseTensor(Tensor):
 
     @property
     def _node(self) -> Any:
-        return self._no_array()
+        """The history of the values: for those who know that their gradient is not of this tensor's shape."""
+        return node_of(self._vals)
 
     # ---- geometry
 

@@ -529,13 +529,13 @@ def _set_grad(self: Tensor, value: Tensor | None) -> None:
             )
         if value is self:
             raise RuntimeError("can't assign Variable as its own grad")
-        if value._a.dtype != self._a.dtype:
+        if value.dtype is not self.dtype:
             raise RuntimeError(
                 f"assigned grad has data of a different type: expected {self.dtype}, got {value.dtype}"
             )
-        if tuple(value._a.shape) != tuple(self._a.shape):
+        if value.shape != self.shape:
             raise RuntimeError(
-                f"assigned grad has data of a different size: expected {list(self._a.shape)}, got {list(value._a.shape)}"
+                f"assigned grad has data of a different size: expected {list(self.shape)}, got {list(value.shape)}"
             )
     self._grad = value
 

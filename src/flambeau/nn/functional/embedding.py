@@ -40,9 +40,10 @@ def embedding(
 ) -> Tensor:
     """Rows of `weight` (num, dim) at the integer positions `input` (*): shape (*, dim).
 
-    The row `padding_idx` gets no gradient.  `max_norm` rescales the rows used, in place.
+    The row `padding_idx` gets no gradient.  `max_norm` rescales the rows used, in place.  With `sparse` the gradient of
+    a `weight` that is a leaf is a sparse COO tensor of the rows used (outside of transforms and compiled functions).
 
-    Raises: IndexError for positions out of range, RuntimeError for other dtypes.
+    Raises: IndexError for positions out of range, RuntimeError for other dtypes, and for `scale_grad_by_freq` with `sparse`.
     """
     if input._a.dtype not in INDEX_DTYPES:
         raise RuntimeError(
@@ -63,6 +64,14 @@ def embedding(
         )
     if max_norm is not None:
         renorm_rows(weight, input, max_norm, norm_type)
+    if sparse and weight.requires_grad:
+        if scale_grad_by_freq:
+            raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")
+        from ...sparse.gradients import look_up
+
+        y = index_get_op(weight.detach(), index, spec=(True,))
+        if look_up(y, weight, positions, padding_idx):
+            return y  # type: ignore[no-any-return]
     y = index_get_op(weight, index, spec=(True,))
     if padding_idx is not None and y.requires_grad:
         pad = (index == padding_idx).unsqueeze(-1)
@@ -184,7 +193,9 @@ def embedding_bag(
     if padding_idx is not None:
         padding_idx = _wrapped_padding(padding_idx, weight._a.shape[0])
     flat = convert(input.reshape(n), dtypes.int64)
-    rows = embedding(flat, weight, None, max_norm, norm_type, scale_grad_by_freq)
+    rows = embedding(
+        flat, weight, padding_idx if sparse else None, max_norm, norm_type, scale_grad_by_freq, sparse
+    )
     keep = None if padding_idx is None else flat != padding_idx
     if mode == "max":
         return _bag_max(rows, bag, keep, bags)
