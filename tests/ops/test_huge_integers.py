@@ -19,6 +19,44 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "where": lambda t, v: flambeau.where(t > 0, t, v),
     "and": lambda t, v: t & v,
 }
+OF_FLOATS: dict[str, Callable[[Any, Any], Any]] = {
+    **{name: call for name, call in CALLS.items() if name not in ("where", "and", "clamp")},
+    "pow": lambda t, v: t**v,
+    "eq": lambda t, v: t == v,
+    "div": lambda t, v: t / v,
+    "masked_fill": lambda t, v: t.masked_fill(t > 0, v),
+    "fill_": lambda t, v: t.fill_(v),
+    "full_like": lambda t, v: t.new_full((2,), v),
+}
+
+
+@pytest.mark.parametrize("name", OF_FLOATS)
+def test_they_raise_beside_floats_too(name: str) -> None:
+    t = flambeau.ones(2)
+    for value in (2**64, 2**70, -(2**63) - 1):
+        with pytest.raises(OverflowError):
+            OF_FLOATS[name](t, value)
+    assert (t + 2.0**70).tolist() == [2.0**70] * 2
+    assert t.tolist() == [1, 1]
+
+
+NEW: list[tuple[Any, str, type[Exception]]] = [
+    (2**70, "int64", ValueError),
+    ([1, 2**63], "int64", ValueError),
+    (-(2**63) - 1, "int32", ValueError),
+    (2**64, "uint64", OverflowError),
+    ([2**64, 1], "uint64", OverflowError),
+    (300, "int8", RuntimeError),
+]
+
+
+@pytest.mark.parametrize(("data", "dtype", "error"), NEW)
+def test_new_tensors_of_numbers_that_do_not_fit(data: Any, dtype: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match="does not fit|without overflow"):
+        flambeau.tensor(data, dtype=getattr(flambeau, dtype))
+    torch = pytest.importorskip("torch")
+    with pytest.raises(error):
+        torch.tensor(data, dtype=getattr(torch, dtype))
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -293,8 +293,9 @@ class Recorder:
         segment.step = step
         if number:
             n, d = (x, b.dtype) if type(x) in NUMBERS else (y, a.dtype)
-            if d.itemsize == 2 and type(n) is float and d.kind in "fV" and op.name not in WIDE_NUMBERS:
-                n = float(d.type(n))  # as the long way does
+            if d.itemsize == 2 and type(n) is float and d.kind in "fV":
+                if op.name not in WIDE_NUMBERS or type(x) in NUMBERS:
+                    n = float(d.type(n))  # as the long way does
             segment.numbers.append(n)
         self.statistics.hits += 1
         p = new_object(Pending)

@@ -17,7 +17,7 @@ from .families import BIG
 from .grad_names import rename
 from .layout import settled
 from .op import Op, bind
-from .promotion import COMPARE, FLOAT, LOGICAL, SAME, convert, promote, result_type
+from .promotion import COMPARE, FLOAT, LOGICAL, SAME, check_size, convert, promote, result_type
 from .public import OVERRIDES, check_tensor, overridden, register, store_out
 from .state import NO_GRAD, RECORD, defaults, everyone, tls
 from .tape import Node, PlainNode, next_seq
@@ -301,8 +301,10 @@ def _binary_fast(
         """A Python scalar as a 0-d array of dtype `d`, remembered: NumPy converts it anew on every call otherwise."""
         found = scalars[d].get(value)
         if found is None:
+            if type(value) is int:
+                check_size(value)
             found = np.array(value, d)
-            if value:  # 0.0 and -0.0 are one key
+            if value and abs(value) < 1 << 63:  # 0.0 and -0.0 are one key, and 2.0**70 and the integer
                 if len(scalars[d]) > 1000:
                     scalars[d].clear()
                 scalars[d][value] = found
@@ -427,7 +429,7 @@ def _binary_fast(
         args = promote((self, other), kind)
         dtype = next(x for x in args if isinstance(x, Tensor))._a.dtype
         k = dtype.kind
-        if dtype.itemsize == 2 and k in "fV" and name not in WIDE_NUMBERS:
+        if dtype.itemsize == 2 and k in "fV" and (name not in WIDE_NUMBERS or type(args[0]) is float):
             args = [float(dtype.type(x)) if type(x) is float else x for x in args]
         if k in reject:
             raise NotImplementedError(f'"{name}" not implemented for dtype {result_type(*args)}')
@@ -448,8 +450,9 @@ def _binary_fast(
     return method, reflected, slow
 
 
-# Beside 16-bit tensors a number has the tensor's dtype, so it is rounded first; PyTorch's kernels of these keep it whole.
-WIDE_NUMBERS = ("mul", "div")
+# Beside 16-bit tensors a number has the tensor's dtype, so it is rounded first; PyTorch's kernels of these keep one on
+# the right whole.
+WIDE_NUMBERS = ("mul", "div", "div_floor", "div_trunc")
 
 
 def refuse_bool(a: Any, b: Any) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "LOGICAL",
     "SAME",
     "adapt",
+    "check_size",
     "convert",
     "default_for",
     "promote",
@@ -115,10 +116,18 @@ _RANGES = {
 }
 
 
+def check_size(x: int) -> None:
+    """Raises: OverflowError for an integer that no dtype of 64 bits holds, whatever it is to become."""
+    if not -(1 << 63) <= x < 1 << 64:
+        raise OverflowError(
+            f"int too big to convert: {int(x).bit_length()} bits fit no integer dtype; a float may be as large"
+        )
+
+
 def adapt(x: Any, d: dtype) -> Any:
     """An operand for an operation in dtype `d`: tensors are converted, Python scalars made to fit.
 
-    Integers of 64 bits wrap around as in PyTorch.  Raises: OverflowError for larger ones.
+    Integers of 64 bits wrap around as in PyTorch.  Raises: OverflowError for larger ones, even beside floats.
     """
     if isinstance(x, Tensor):
         return convert(x, d)
@@ -126,13 +135,11 @@ def adapt(x: Any, d: dtype) -> Any:
         x = x.item()  # a number as Python's: NumPy would let its dtype count
     if type(x) is bool and d.category != BOOL:
         return int(x)
+    if isinstance(x, int):
+        check_size(x)
     if d.category == INTEGRAL and isinstance(x, int):
         low, high = _RANGES[d.numpy]
         if not low <= x <= high:
-            if not -(1 << 63) <= x < 1 << 64:
-                raise OverflowError(
-                    f"int too big to convert: {int(x).bit_length()} bits do not fit {d.name}, nor any other integer dtype"
-                )
             return d.numpy.type(np.array(int(x) & 0xFFFFFFFFFFFFFFFF, np.uint64).astype(d.numpy))
     return x
 

@@ -60,7 +60,9 @@ def range(
     d = as_dtype(dtype, None)
     if d.category <= dtypes.INTEGRAL:
         start, end, step = int(start), int(end), int(step)
-    n = int((end - start) / step) + 1
+    elif d.itemsize == 2:  # computed in single precision
+        start, end, step = np.float32(start), np.float32(end), np.float32(step)
+    n = int((end - start) / step + 1)
     check_sizes((n,), "range", d.itemsize)
-    values = np.arange(n, dtype=np.int64) * step + start
+    values = np.arange(n, dtype=np.float32 if isinstance(step, np.float32) else np.int64) * step + start
     return finish(from_value(values.astype(d.numpy)), requires_grad, device)

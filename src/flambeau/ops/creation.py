@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
 from typing import Any
@@ -27,11 +26,12 @@ from ..core.tape import AccumulateGrad
 from ..core.tensor import Tensor, constructors, new_object, storage, wrap
 from ..prims import base
 from ..prims.base import from_value
-from ..prims.memory_kernels import SLOW, counted, fill
+from ..prims.memory_kernels import fill
 from ..runtime import dlpack, dtypes, pool, types
 from ..runtime.dtypes import dtype
 from ..runtime.memory import root as memory_root
 from ..runtime.types import check_device
+from . import ranges
 from .args import as_dtype, check_sizes, dtype_of, numel, sizes
 from .from_python import array_of, checked_scalar
 from .layouts import memory_like
@@ -467,22 +467,10 @@ def arange(
     n = -(-(end - start) // step) if integral else math.ceil((end - start) / step)
     check_sizes((int(n),), "arange", d.itemsize)
     if d.category <= dtypes.INTEGRAL:
-        values = _integers(int(start), int(step), int(n)).astype(d.numpy, copy=False)
+        values = ranges.integers(int(start), int(step), int(n)).astype(d.numpy, copy=False)
     else:
-        values = (start + step * np.arange(int(n), dtype=np.float64)).astype(d.numpy)
+        values = ranges.counting(start, step, int(n), d)
     return finish(from_value(values), requires_grad, device)
-
-
-def _integers(start: int, step: int, n: int) -> Any:
-    """n int64 at a distance; numbers that are too large wrap around."""
-    if step == 0:  # one between -1 and 1, cut off
-        return np.full(n, start)
-    if max(abs(start), abs(step), abs(start + n * step)) >= 1 << 62:
-        return start + step * np.arange(n, dtype=np.int64)
-    if n < SLOW // 8:
-        return np.arange(start, start + n * step, step, dtype=np.int64)
-    found = counted(n, "arange", lambda k, i, a, s: a + i * s, np.dtype(np.int64), start, step)
-    return np.arange(start, start + n * step, step, dtype=np.int64) if found is None else found
 
 
 @public(method=False, out=True)
@@ -517,41 +505,8 @@ def linspace(
             )
     d = as_dtype(dtype, defaults.dtype.to_complex() if complex_in else None)
     start, end = _number(start), _number(end)
-    a = _spaced(start, end, steps, d)
+    a = ranges.spaced(start, end, steps, d)
     return finish(from_value(a), requires_grad, device)
-
-
-def _spaced(start: Any, end: Any, steps: int, d: dtype) -> Any:
-    """Computed from both ends towards the middle, as PyTorch does, so that both ends are exact."""
-    if steps <= 1:
-        return np.full(steps, start, d.numpy if d.category > dtypes.INTEGRAL else d.numpy)
-    if d.category <= dtypes.INTEGRAL:
-        first, last = int(start), int(end)
-        distance = (last - first) / (steps - 1)
-        at = np.arange(steps)
-        r = np.where(at < steps // 2, first + distance * at, last - distance * (steps - 1 - at))
-        return np.trunc(r).astype(d.numpy)
-    work = np.dtype(np.float32) if d.itemsize <= 4 and not d.is_complex else d.numpy
-    low, high = np.asarray(start, work), np.asarray(end, work)
-    step = ((high - low) / work.type(steps - 1)).astype(work)
-    half = steps // 2
-    if steps * work.itemsize >= SLOW and d.numpy == work and work.kind == "f":
-        ends = float(low), float(high), float(step), half, steps - 1
-        found = counted(steps, ("linspace", work.name), functools.partial(_spaced_at, work.name), work, *ends)
-        if found is not None:
-            return found
-    i = np.arange(steps - half).astype(work)
-    out = np.empty(steps, d.numpy)
-    out[:half] = low + step * i[:half]
-    out[half:] = (high - step * i)[::-1]
-    return out
-
-
-def _spaced_at(name: str, k: Any, i: Any, first: Any, last: Any, step: Any, half: Any, most: Any) -> Any:
-    """Element i of `_spaced`, in a kernel."""
-    near = i < half
-    along = step * k.cast(k.select(near, i, most - i), name)
-    return k.select(near, first + along, last - along)
 
 
 @public(method=False, out=True)
@@ -574,18 +529,15 @@ def logspace(
         line = _line(start, end, steps, d)
         return finish(convert(FUNCTIONS["pow"](base, convert(line, _widest(d))), d), requires_grad, device)
     start, end = _number(start), _number(end)
+    if d.is_complex:
+        a = np.power(base, ranges.spaced(start, end, steps, dtypes.complex128)).astype(d.numpy)
+        return finish(from_value(a), requires_grad, device)
+    a = ranges.powers(start, end, steps, base, d)
     if d.category <= dtypes.INTEGRAL:
-        if steps > 1:
-            start, end = int(start), int(end)
-        step = (end - start) / max(steps - 1, 1)
-        i = np.arange(steps)
-        a = np.power(
-            np.float64(int(base)),
-            np.where(i < max(steps // 2, 1), start + step * i, end - step * (steps - 1 - i)),
-        )
-        return finish(from_value(np.trunc(a).astype(d.numpy)), requires_grad, device)
-    a = np.power(base, _spaced(start, end, steps, _widest(d))).astype(d.numpy)
-    return finish(from_value(a), requires_grad, device)
+        a = np.trunc(a)
+    elif d.itemsize == 2:
+        a = a.astype(np.float32)
+    return finish(from_value(a.astype(d.numpy)), requires_grad, device)
 
 
 def _widest(d: dtype) -> dtype:

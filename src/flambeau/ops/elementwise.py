@@ -40,6 +40,21 @@ def _check_alpha(x: Any, other: Any, alpha: Any) -> None:
         raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
 
 
+def _halves(x: Any, other: Any, alpha: Any) -> bool:
+    """Whether the product with alpha is not to be rounded before it is added: between 16-bit floats of one dtype."""
+    if (
+        type(alpha) not in (int, float)
+        or alpha == 1
+        or not (isinstance(x, Tensor) and isinstance(other, Tensor))
+    ):
+        return False
+    d = x._a.dtype
+    if d.itemsize != 2 or d.kind not in "fV" or other._a.dtype != d:
+        return False
+    check_broadcast([x, other])
+    return True
+
+
 def _scaled(other: Any, alpha: Any, x: Any) -> Any:
     if type(alpha) is int and alpha == 1:
         return other
@@ -56,6 +71,8 @@ def _scaled(other: Any, alpha: Any, x: Any) -> Any:
 @public(inplace=True, out=True, grad_name="AddBackward0")
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input + alpha * other``."""
+    if _halves(input, other, alpha):
+        return ternary.addcmul_op(input, other, 1.0, float(input._a.dtype.type(alpha)))  # type: ignore[no-any-return]
     return _add(input, _scaled(other, alpha, input))  # type: ignore[no-any-return]
 
 
@@ -66,6 +83,8 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     Raises: RuntimeError for bool tensors (use ``^`` or logical_xor).
     """
     refuse_bool(input, other)
+    if _halves(input, other, alpha):
+        return ternary.addcmul_op(input, other, 1.0, -float(input._a.dtype.type(alpha)))  # type: ignore[no-any-return]
     return _sub(input, _scaled(other, alpha, input))  # type: ignore[no-any-return]
 
 

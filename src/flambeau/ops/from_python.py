@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.promotion import default_for, scalar_category
+from ..core.promotion import check_size, default_for, scalar_category
 from ..core.tensor import Tensor
 from ..prims import base
 from ..runtime import dlpack, dtypes
@@ -19,12 +19,14 @@ from .args import dtype_of
 def checked_scalar(value: Any, d: dtype) -> Any:
     """A scalar that fits dtype `d`.
 
-    Raises: RuntimeError when it does not, in PyTorch's words.
+    Raises: RuntimeError when it does not, in PyTorch's words; OverflowError for integers of more than 64 bits.
     """
     if isinstance(value, complex) and not d.is_complex:
         if value.imag:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
         value = value.real
+    if type(value) is int:
+        check_size(value)
     if d.category == dtypes.INTEGRAL:
         if isinstance(value, float) and not math.isfinite(value):
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
@@ -123,11 +125,23 @@ def _exact_integers(a: Any, py: Any, d: dtype) -> Any:
         info = np.iinfo(d.numpy)
         for v in exact.flat:
             if not info.min <= v <= info.max:
-                raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {v}")
+                raise _beyond(v, d)
         return np.array(py, d.numpy)
     if kind == "f" and d is dtypes.int64:
         raise RuntimeError(f"value cannot be converted to type int64 without overflow: {a.max()}")
     return a
+
+
+_TOO_BIG = ("Overflow when unpacking long long", "int too big to convert")
+
+
+def _beyond(value: int, d: dtype) -> Exception:
+    """The error for an integer that `d` does not hold: PyTorch reads those for other dtypes than uint64 as int64 first."""
+    if d is dtypes.uint64:
+        return OverflowError(f"int too big to convert: {value} does not fit uint64")
+    if not -(1 << 63) <= value < 1 << 63:
+        return ValueError(f"Overflow when unpacking long long: {value} does not fit int64")
+    return RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
 
 
 def array_of(data: Any, d: dtype | None) -> Any:
@@ -179,8 +193,11 @@ def array_of(data: Any, d: dtype | None) -> Any:
             d = kinds
     py = _to_python(data)
     if d.category == dtypes.INTEGRAL and isinstance(py, int):
-        checked = py if np.iinfo(d.numpy).min <= py <= np.iinfo(d.numpy).max else checked_scalar(py, d)
-        return np.array(checked, d.numpy)
+        if np.iinfo(d.numpy).min <= py <= np.iinfo(d.numpy).max:
+            return np.array(py, d.numpy)
+        if d is dtypes.uint64 or not -(1 << 63) <= py < 1 << 63:
+            raise _beyond(py, d)
+        return np.array(checked_scalar(py, d), d.numpy)
     try:
         if d.category <= dtypes.INTEGRAL:
             a = _exact_integers(np.array(py), py, d)
@@ -195,12 +212,14 @@ def array_of(data: Any, d: dtype | None) -> Any:
                 lowest = -info.max if d.numpy.kind == "u" and d.itemsize < 8 else info.min
                 if low < lowest or high > info.max:
                     bad = low if low < lowest else high
-                    raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {bad}")
+                    raise _beyond(bad, d)
             return a.astype(d.numpy) if a.size or a.shape else a.astype(d.numpy)
         if d.numpy == base.HALF:
             return np.asarray(base.astype(np.array(py, np.float64), d.numpy))
         return np.array(py, d.numpy)
     except (ValueError, TypeError, OverflowError) as e:
+        if str(e).startswith(_TOO_BIG):
+            raise
         if isinstance(e, OverflowError):
             raise RuntimeError(f"Overflow when unpacking long: {e}") from None
         _shape_of_nested(py)  # names the ragged place, if that is what is wrong

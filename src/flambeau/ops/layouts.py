@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -98,11 +98,9 @@ def in_order_of(y: Tensor, x: Tensor) -> Tensor:
     return y
 
 
-def in_memory_order(y: Tensor, x: Tensor, strides: Callable[[], Any]) -> Tensor:
-    """`y`, a result that nobody else holds, in the order that the operands' `strides` say where `x` is not contiguous."""
-    if not _has_layout(y) or not _has_layout(x) or x._a.flags.c_contiguous or 0 in y._a.shape:
-        return y
-    return _laid_out(y, innermost_first(tuple(y._a.shape), strides())[::-1])
+def in_memory_order(y: Tensor, strides: tuple[tuple[int, ...], ...]) -> Tensor:
+    """`y`, a result outside of transforms that nobody else holds, in the order that its operands' `strides` say."""
+    return _laid_out(y, innermost_first(tuple(y._a.shape), strides)[::-1])
 
 
 def in_layout_of(y: Tensor, x: Tensor) -> Tensor:

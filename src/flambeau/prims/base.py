@@ -53,7 +53,7 @@ HALF = np.dtype(np.float16)
 
 
 def _convert(x: Any, *, dtype: Any) -> Any:
-    if x.ndim > 1 and not x.flags.c_contiguous and not _has_no_gaps(x) and x.dtype != dtype:
+    if not x.flags.forc and x.ndim > 1 and not _has_no_gaps(x) and x.dtype != dtype:
         x = x if channels_last(x) else np.ascontiguousarray(x)  # as what is expanded or has gaps is copied
     return astype(x, dtype)
 

@@ -33,6 +33,8 @@ def _in_front(x: Any, dims: Any, last: Any = ()) -> tuple[Any, Any]:
     So a result lies in memory as PyTorch's with MKL: each line in one piece. `last` are dims behind even those: what
     another step has transformed.
     """
+    if len(dims) == 1 and dims[0] == x.ndim - 1 and x.flags.c_contiguous and not last:
+        return x, None
     outwards = sorted(range(x.ndim), key=x.strides.__getitem__, reverse=True)
     order = [d for d in outwards if d not in dims and d not in last]
     order += [d for d in outwards if d in dims] + list(last)
@@ -54,7 +56,7 @@ def _fft(x: Any, *, dims: Axes, forward: bool, norm: str, last: Axes = ()) -> An
         end = x.ndim - len(last)
         axes = tuple(range(end - len(dims), end))
         y = (fft.fftn if forward else fft.ifftn)(x, axes=axes, norm=norm, workers=_workers(x))
-    return y.transpose(back)
+    return y if back is None else y.transpose(back)
 
 
 def _fft_vjp(g: Tensor, x_meta: Any, dims: Any, forward: bool, norm: str) -> Tensor:
@@ -86,7 +88,8 @@ def _rfft(x: Any, *, dim: Axis, norm: str) -> Any:
         shape[dim] = shape[dim] // 2 + 1
         return np.zeros(shape, np.result_type(x.dtype, np.complex64))
     x, back = _in_front(x, (dim,))
-    return fft.rfft(x, norm=norm, workers=_workers(x)).transpose(back)
+    y = fft.rfft(x, norm=norm, workers=_workers(x))
+    return y if back is None else y.transpose(back)
 
 
 def _rfft_vjp(g: Tensor, x_meta: Any, dim: int, norm: str) -> Tensor:
@@ -106,7 +109,8 @@ def _irfft(x: Any, *, dim: Axis, n: int, norm: str) -> Any:
         shape[dim] = n
         return np.zeros(shape, np.float32 if x.dtype.itemsize == 8 else np.float64)
     x, back = _in_front(x, (dim,))
-    return fft.irfft(x, n, norm=norm, workers=_workers(x)).transpose(back)
+    y = fft.irfft(x, n, norm=norm, workers=_workers(x))
+    return y if back is None else y.transpose(back)
 
 
 def _irfft_vjp(g: Tensor, dim: int, n: int, norm: str) -> Tensor:

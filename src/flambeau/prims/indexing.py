@@ -391,7 +391,7 @@ def _cat(*xs: Any, dim: Axis) -> Any:
     size = sum([x.nbytes for x in xs])
     if size < LARGE or any(x.dtype != first.dtype or not x.flags.c_contiguous for x in xs):
         y = np.concatenate(xs, axis=dim)
-        if all([channels_last(x) for x in xs]):
+        if y.ndim in (4, 5) and all([channels_last(x) for x in xs]):
             return np.moveaxis(in_order(np.moveaxis(y, 1, -1)), -1, 1)
         return in_order(y)
     shape = list(first.shape)

@@ -659,6 +659,8 @@ def _trunc_divide(a: Any, b: Any) -> Any:
     if is_half(a) or is_half(b):  # PyTorch rounds the quotient first
         half = a.dtype if is_half(a) else b.dtype
         wide = [v.astype(np.float32) if is_half(v) else v for v in (a, b)]
+        if not isinstance(b, np.ndarray):
+            return np.trunc(np.true_divide(*wide)).astype(half)  # but not by a number
         return np.trunc(np.asarray(np.true_divide(*wide), np.float32).astype(half).astype(np.float32)).astype(
             half
         )

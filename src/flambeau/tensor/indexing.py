@@ -256,7 +256,9 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     y = _basic(self, basic) if any(b is None or b != slice(None) for b in basic) else self
     spec, indices = _spec(y, tensors)
     picked: Tensor = index_get_op(y, *indices, spec=spec)
-    return in_memory_order(picked, y, lambda: _strides(y, indices, spec, tuple(picked._a.shape)))
+    if not tls.stack and not y._a.flags.c_contiguous and 0 not in picked._a.shape:
+        return in_memory_order(picked, _strides(y, indices, spec, tuple(picked._a.shape)))
+    return picked
 
 
 def _strides(x: Tensor, indices: list[Tensor], spec: tuple[bool, ...], shape: tuple[int, ...]) -> Any:
