@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..runtime import dtypes
-from ..runtime.types import Size, device, strided
+from ..runtime.types import Size, device, sparse_coo, sparse_csc, sparse_csr, strided
 from . import numpy_values, tensors
 from .errors import brief
 
@@ -140,10 +140,13 @@ def _device(loader: Loader, kind: Any, index: Any = None) -> device:
     return device(kind, index)
 
 
+_LAYOUTS = {str(x): x for x in (strided, sparse_coo, sparse_csr, sparse_csc)}
+
+
 def _layout(loader: Loader, name: Any) -> Any:
-    if name != "torch.strided":
+    if name not in _LAYOUTS:
         raise ValueError(f"layout {brief(name)} is not supported")
-    return strided
+    return _LAYOUTS[name]
 
 
 def _unsupported(what: str) -> Callable[..., Any]:
@@ -185,7 +188,7 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter": tensors.rebuild_parameter,
     "torch._utils._rebuild_parameter_with_state": tensors.rebuild_parameter_with_state,
     "torch._tensor._rebuild_from_type_v2": tensors.rebuild_from_type,
-    "torch._utils._rebuild_sparse_tensor": _unsupported("sparse tensors"),
+    "torch._utils._rebuild_sparse_tensor": tensors.rebuild_sparse_tensor,
     "torch._utils._rebuild_qtensor": _unsupported("quantized tensors"),
     "torch._utils._rebuild_nested_tensor": _unsupported("nested tensors"),
     "torch._utils._rebuild_meta_tensor_no_storage": _unsupported("meta tensors"),

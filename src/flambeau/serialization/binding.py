@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..core.tensor import Storage, Tensor, node_of, wrap
 from ..runtime import dtypes, memory
+from ..runtime.types import sparse_coo
 
 if TYPE_CHECKING:
     from .archive import Bytes
@@ -144,3 +145,15 @@ def make_parameter(data: Any, requires_grad: bool) -> Any:
     parameter = _parameter_class()(data, requires_grad)
     parameter._st = data._st
     return parameter
+
+
+def make_sparse(layout: Any, parts: tuple[Any, ...], size: tuple[int, ...], coalesced: bool = False) -> Any:
+    """A sparse tensor of tensors that may be anything.
+
+    Raises: RuntimeError for parts that do not fit.
+    """
+    importlib.import_module("flambeau.sparse")
+    make = importlib.import_module("flambeau.sparse.construction")
+    if layout is sparse_coo:
+        return make.sparse_coo_tensor(*parts, size, is_coalesced=coalesced)
+    return make.sparse_compressed_tensor(*parts, size, layout=layout)

@@ -34,6 +34,7 @@ _REBUILD_V2 = _Name("torch._utils", "_rebuild_tensor_v2")
 _REBUILD_V3 = _Name("torch._utils", "_rebuild_tensor_v3")
 _REBUILD_PARAMETER = _Name("torch._utils", "_rebuild_parameter")
 _REBUILD_PARAMETER_WITH_STATE = _Name("torch._utils", "_rebuild_parameter_with_state")
+_REBUILD_SPARSE = _Name("torch._utils", "_rebuild_sparse_tensor")
 _REBUILD_FROM_TYPE = _Name("torch._tensor", "_rebuild_from_type_v2")
 _GET_LAYOUT = _Name("torch.serialization", "_get_layout")
 _TENSOR = _Name("torch", "Tensor")
@@ -107,8 +108,13 @@ class _Pickler(_PythonPickler):  # type: ignore[misc]
             if attributes:
                 return _REBUILD_PARAMETER_WITH_STATE, (*args, attributes)
             return _REBUILD_PARAMETER, args
-        build, parts = self._rebuild_call(tensor)
         kind = type(tensor)
+        if hasattr(
+            kind, "_composed"
+        ):  # sparse: its layout and its parts; as in PyTorch, not whether it requires grad
+            build, parts = _REBUILD_SPARSE, (tensor.layout, tensor._parts())
+            return (_REBUILD_FROM_TYPE, (build, _TENSOR, parts, attributes)) if attributes else (build, parts)
+        build, parts = self._rebuild_call(tensor)
         if kind is not binding.class_named("torch.Tensor") and not getattr(kind, "_plain_when_kept", False):
             return _REBUILD_FROM_TYPE, (build, type(tensor), parts, attributes)
         if attributes:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..runtime import dtypes
+from ..runtime.types import sparse_coo
+from ..runtime.types import strided as strided_layout
 from . import binding
 from .errors import brief
 
@@ -135,6 +137,30 @@ def rebuild_tensor_v3(
         else:
             resolve(tensor, metadata)
     return tensor
+
+
+def rebuild_sparse_tensor(loader: Loader, layout: Any, parts: Any) -> Any:
+    """A sparse tensor of its parts: indices, values, size, and for COO whether it is coalesced.
+
+    Raises: ValueError for parts that do not fit; the elements of all indices are looked at.
+    """
+    if loader.filled_later:
+        raise ValueError(
+            "sparse tensors are not read from the format before PyTorch 1.6; save dense tensors instead"
+        )
+    if type(layout) is not type(strided_layout) or type(parts) is not tuple or len(parts) not in (3, 4):
+        raise TypeError("a layout and its parts were expected")
+    count = 2 if layout is sparse_coo else 3
+    size = parts[count] if len(parts) > count else None
+    flags = parts[count + 1 :]
+    if not all(binding.is_tensor(x) for x in parts[:count]) or not isinstance(size, tuple):
+        raise TypeError("tensors and a size were expected")
+    if any(type(x) is not bool for x in flags):
+        raise TypeError("whether the tensor is coalesced was expected as a bool")
+    try:
+        return binding.make_sparse(layout, parts[:count], tuple(size), *flags)
+    except (RuntimeError, NotImplementedError, IndexError) as e:
+        raise ValueError(f"a tensor of layout {layout} cannot be built: {e}") from e
 
 
 def resolve(tensor: Any, metadata: dict[str, Any]) -> None:

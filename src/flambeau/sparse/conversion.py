@@ -312,7 +312,7 @@ def like(x: CooTensor, layout: types.layout) -> Any:
 def sparse_mask(self: Tensor, mask: Any) -> Any:
     """The elements of `self` at the places of the sparse tensor `mask`."""
     if not isinstance(mask, SparseTensor):
-        raise RuntimeError(
+        raise NotImplementedError(
             f"sparse_mask: the mask must be a sparse tensor, but has layout {layout_word(mask)}"
         )
     if tuple(self.shape) != mask._sizes:

@@ -269,6 +269,10 @@ class SparseTensor(Tensor):
         """The places of a matrix, for products."""
         raise NotImplementedError
 
+    def _parts(self) -> tuple[Any, ...]:
+        """What a file has of it, in PyTorch's order: indices, values, size, and for COO whether it is coalesced."""
+        raise NotImplementedError
+
     def __reversed__(self) -> Any:
         refuse("flip", self)
 
@@ -324,6 +328,9 @@ class CooTensor(SparseTensor):
             self._kept_places = Places(rows, cols, (self._sizes[0], self._sizes[1]))
         return self._kept_places
 
+    def _parts(self) -> tuple[Any, ...]:
+        return self._ind.detach(), self._vals.detach(), Size(self._sizes), self._coalesced
+
     def _coo(self) -> CooTensor:
         return self
 
@@ -360,6 +367,9 @@ class CompressedTensor(SparseTensor):
             rows, cols = (slow, plain) if self._layout is types.sparse_csr else (plain, slow)
             self._kept_places = Places(rows, cols, (self._sizes[0], self._sizes[1]))
         return self._kept_places
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self._begins.detach(), self._plain.detach(), self._vals.detach(), Size(self._sizes)
 
     def _coo(self) -> CooTensor:
         """The same matrix in COO, its entries in the same order."""

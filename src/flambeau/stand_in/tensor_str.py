@@ -31,9 +31,9 @@ def _add_suffixes(tensor_str: str, suffixes: Sequence[str], indent: int, force_n
     """The values and what follows them, as wide as lines may be; `force_newline` puts the first on its own line."""
     options = printing.current_options()
     if not force_newline or not suffixes:
-        return printing._join_notes(tensor_str, suffixes, indent, options)
+        return printing.join_notes(tensor_str, suffixes, indent, options)
     first, *others = suffixes
-    return printing._join_notes(f"{tensor_str},\n{' ' * indent}{first}", others, indent, options)
+    return printing.join_notes(f"{tensor_str},\n{' ' * indent}{first}", others, indent, options)
 
 
 def _str(self: Tensor, *, tensor_contents: Any = None) -> str:

@@ -2,7 +2,7 @@
 
 Everything here works on plain values (an array, names, flags), so that a repr never runs a tensor operation.
 A tensor becomes text in four steps: `_condense` keeps only the elements that will be seen, `_render` turns them
-into cells of one width, `_arrange` lays the cells out in brackets and lines, and `_join_notes` appends what
+into cells of one width, `_arrange` lays the cells out in brackets and lines, and `join_notes` appends what
 follows the values (``dtype=…``, ``grad_fn=<…>``), breaking lines where needed.  Every element passes through
 `ndarray.tolist`, hence is formatted as a Python number: NumPy's print options have no influence.
 """
@@ -355,16 +355,20 @@ def format_tensor(
     values_tell = array is not None and not empty
     if not is_default_dtype or (not values_tell and not dtype_name.startswith(("float", "bfloat"))):
         notes.append(f"dtype=torch.{dtype_name}")
-    return _join_notes(contents, [*notes, *suffix], indent, options)
+    return join_notes(contents, [*notes, *suffix], indent, options)
 
 
-def _join_notes(contents: str, notes: Sequence[str], indent: int, options: PrintOptions) -> str:
+def join_notes(
+    contents: str, notes: Sequence[str], indent: int, options: PrintOptions, *, newline_first: bool = False
+) -> str:
+    """The text of a tensor up to its values, then the notes after these, on new lines where they get too long."""
     text = [contents]
     # PyTorch counts the last line of the values two characters longer than it is.
     newline = contents.rfind("\n")
     used = len(contents) - newline + 1 if newline >= 0 else indent + len(contents) + 2
     for note in notes:
-        if used + len(note) + 2 > options.linewidth:
+        if newline_first or used + len(note) + 2 > options.linewidth:
+            newline_first = False
             text.append(",\n" + " " * indent + note)
             used = indent + len(note)
         else:

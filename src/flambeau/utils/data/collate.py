@@ -11,6 +11,7 @@ import numpy as np
 from ... import ops
 from ...core.tensor import Tensor
 from ...runtime import dtypes
+from ...runtime.types import strided
 
 __all__ = ["default_collate", "default_convert"]
 
@@ -98,7 +99,15 @@ def collate(batch: Any, *, collate_fn_map: Map | None = None) -> Any:
 
 
 def collate_tensor_fn(batch: Any, *, collate_fn_map: Map | None = None) -> Any:
-    """Tensors of one shape, stacked."""
+    """Tensors of one shape, stacked.
+
+    Raises: RuntimeError for sparse tensors.
+    """
+    if batch[0].layout is not strided:
+        raise RuntimeError(
+            "Batches of sparse tensors are not currently supported by the default collate_fn; please provide a custom "
+            "collate_fn to handle them appropriately."
+        )
     return ops.stack(list(batch), 0)
 
 
