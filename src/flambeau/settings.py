@@ -11,8 +11,9 @@ from typing import Any
 from .core import remembered
 from .core.state import defaults
 from .core.tensor import Tensor
+from .ops import default_device
 from .runtime.threads import get_num_threads, set_num_threads
-from .runtime.types import CPU, check_device, device
+from .runtime.types import CPU, device
 
 __all__ = [
     "are_deterministic_algorithms_enabled",
@@ -139,17 +140,22 @@ def is_warn_always_enabled() -> bool:
 
 
 def get_default_device() -> device:
-    """The CPU."""
-    return CPU
+    """The device that factories use when none is given: the CPU, unless another was set.
+
+    >>> import flambeau as torch
+    >>> with torch.device("meta"):
+    ...     torch.get_default_device(), torch.ones(2, 3)
+    (device(type='meta'), tensor(..., device='meta', size=(2, 3)))
+    """
+    return default_device.current() or CPU
 
 
 def set_default_device(device: Any) -> None:
-    """Accepts the CPU (or None).
+    """Have factories use the CPU (or None), or ``"meta"`` for tensors without data, when no device is given.
 
     Raises: AssertionError for CUDA devices, RuntimeError for others: there is none here.
     """
-    if device is not None:
-        check_device(device)
+    default_device.set_default(device)
 
 
 def set_default_tensor_type(t: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core import tape
 from ..core.interpreters import Taped, Value
+from ..core.meta import is_meta, payload
 from ..core.op import dtype_of
 from ..core.state import RECORD, tls
 from ..core.tape import AccumulateGrad, BaseNode
@@ -44,7 +45,11 @@ def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
                 f"grad can be implicitly created only for real scalar outputs but got {dtype_of(t)}; give gradient="
             )
         a = t._a
-        return full(shape, 1, a.dtype)
+        return (
+            wrap(payload(shape, a.dtype))
+            if type(a) is not ndarray and is_meta(t)
+            else full(shape, 1, a.dtype)
+        )
     if not isinstance(g, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
     have = tuple(g._a.shape)
@@ -267,6 +272,7 @@ def grad(
                 )
             if materialize_grads:
                 g = full(tuple(t.shape), 0, t.dtype.numpy)
+                g = wrap(payload(g._a.shape, g._a.dtype)) if t.is_meta else g
         elif type(t) is not Tensor and hasattr(t, "_composed"):
             g = t.detach()._with(g)  # the gradient of a sparse tensor's values, in its places
         result.append(g)

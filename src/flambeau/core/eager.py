@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .pending import Pending, resolve
+from .meta import run_meta
+from .pending import NO_DATA, Pending, resolve
 from .state import everyone, tls
 from .tape import record
 from .tensor import Tensor, make_view, new_object, storage, wrap
@@ -82,7 +83,11 @@ def eager(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     for x in args:
         if isinstance(x, Tensor):
             a = x._a
-            arrays.append(resolve(x) if type(a) is Pending else a)
+            if type(a) is Pending:
+                if a.owner is NO_DATA:
+                    return run_meta(op, args, params)
+                a = resolve(x)
+            arrays.append(a)
             if x._node is not None:
                 tracked = True
         else:

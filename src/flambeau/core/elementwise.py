@@ -81,7 +81,7 @@ def unary(
                         else:
                             t._node = _plain_node(plan, (node,))
                         return t
-            except (AttributeError, ValueError, TypeError, RuntimeWarning):
+            except (AttributeError, ValueError, TypeError, NotImplementedError, RuntimeWarning):
                 pass
         return slow(input, out)
 
@@ -382,7 +382,7 @@ def _binary_fast(
                         n.seq = next_seq()
                         n.extra = None
                     return t
-        except (AttributeError, ValueError, TypeError, OverflowError, RuntimeWarning):
+        except (AttributeError, ValueError, TypeError, OverflowError, NotImplementedError, RuntimeWarning):
             pass  # whatever it was, the careful path says it better
         if bound and not isinstance(self, Tensor):
             raise TypeError(f"{name} as a method needs a Tensor before its dot, not {type(self).__name__}")

@@ -11,6 +11,7 @@ from .eager import raw
 from .grad_names import rename
 from .interpreters import Taped, VMap
 from .op import Op, bind
+from .pending import NO_DATA, Pending
 from .state import tls
 from .tape import AccumulateGrad, helpers, record
 from .tensor import Tensor, snapshot, storage, wrap
@@ -89,6 +90,8 @@ def write(t: Tensor, new: Tensor, opname: str, alone: bool | None = None) -> Ten
         )  # the old values no longer matter: their gradient is zero
     if tls.capture is not None:
         write_captured(t, new, alone)
+    elif type(t._a) is Pending and t._a.owner is NO_DATA:
+        pass  # nothing to write to
     elif new._a is not t._a:
         np.copyto(raw(t), raw(new), casting="unsafe")
     storage(t).written(opname, 4)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .state import everyone
 
-__all__ = ["Layout", "Pending", "known", "resolve", "settle"]
+__all__ = ["NO_DATA", "Layout", "Pending", "known", "resolve", "settle"]
 
 
 class Owner(Protocol):
@@ -51,6 +51,24 @@ def _dense(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> b
     return True
 
 
+class NoData:
+    """The owner of the promises that stand for the memory of meta tensors."""
+
+    def compute(self, pending: Pending) -> None:
+        """Raises: NotImplementedError, always."""
+        raise NotImplementedError(
+            "this needs the values of a tensor on the meta device, which has a shape and a dtype but no data "
+            f"(shape {list(pending.shape)}, dtype {pending.dtype}). Make it with device='cpu', or give its module memory "
+            "with to_empty(device='cpu') and load its values"
+        )
+
+    def __reduce__(self) -> str:
+        return "NO_DATA"
+
+
+NO_DATA = NoData()
+
+
 @lru_cache(maxsize=1024)  # making one takes longer than noting an operation
 def _stand_in(shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...]) -> Any:
     return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides)
@@ -84,6 +102,10 @@ class Pending:
                 "a tensor of a compiled function has no value: the program that was to compute it failed before"
             )
         return self.value
+
+    def copy(self) -> Any:
+        """A copy of the array; where there are no elements, none is needed."""
+        return self if self.owner is NO_DATA else self.force().copy()
 
     def stand_in(self) -> Any:
         """An array with this layout and no memory: to be asked for strides and flags, never for elements."""
@@ -150,22 +172,25 @@ for _name in (
 
 
 def known(t: Any) -> Any:
-    """The array under a tensor, for a check of its values; None where a transform hides them."""
+    """The array under a tensor, for a check of its values; None where a transform hides them, or there are none."""
     if everyone.listener is not None:
         everyone.listener(None, (), {}, None)
     a = t._a
     if type(a) is np.ndarray:
         return a
-    return resolve(t) if type(a) is Pending else None
+    return resolve(t) if type(a) is Pending and a.owner is not NO_DATA else None
 
 
 def seen(t: Any) -> Any:
-    """The array under a tensor and all transforms around it, for a check of its values: those of all examples at once."""
+    """The array under a tensor and all transforms around it, for a check of its values: those of all examples at once.
+
+    A meta tensor has none: an empty array.
+    """
     if everyone.listener is not None:
         everyone.listener(None, (), {}, None)
     while type(t._a) is not np.ndarray:
         if type(t._a) is Pending:
-            return resolve(t)
+            return np.empty(0, t._a.dtype) if t._a.owner is NO_DATA else resolve(t)
         t = t._a.inner
     return t._a
 

@@ -158,6 +158,7 @@ class UninitializedTensorMixin(Tensor):
     shape = property(_no_shape)
     dtype = property(lambda self: self._empty.dtype)
     device = property(lambda self: self._empty.device)
+    is_meta = property(lambda self: self._empty.is_meta)
     data = property(
         lambda self: self._empty.detach()
     )  # an initialisation of it does nothing, and is no error

@@ -12,6 +12,7 @@ from . import (
     conversion,
     copies,
     creation,
+    default_device,
     elementwise,
     fft,
     gather,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
+from numpy import ndarray
+
 from ..core.grad_names import rename
+from ..core.meta import COPY_OUT, is_meta
 from ..core.promotion import convert
 from ..core.public import FUNCTIONS, METHODS, public
 from ..core.state import defaults
@@ -16,6 +19,7 @@ from ..runtime.dtypes import dtype
 from ..runtime.types import check_device
 from .args import as_dtype, dtype_of
 from .layouts import is_images
+from .meta_device import CPU, META, move, wants_meta
 
 
 @public(function=False)
@@ -55,13 +59,18 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         )
     if other is not None:
         target = dtype_of(other)
-    if dev is not None:
-        check_device(dev)
+        dev = META if is_meta(other) else CPU
     result = self
+    if dev is not None:
+        if wants_meta(dev):
+            result = move(self)
+            copy = copy and result is self
+        elif builtins.type(self._a) is not ndarray and is_meta(self):
+            raise NotImplementedError(COPY_OUT)
     if target is not None:
         d = as_dtype(target)
-        if d is not dtype_of(self):
-            result = convert(self, d)
+        if d is not dtype_of(result):
+            result = convert(result, d)
             copy = False
     if fmt is types.contiguous_format and result is self and not copy and not is_images(self):
         return self  # what has no format of its own counts as contiguous, as in PyTorch
@@ -146,7 +155,12 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 
 @public(function=False)
 def cpu(self: Tensor, memory_format: Any = types.preserve_format) -> Tensor:
-    """The tensor on the CPU: itself."""
+    """The tensor on the CPU: itself.
+
+    Raises: NotImplementedError for meta tensors, which have no data.
+    """
+    if builtins.type(self._a) is not ndarray and is_meta(self):
+        raise NotImplementedError(COPY_OUT)
     return self
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.meta import is_meta
 from ..core.op import bind
 from ..core.pending import Pending, known
 from ..core.promotion import adapt, convert, default_for, result_type, scalar_category
@@ -34,13 +35,14 @@ from ..runtime.types import check_device
 from . import ranges
 from .args import as_dtype, check_sizes, dtype_of, numel, sizes
 from .from_python import array_of, checked_scalar
-from .layouts import memory_like
+from .layouts import memory_like, order_of
+from .meta_device import destination, made, move, wants_meta
 
 
 def finish(t: Tensor, requires_grad: bool = False, device: Any = None) -> Tensor:
     """Common end of every factory: the device is checked, the leaf marked."""
-    if device is not None:
-        check_device(device)
+    if device is not None and wants_meta(device):
+        t = move(t)
     if tls.inference:
         storage(t).inference = True
     if requires_grad:
@@ -86,9 +88,10 @@ def _factory(name: str, value: Any) -> Any:
         shape = sizes(size, name)
         d = as_dtype(dtype) if out is None else dtype_of_out(out, dtype, name)
         check_sizes(shape, name, d.itemsize)
-        if device is not None:
-            check_device(device)
-        t = _fill(shape, value, d)
+        if device is not None and wants_meta(device):
+            t = made(shape, d.numpy)
+        else:
+            t = _fill(shape, value, d)
         if out is not None:
             return store_out(out, t, name)  # type: ignore[no-any-return]
         return finish(t, requires_grad)
@@ -134,11 +137,10 @@ def empty(
     shape = sizes(size, "empty")
     d = as_dtype(dtype) if out is None else dtype_of_out(out, dtype, "empty")
     check_sizes(shape, "empty", d.itemsize)
-    if device is not None:
-        check_device(device)
+    on_meta = device is not None and wants_meta(device)
+    t = made(shape, d.numpy) if on_meta else from_value(empty_array(shape, d.numpy))
     if out is not None:
-        return store_out(out, from_value(empty_array(shape, d.numpy)), "empty")  # type: ignore[no-any-return]
-    t = from_value(empty_array(shape, d.numpy))
+        return store_out(out, t, "empty")  # type: ignore[no-any-return]
     if memory_format is types.channels_last and len(shape) == 4:
         t = t.contiguous(memory_format=memory_format)
     return finish(t, requires_grad)
@@ -168,13 +170,14 @@ def full(
         dtype = dtype_of_out(out, dtype, "full")
     if isinstance(fill_value, Tensor):
         d = as_dtype(dtype, dtype_of(fill_value))
-        fill_value = fill_value.item()
+        fill_value = 0 if is_meta(fill_value) else fill_value.item()
     else:
         d = as_dtype(dtype, default_for(scalar_category(fill_value)))
     check_sizes(shape, "full", d.itemsize)
-    if device is not None:
-        check_device(device)
-    t = _fill(shape, checked_scalar(fill_value, d), d)
+    if device is not None and wants_meta(device):
+        t = made(shape, d.numpy)
+    else:
+        t = _fill(shape, checked_scalar(fill_value, d), d)
     return store_out(out, t, "full") if out is not None else finish(t, requires_grad)
 
 
@@ -198,8 +201,7 @@ def tensor(
         found = overridden(tensor, (data,), {"dtype": dtype})
         if found is not None:
             return found[0]  # type: ignore[no-any-return]
-    if device is not None:
-        check_device(device)
+    on_meta = device is not None and wants_meta(device)
     d = as_dtype(dtype) if dtype is not None else None
     if isinstance(data, Tensor):
         import warnings
@@ -210,15 +212,15 @@ def tensor(
             UserWarning,
             stacklevel=2,
         )
-        if tls.stack:
+        if tls.stack or is_meta(data):
             t = data.detach().clone() if d is None else data.detach().to(d, copy=True)
-            return finish(t, requires_grad)
+            return finish(t if device is None else t.to(device), requires_grad)
     if tls.stack and isinstance(data, (list, tuple)) and _has_payload(data):
         t = _stack_nested(data)
         return t if d is None else t.to(d)
     a = array_of(data, d)
     t = from_value(a if type(a) is np.ndarray else np.asarray(a))
-    return finish(t, requires_grad)
+    return finish(move(t) if on_meta else t, requires_grad)
 
 
 def _has_payload(data: Any) -> bool:
@@ -297,10 +299,11 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     >>> torch.as_tensor([1, 2])
     tensor([1, 2])
     """
-    if device is not None:
-        check_device(device)
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(as_dtype(dtype))
+        data = data if device is None else data.to(device)
+        return data if dtype is None else data.to(as_dtype(dtype))  # type: ignore[no-any-return]
+    if device is not None and wants_meta(device):
+        return move(as_tensor(data, dtype))
     if isinstance(data, np.ndarray) and data.dtype.isnative and not any(s < 0 for s in data.strides):
         t = from_numpy(data)
         return t if dtype is None else t.to(as_dtype(dtype))
@@ -315,10 +318,12 @@ def asarray(
 
     Raises: ValueError when copy=False and a copy is needed.
     """
-    if device is not None:
-        check_device(device)
+    if device is not None and wants_meta(device):
+        return finish(move(asarray(obj, dtype=dtype)), requires_grad)
     d = None if dtype is None else as_dtype(dtype)
     if isinstance(obj, Tensor):
+        if device is not None:
+            obj = obj.to(device)
         if copy is False and d is not None and d is not dtype_of(obj):
             raise ValueError(f"can't alias tensor with dtype {dtype_of(obj)} into dtype {d}.")
         t = obj.to(d or dtype_of(obj), copy=bool(copy))
@@ -466,6 +471,8 @@ def arange(
         start, end, step, integral = int(start), int(end), int(step), True
     n = -(-(end - start) // step) if integral else math.ceil((end - start) / step)
     check_sizes((int(n),), "arange", d.itemsize)
+    if device is not None and wants_meta(device):
+        return made((int(n),), d.numpy, requires_grad)
     if d.category <= dtypes.INTEGRAL:
         values = ranges.integers(int(start), int(step), int(n)).astype(d.numpy, copy=False)
     else:
@@ -504,6 +511,8 @@ def linspace(
                 f"linspace only supports 0-dimensional start and end tensors, but got start or end with {x.ndim} dimension(s)."
             )
     d = as_dtype(dtype, defaults.dtype.to_complex() if complex_in else None)
+    if device is not None and wants_meta(device):
+        return made((steps,), d.numpy, requires_grad)
     start, end = _number(start), _number(end)
     a = ranges.spaced(start, end, steps, d)
     return finish(from_value(a), requires_grad, device)
@@ -525,6 +534,8 @@ def logspace(
     """``base ** linspace(start, end, steps)``."""
     steps = _steps(steps, "logspace")
     d = as_dtype(dtype)
+    if device is not None and wants_meta(device):
+        return made((steps,), d.numpy, requires_grad)
     if _mapped(start, end):
         line = _line(start, end, steps, d)
         return finish(convert(FUNCTIONS["pow"](base, convert(line, _widest(d))), d), requires_grad, device)
@@ -565,6 +576,8 @@ def eye(
     n, m = operator.index(n), operator.index(n if m is None else m)
     if n < 0 or m < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m)}")
+    if device is not None and wants_meta(device):
+        return made((n, m), as_dtype(dtype).numpy, requires_grad)
     return finish(from_value(_identity(n, m, as_dtype(dtype).numpy)), requires_grad, device)
 
 
@@ -583,6 +596,20 @@ def _made(a: Any) -> Tensor:
     return base.from_value(a) if everyone.captures else wrap(a)
 
 
+def meta_like(x: Tensor, d: dtype, memory_format: Any, requires_grad: bool) -> Tensor:
+    """A meta tensor of the shape of `x`, whose dims lie in memory in the same order unless another format is asked for."""
+    order = order_of(x) if memory_format is types.preserve_format or memory_format is None else None
+    if memory_format is types.channels_last and len(x._a.shape) == 4:
+        order = [0, 2, 3, 1]
+    if memory_format is types.channels_last_3d and len(x._a.shape) == 5:
+        order = [0, 2, 3, 4, 1]
+    strides, step = [0] * len(x._a.shape), d.itemsize
+    for i in reversed(order or range(len(strides))):
+        strides[i] = step
+        step *= max(x._a.shape[i], 1)
+    return made(x._a.shape, d.numpy, requires_grad, tuple(strides))
+
+
 def _like(name: str, value: Any) -> Any:
     def make(
         input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
@@ -593,6 +620,13 @@ def _like(name: str, value: Any) -> Any:
                 f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
             )
         d = as_dtype(dtype, dtype_of(input))
+        if (
+            type(input._a) is not np.ndarray
+            and destination(device, input)
+            or device is not None
+            and wants_meta(device)
+        ):
+            return meta_like(input, d, memory_format, requires_grad)
         if tls.stack:
             return finish(
                 base.full(tuple(input._a.shape), 0 if value is None else value, d.numpy),
@@ -634,6 +668,13 @@ def full_like(
 ) -> Tensor:
     """A tensor of input's shape, dtype and memory order, filled with ``fill_value``."""
     d = as_dtype(dtype, dtype_of(input))
+    if (
+        type(input._a) is not np.ndarray
+        and destination(device, input)
+        or device is not None
+        and wants_meta(device)
+    ):
+        return meta_like(input, d, memory_format, requires_grad)
     value = checked_scalar(_number(fill_value), d)
     if tls.stack:
         return finish(base.full(tuple(input._a.shape), value, d.numpy), requires_grad, device)
@@ -645,6 +686,8 @@ def full_like(
 def _new(name: str, fn: Any) -> Any:
     def method(self: Tensor, *args: Any, dtype: Any = None, **kw: Any) -> Tensor:
         kw.pop("layout", None)
+        if type(self._a) is not np.ndarray and kw.get("device") is None and is_meta(self):
+            kw["device"] = "meta"
         return fn(*args, dtype=dtype if dtype is not None else dtype_of(self), **kw)  # type: ignore[no-any-return]
 
     method.__doc__ = (

@@ -23,12 +23,20 @@ def _innermost_first(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[
     return innermost_first(tuple(shape), (tuple(strides),))
 
 
+def order_of(x: Tensor) -> list[int] | None:
+    """The dims of `x` in the order of its memory, the outermost first; None where that is their own order."""
+    a = x._a
+    if type(a) not in (np.ndarray, Pending) or a.ndim < 2 or a.flags.c_contiguous or 0 in a.shape:
+        return None
+    return list(_innermost_first(a.shape, a.strides)[::-1])
+
+
 def memory_like(x: Tensor, d: dtype) -> Any:
     """Uninitialised memory with the dims of `x` in the same order (preserve_format)."""
     a = x._a
-    if type(a) not in (np.ndarray, Pending) or a.ndim < 2 or a.flags.c_contiguous or 0 in a.shape:
+    order = order_of(x)
+    if order is None:
         return empty_array(tuple(a.shape), d.numpy)
-    order = _innermost_first(a.shape, a.strides)[::-1]
     return empty_array(tuple([a.shape[i] for i in order]), d.numpy).transpose(np.argsort(order))
 
 

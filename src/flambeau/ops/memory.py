@@ -11,6 +11,7 @@ import numpy as np
 from ..core.eager import raw
 from ..core.inplace import derive_views
 from ..core.interpreters import Batched
+from ..core.meta import is_meta, payload
 from ..core.public import METHODS, public
 from ..core.state import tls
 from ..core.tape import helpers
@@ -19,9 +20,9 @@ from ..prims.base import from_value
 from ..prims.indexing import as_strided_op
 from ..runtime import dtypes
 from ..runtime.memory import root as memory_root
-from ..runtime.types import check_device
 from .args import as_dtype, check_sizes, int_tuple, sizes
 from .creation import empty_array, finish
+from .meta_device import made, wants_meta
 from .shape import contiguous
 
 
@@ -154,6 +155,10 @@ def resize_(self: Tensor, *sizes_: Any, size: Any = None, memory_format: Any = N
         raise RuntimeError("cannot resize variables that require grad")
     if tls.stack:
         return _resized_in_transform(self, shape)
+    if is_meta(self):
+        if tuple(self._a.shape) != shape:
+            _replace(self, payload(shape, self._a.dtype))
+        return self
     a = raw(self)
     if a.shape == shape:
         return self
@@ -187,7 +192,7 @@ def resize_out(t: Tensor, shape: tuple[int, ...]) -> None:
             UserWarning,
             stacklevel=4,
         )
-    _replace(t, empty_array(shape, t._a.dtype))
+    _replace(t, payload(shape, t._a.dtype) if is_meta(t) else empty_array(shape, t._a.dtype))
 
 
 helpers["resize_out"] = resize_out
@@ -256,8 +261,8 @@ def empty_strided(
         raise RuntimeError(f"empty_strided: Negative strides are not supported, got {list(strides)}")
     d = as_dtype(dtype)
     check_sizes(shape, "empty_strided", d.itemsize)
-    if device is not None:
-        check_device(device)
+    if device is not None and wants_meta(device):
+        return made(shape, d.numpy, requires_grad, tuple([s * d.itemsize for s in strides]))
     need = 1 + sum((n - 1) * s for n, s in zip(shape, strides)) if all(shape) else 0
     memory = empty_array((need,), d.numpy)
     a = np.lib.stride_tricks.as_strided(memory, shape, [s * d.itemsize for s in strides])
@@ -290,8 +295,12 @@ def empty_permuted(
         raise RuntimeError("Duplicate dim not allowed")
     kind = as_dtype(dtype)
     check_sizes(shape, "empty_permuted", kind.itemsize)
-    if device is not None:
-        check_device(device)
+    if device is not None and wants_meta(device):
+        steps, step = [0] * len(shape), kind.itemsize
+        for i in reversed(order):
+            steps[i] = step
+            step *= max(shape[i], 1)
+        return made(shape, kind.numpy, requires_grad, tuple(steps))
     memory = empty_array(tuple([shape[i] for i in order]), kind.numpy)
     return finish(from_value(memory.transpose(np.argsort(order))), requires_grad)
 
@@ -299,7 +308,9 @@ def empty_permuted(
 def _new_empty_strided(
     self: Tensor, size: Any, stride: Any, dtype: dtypes.dtype | None = None, **kw: Any
 ) -> Tensor:
-    """``empty_strided`` with this tensor's dtype unless another is given."""
+    """``empty_strided`` with this tensor's dtype and device unless others are given."""
+    if kw.get("device") is None and is_meta(self):
+        kw["device"] = "meta"
     return empty_strided(size, stride, dtype=dtype if dtype is not None else self.dtype, **kw)
 
 

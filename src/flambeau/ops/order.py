@@ -10,6 +10,7 @@ import numpy as np
 from ..core.families import Axis, opaque_op
 from ..core.grad_names import by_dim
 from ..core.interpreters import Batched
+from ..core.meta import is_meta
 from ..core.pending import seen
 from ..core.promotion import convert
 from ..core.public import public
@@ -206,6 +207,11 @@ def _unique_along(a: Any, dim: int | None) -> Any:
 
 
 def _needs_a_fixed_shape(x: Tensor, name: str) -> None:
+    if is_meta(x):
+        raise NotImplementedError(
+            f"{name}: attempted to run this operator with Meta tensors (shape {list(x._a.shape)}), but the shape of its "
+            "result depends on values, which they do not have. Run it on tensors with data (device='cpu')"
+        )
     if isinstance(x._a, Batched) and x._a.batched:
         raise RuntimeError(
             f"vmap: {name} has a result whose shape depends on the data, so there is no dense batched answer: sort the "

@@ -13,6 +13,7 @@ from ..core import families as fam
 from ..core import inplace
 from ..core.eager import raw
 from ..core.grad_names import rename
+from ..core.meta import is_meta
 from ..core.op import bind
 from ..core.pending import Pending
 from ..core.promotion import convert
@@ -23,8 +24,9 @@ from ..prims.pointwise import overwrite_op
 from ..runtime import distributions as dist
 from ..runtime import dtypes, mt19937, types
 from .args import as_dtype, check_sizes, dtype_of, sizes
-from .creation import finish
+from .creation import finish, meta_like
 from .layouts import memory_like
+from .meta_device import destination, made, wants_meta
 
 
 class Generator(mt19937.Generator):
@@ -142,8 +144,15 @@ _DRAWS: dict[str, Callable[..., Any]] = {
 _OPS = {kind: _shape_op(kind, fn) for kind, fn in _DRAWS.items()}
 
 
-def draw(kind: str, shape: tuple[int, ...], d: Any, *args: Any, generator: Any = None) -> Tensor:
-    """A tensor of draws of one kind, through the current interpreter (vmap asks its randomness mode)."""
+def draw(
+    kind: str, shape: tuple[int, ...], d: Any, *args: Any, generator: Any = None, like: Tensor | None = None
+) -> Tensor:
+    """A tensor of draws of one kind, through the current interpreter (vmap asks its randomness mode).
+
+    It is on the device of `like`, if that is given.
+    """
+    if like is not None and type(like._a) is not np.ndarray and is_meta(like):
+        return made(shape, d)
     return bind(_OPS[kind], (), {"shape": shape, "generator": _gen(generator), "dtype": d, "args": args})  # type: ignore[no-any-return]
 
 
@@ -151,6 +160,8 @@ def draw_like(
     kind: str, x: Tensor, d: dtypes.dtype, *args: Any, generator: Any = None, memory_format: Any = None
 ) -> Tensor:
     """`draw` in the shape of `x`, and in the order of its memory unless another format is asked for."""
+    if type(x._a) is not np.ndarray and is_meta(x):
+        return meta_like(x, d, memory_format, False)
     preserve = memory_format is None or memory_format is types.preserve_format
     plain = x._a.flags.c_contiguous if preserve and type(x._a) in (np.ndarray, Pending) else preserve
     if tls.stack or plain or memory_format is types.contiguous_format:
@@ -181,9 +192,10 @@ def _random_factory(name: str, kind: str) -> Any:
         shape = sizes(size, name)
         d = as_dtype(dtype) if out is None else dtype_of_out(out, dtype, name)
         check_sizes(shape, name, d.itemsize)
-        if device is not None:
-            types.check_device(device)
-        t = draw(kind, shape, d.numpy, generator=generator)
+        if device is not None and wants_meta(device):
+            t = made(shape, d.numpy)
+        else:
+            t = draw(kind, shape, d.numpy, generator=generator)
         if out is not None:
             return store_out(out, t, name)  # type: ignore[no-any-return]
         return finish(t, requires_grad)
@@ -204,6 +216,13 @@ def _like(name: str, kind: str) -> None:
         pin_memory: bool = False, memory_format: Any = None,
     ) -> Tensor:  # fmt: skip
         d = as_dtype(dtype, dtype_of(input))
+        if (
+            type(input._a) is not np.ndarray
+            and destination(device, input)
+            or device is not None
+            and wants_meta(device)
+        ):
+            return meta_like(input, d, memory_format, requires_grad)
         t = draw_like(kind, input, d, generator=generator, memory_format=memory_format)
         return finish(t, requires_grad, device)
 
@@ -249,6 +268,8 @@ def randint(
     shape = sizes((size,), "randint")
     check_sizes(shape, "randint", d.itemsize)
     _check_integers(low, high)
+    if device is not None and wants_meta(device):
+        return made(shape, d.numpy, requires_grad)
     t = draw("integers_from", shape, d.numpy, int(low), int(high), generator=generator)
     return finish(t, requires_grad, device)
 
@@ -266,6 +287,13 @@ def randint_like(
         raise TypeError("randint_like() missing the argument 'high'")
     _check_integers(low, high)
     d = as_dtype(dtype, dtype_of(input))
+    if (
+        type(input._a) is not np.ndarray
+        and destination(device, input)
+        or device is not None
+        and wants_meta(device)
+    ):
+        return meta_like(input, d, memory_format, requires_grad)
     t = draw_like(
         "integers_from", input, d, int(low), int(high), generator=generator, memory_format=memory_format
     )
@@ -285,6 +313,8 @@ def randperm(
 ) -> Tensor:
     """A random permutation of 0 .. n-1."""
     d = as_dtype(dtype, dtypes.int64)
+    if device is not None and wants_meta(device):
+        return made((int(n),), d.numpy, requires_grad)
     drawn = _permutation_op(shape=(int(n),), generator=_gen(generator), dtype=d.numpy)
     return finish(drawn, requires_grad, device)
 
@@ -334,6 +364,8 @@ def normal(
         if size is None:
             raise TypeError("normal(): size is needed when mean and std are numbers")
         shape = sizes((size,), "normal")
+        if device is not None and wants_meta(device):
+            return made(shape, as_dtype(dtype).numpy, requires_grad)
         t = draw("normal", shape, as_dtype(dtype).numpy, float(mean), float(std), generator=generator)
         return finish(t, requires_grad, device)
     given = [x for x in (mean, std) if isinstance(x, Tensor)]
@@ -367,7 +399,9 @@ _bernoulli_op = _op("bernoulli_array", _bernoulli_draw)
 def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
     """0 or 1, with each element's probability of 1 given by `input` (or by `p` for all)."""
     if p is not None:
-        return draw("bernoulli", tuple(input._a.shape), input._a.dtype, float(p), generator=generator)
+        return draw(
+            "bernoulli", tuple(input._a.shape), input._a.dtype, float(p), generator=generator, like=input
+        )
     if input._a.dtype.kind not in "fV":
         raise RuntimeError(f"bernoulli expects probabilities of a floating dtype, got {dtype_of(input)}")
     drawn = bind(
@@ -408,6 +442,8 @@ def _fill_in_place(self: Tensor, name: str, kind: str, values: tuple[Any, ...], 
         new = draw(kind, tuple(self._a.shape), self._a.dtype, *values, generator=generator)
         return inplace.write(self, new, name)
     inplace.check_writable(self, name)
+    if type(self._a) is Pending and is_meta(self):
+        return self
     a = raw(self)
     g = _gen(generator)
     if a.flags.c_contiguous:

@@ -19,6 +19,7 @@ from ..prims.base import from_value, full, index_view_op
 from ..runtime import dtypes
 from .args import as_dtype, dtype_of, int_tuple, numel, sizes, wrap_dim
 from .layouts import in_own_order
+from .meta_device import made, wants_meta
 from .shape import cat, expand_to, permute, reshape, stack, unsqueeze
 
 
@@ -223,6 +224,11 @@ triu = _triangle("triu", True)
 tril = _triangle("tril", False)
 
 
+def _above(row: int, col: int, offset: int) -> int:
+    """The number of positions of a matrix on its diagonal `offset`, and above."""
+    return sum([min(max(col - i - offset, 0), col) for i in range(row)])
+
+
 def _triangle_indices(name: str, upper: bool) -> Any:
     def fn(
         row: int,
@@ -239,6 +245,9 @@ def _triangle_indices(name: str, upper: bool) -> Any:
             raise RuntimeError(f"{name}: only tensors of floating dtypes can require gradients")
         if row < 0 or col < 0:
             raise RuntimeError(f"{name}: row and col must be non-negative, got {row} and {col}")
+        if device is not None and wants_meta(device):
+            count = _above(row, col, offset) if upper else row * col - _above(row, col, offset + 1)
+            return made((2, count), as_dtype(dtype, dtypes.int64).numpy)
         i, j = np.ogrid[:row, :col]
         mask = (j - i >= offset if upper else j - i <= offset) & np.ones((row, col), bool)
         return from_value(np.stack(np.nonzero(mask)).astype(as_dtype(dtype, dtypes.int64).numpy))

@@ -16,7 +16,7 @@ import numpy as np
 from .. import ops
 from ..autograd.grad_mode import enable_grad, set_grad_enabled
 from ..core.inplace import check_writable
-from ..core.pending import Pending, resolve, settle
+from ..core.pending import NO_DATA, Pending, resolve, settle
 from ..core.state import defaults as process_defaults
 from ..core.state import tls
 from ..core.tensor import Storage, Tensor
@@ -204,7 +204,9 @@ class ElementwiseOptimizer(Optimizer):
                 if state:  # SGD without momentum keeps nothing, and has no entry
                     states[p] = state
             tensors = [p, grad, *[state[s] for s in slots]]
-            arrays = [t._a if type(t._a) is not Pending else resolve(t) for t in tensors]
+            arrays = [
+                t._a if type(t._a) is not Pending or t._a.owner is NO_DATA else resolve(t) for t in tensors
+            ]
             shape, dtype = arrays[0].shape, arrays[0].dtype
             for i, other in enumerate(arrays):
                 if other.shape != shape or other.dtype != dtype:

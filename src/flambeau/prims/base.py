@@ -11,8 +11,9 @@ import numpy as np
 from ..core import families as fam
 from ..core.families import Axes, Index, Perm, Shape
 from ..core.layout import channels_last
+from ..core.meta import payload
 from ..core.op import REGISTRY, Op, bind, meta_of
-from ..core.pending import Pending
+from ..core.pending import NO_DATA, Pending
 from ..core.state import everyone, tls
 from ..core.tape import helpers
 from ..core.tensor import Tensor, wrap
@@ -323,7 +324,11 @@ def own(g: Tensor, create_graph: bool, leaf: Tensor) -> Tensor:
     It has the leaf's layout where that has no gaps and shows no element twice, and is contiguous otherwise.
     """
     a = g._a
+    if type(leaf._a) is Pending and leaf._a.owner is NO_DATA and type(a) is np.ndarray:
+        return wrap(payload(a.shape, a.dtype))  # from rules that read nothing of the leaf
     if type(a) is Pending and not create_graph:
+        if a.owner is NO_DATA:
+            return wrap(a)
         if tls.capture is None:
             a = a.force()
         elif tls.capture.sole(a):

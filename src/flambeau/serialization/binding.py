@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..core.meta import is_meta, payload
 from ..core.tensor import Storage, Tensor, node_of, wrap
 from ..runtime import dtypes, memory
 from ..runtime.types import sparse_coo
@@ -118,7 +119,24 @@ def attributes_of(tensor: Any) -> dict[str, Any]:
 
 def data_of(parameter: Any) -> Any:
     """A plain tensor over the parameter's memory."""
-    return wrap(array_of(parameter))
+    return wrap(parameter._a if is_meta(parameter) else array_of(parameter))
+
+
+def meta_parts(tensor: Any) -> tuple[Any, ...] | None:
+    """The dtype, size, stride and requires_grad of a tensor without data; None for others."""
+    if not is_meta(tensor):
+        return None
+    a = tensor._a
+    stride = tuple([s // a.dtype.itemsize for s in a.strides])
+    return dtypes.OF_NUMPY[a.dtype], tuple(a.shape), stride, node_of(tensor) is not None
+
+
+def meta_tensor(dtype: Any, size: Any, stride: Any, requires_grad: bool) -> Any:
+    """The inverse of `meta_parts`."""
+    tensor = wrap(payload(size, dtype.numpy, tuple([s * dtype.itemsize for s in stride])))
+    if requires_grad:
+        tensor.requires_grad_(True)
+    return tensor
 
 
 def rebuild(array: npt.NDArray[Any], storage: LoadedStorage, requires_grad: bool) -> Any:

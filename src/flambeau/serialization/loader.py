@@ -134,11 +134,12 @@ class Loader:
         elif target is not None:
             location = str(target)
         self._check_location(location, key)
+        stored.location = location
         return stored
 
     def _check_location(self, location: str, key: str) -> None:
         kind = location.partition(":")[0]
-        if kind == "cpu":
+        if kind in ("cpu", "meta"):
             return
         try:
             device(location)

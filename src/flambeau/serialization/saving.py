@@ -32,6 +32,7 @@ class _Name:
 
 _REBUILD_V2 = _Name("torch._utils", "_rebuild_tensor_v2")
 _REBUILD_V3 = _Name("torch._utils", "_rebuild_tensor_v3")
+_REBUILD_META = _Name("torch._utils", "_rebuild_meta_tensor_no_storage")
 _REBUILD_PARAMETER = _Name("torch._utils", "_rebuild_parameter")
 _REBUILD_PARAMETER_WITH_STATE = _Name("torch._utils", "_rebuild_parameter_with_state")
 _REBUILD_SPARSE = _Name("torch._utils", "_rebuild_sparse_tensor")
@@ -104,7 +105,7 @@ class _Pickler(_PythonPickler):  # type: ignore[misc]
         attributes = binding.attributes_of(tensor)
         if binding.is_parameter(tensor):
             data = binding.data_of(tensor)
-            args: tuple[Any, ...] = (data, binding.storage_of(tensor).requires_grad, OrderedDict())
+            args: tuple[Any, ...] = (data, tensor.requires_grad, OrderedDict())
             if attributes:
                 return _REBUILD_PARAMETER_WITH_STATE, (*args, attributes)
             return _REBUILD_PARAMETER, args
@@ -122,6 +123,9 @@ class _Pickler(_PythonPickler):  # type: ignore[misc]
         return build, parts
 
     def _rebuild_call(self, tensor: Any) -> tuple[_Name, tuple[Any, ...]]:
+        meta = binding.meta_parts(tensor)
+        if meta is not None:
+            return _REBUILD_META, meta
         stored = binding.storage_of(tensor)
         key, first_dtype = self._keys.setdefault(stored.key, (str(len(self._keys)), stored.dtype))
         self.storages.setdefault(key, stored.data)

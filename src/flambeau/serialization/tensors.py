@@ -89,7 +89,23 @@ def build(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, require
     if requires_grad and not (dtype.is_floating_point or dtype.is_complex):
         raise ValueError(f"a tensor of dtype {dtype} cannot require gradients")
     array = strided(storage.bytes, dtype, offset, size, stride)
+    if storage.location == "meta":
+        return binding.meta_tensor(dtype, size, stride, requires_grad)
     return binding.rebuild(array, storage, requires_grad)
+
+
+def rebuild_meta(loader: Loader, dtype: Any, size: Any, stride: Any, requires_grad: Any) -> Any:
+    """A tensor on the meta device: there are no elements to load."""
+    if not isinstance(dtype, dtypes.dtype) or type(requires_grad) is not bool:
+        raise TypeError("a dtype and a bool were expected")
+    size, stride = tuple(size), tuple(stride)
+    if len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
+        raise ValueError(f"size {brief(size)} and stride {brief(stride)} do not describe a tensor")
+    if any(type(n) is not int or n < 0 for n in (*size, *stride)):
+        raise ValueError(f"size {brief(size)} and stride {brief(stride)} must be ints >= 0")
+    if math.prod([max(n, 1) for n in size]) * dtype.itemsize > _MAX_BYTES:
+        raise ValueError(f"size {brief(size)} is more than there can be")
+    return binding.meta_tensor(dtype, size, stride, requires_grad)
 
 
 def rebuild_tensor(loader: Loader, storage: Any, offset: Any, size: Any, stride: Any) -> Any:

@@ -113,6 +113,9 @@ class SparseTensor(Tensor):
     _a = property(_no_array)
     _st = property(_no_array)
     _base = None
+    device = property(lambda self: self._vals.device)
+    is_meta = property(lambda self: self._vals.is_meta)
+    is_cpu = property(lambda self: self._vals.is_cpu)
 
     @property
     def _node(self) -> Any:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..core.eager import raw
-from ..core.pending import known
+from ..core.meta import is_meta, payload
+from ..core.pending import NO_DATA, Pending, known
 from ..core.tape import AccumulateGrad
 from ..core.tensor import Storage, Tensor, new_object
 from ..ops.creation import mark_leaf
@@ -77,7 +78,16 @@ def build(
     return t  # type: ignore[no-any-return]
 
 
+def _rebuild_meta(
+    cls: type, shape: Any, dtype: Any, strides: Any, offset: int, requires_grad: bool, state: dict[str, Any]
+) -> Tensor:
+    return build(cls, payload(shape, dtype, strides, offset), requires_grad, None, state)
+
+
 def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
+    if is_meta(self):
+        a, state = self._a, dict(self.__dict__)
+        return _rebuild_meta, (type(self), a.shape, a.dtype, a.strides, a.slot, self.requires_grad, state)
     if known(self) is None:
         raise RuntimeError("tensors inside a transform cannot be pickled")
     kept, place = taken_apart(raw(self))
@@ -93,6 +103,11 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
             "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage; "
             "otherwise copy x.detach()"
         )
+    if type(self._a) is Pending and self._a.owner is NO_DATA:
+        t = build(type(self), self._a, self.requires_grad, copy.deepcopy(self._st, memo), {})
+        memo[id(self)] = t
+        t.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return t
     if known(self) is None:
         raise NotImplementedError("tensors inside a transform cannot be copied with deepcopy; use .clone()")
     array = raw(self)

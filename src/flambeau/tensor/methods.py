@@ -12,8 +12,9 @@ from ..autograd import differentiate as bw
 from ..core import inplace
 from ..core.eager import raw
 from ..core.interpreters import Value
+from ..core.meta import COPY_OUT, is_meta
 from ..core.node_faces import face
-from ..core.pending import Pending, known, settle
+from ..core.pending import NO_DATA, Pending, known, settle
 from ..core.promotion import convert
 from ..core.public import METHODS, OVERRIDES, overridden
 from ..core.state import tls
@@ -32,6 +33,7 @@ from ..core.tensor import (
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
+from ..ops.meta_device import META
 from ..prims.base import detach_op, innermost
 from ..prims.pointwise import overwrite_op
 from ..runtime import memory, types
@@ -160,6 +162,8 @@ def storage_offset(self: Tensor) -> int:
     """Position of the first element in the storage, in elements."""
     base = self._base
     root = self if base is None else base
+    if type(self._a) is Pending and is_meta(self):
+        return self._a.slot // int(self._a.itemsize)
     if base is None and not isinstance(root._a, Value):
         whole: Any = known(self)
         around = memory.root(whole)
@@ -174,6 +178,8 @@ def storage_offset(self: Tensor) -> int:
 @method
 def data_ptr(self: Tensor) -> int:
     """The address of the first element (0 for empty tensors)."""
+    if is_meta(self):
+        return 0
     a = raw(self)
     settle(tls.capture)
     return address(a) if a.size else 0
@@ -193,7 +199,7 @@ def is_contiguous(self: Tensor, memory_format: Any = types.contiguous_format) ->
 @attribute
 def device(self: Tensor) -> types.device:
     """Where the tensor lives."""
-    return CPU
+    return CPU if type(self._a) is np.ndarray or not is_meta(self) else META
 
 
 @attribute
@@ -208,10 +214,8 @@ def _const(name: str, value: Any) -> None:
 for _name, _value in (
     *(
         ("is_cuda", False),
-        ("is_cpu", True),
         ("is_sparse", False),
         ("is_quantized", False),
-        ("is_meta", False),
     ),
     *(
         ("is_mkldnn", False),
@@ -223,6 +227,12 @@ for _name, _value in (
     *(("names", None), ("is_xla", False)),
 ):
     _const(_name, _value)
+
+
+setattr(Tensor, "is_meta", property(lambda self: is_meta(self), doc="Whether the tensor has no data."))
+setattr(
+    Tensor, "is_cpu", property(lambda self: not is_meta(self), doc="Whether the tensor has its data here.")
+)
 
 
 @method
@@ -281,6 +291,8 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:
 @method
 def is_set_to(self: Tensor, tensor: Tensor) -> bool:
     """Whether both tensors are the same view of the same memory."""
+    if is_meta(self) or is_meta(tensor):
+        return False
     a, b = raw(self), raw(tensor)
     return address(a) == address(b) and a.shape == b.shape and a.strides == b.strides
 
@@ -305,7 +317,23 @@ def _concrete(self: Tensor, what: str) -> Any:
                 "torch.where(condition, x, y)."
             )
         a = a.inner._a
+    if type(a) is Pending and a.owner is NO_DATA:
+        if what in (".numpy()", "__dlpack__()"):
+            raise TypeError(
+                "can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+            )
+        if what == ".tolist()" and a.shape:
+            raise NotImplementedError(COPY_OUT)
+        raise RuntimeError("Tensor.item() cannot be called on meta tensors")
     return a.force() if type(a) is Pending else a
+
+
+def _sized(self: Tensor, what: str) -> Any:
+    """`_concrete` after the check of the size, for tensors that have only that."""
+    n = math.prod(self._a.shape)
+    if n != 1 and is_meta(self):
+        raise RuntimeError(f"a Tensor with {n} elements cannot be converted to Scalar")
+    return _concrete(self, what)
 
 
 @method
@@ -314,7 +342,7 @@ def item(self: Tensor) -> Any:
 
     Raises: RuntimeError when there is not exactly one.
     """
-    a = self._a if type(self._a) is np.ndarray else _concrete(self, ".item()")
+    a = self._a if type(self._a) is np.ndarray else _sized(self, ".item()")
     if a.size != 1:
         raise RuntimeError(f"a Tensor with {a.size} elements cannot be converted to Scalar")
     v = a.item()
@@ -343,6 +371,8 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )
+    if force and is_meta(self):
+        raise NotImplementedError(COPY_OUT)
     a = _concrete(self, ".numpy()")
     settle(tls.capture)  # the caller may write to it
     if a.dtype.kind == "V":
@@ -764,6 +794,8 @@ def copy_(self: Tensor, other: Tensor, non_blocking: bool = False) -> Tensor:
     if not tls.stack:
         inplace.check_writable(self, "copy_")
     new = expand_to(other, tuple(self._a.shape), "copy_")
+    if type(new._a) is Pending and is_meta(new) and not is_meta(self):
+        raise NotImplementedError(COPY_OUT)
     if (
         tls.grad and not tls.stack and self._node is not None
     ):  # the old values stay in the graph, with zero gradients

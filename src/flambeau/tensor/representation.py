@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.interpreters import Batched, Dual, Value
-from ..core.pending import known
+from ..core.pending import NO_DATA, Pending, known
 from ..core.public import OVERRIDES, overridden
 from ..core.state import defaults
 from ..core.tape import AccumulateGrad
@@ -41,8 +41,25 @@ def _grad_fn(t: Tensor) -> str | None:
     return node.name().rpartition(":")[2]  # type: ignore[no-any-return]
 
 
+def _without_data(t: Tensor) -> str:
+    """A meta tensor: all that there is to say of it."""
+    parts = ["...", "device='meta'", f"size={tuple(t._a.shape)}"]
+    if dtype_of(t) is not defaults.dtype:
+        parts.append(f"dtype={dtype_of(t)}")
+    grad_fn = _grad_fn(t)
+    if grad_fn is not None:
+        parts.append(f"grad_fn=<{grad_fn}>")
+    elif t.requires_grad:
+        parts.append("requires_grad=True")
+    cls = type(t)
+    name = "tensor" if cls is Tensor or getattr(t, "_is_param", False) else cls.__name__
+    return f"{name}({', '.join(parts)})"
+
+
 def representation(t: Tensor) -> str:
     """The text that PyTorch prints for this tensor."""
+    if type(t._a) is Pending and t._a.owner is NO_DATA:
+        return _without_data(t)
     if known(t) is None:
         return _contents(t)
     cls = type(t)

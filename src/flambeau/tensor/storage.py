@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.eager import raw
 from ..core.interpreters import Value
+from ..core.meta import is_meta
 from ..core.tensor import Tensor, mark_written, wrap
 from ..ops.args import dtype_of
 from ..runtime import dtypes, memory, types
@@ -33,6 +34,14 @@ class _Bytes:
 
 
 def _memory_of(x: Tensor) -> Any:
+    if is_meta(x):  # as many bytes as there would be, all of them the same one
+        whole = x._a if x._base is None else x._base._a
+        n = (
+            0
+            if 0 in whole.shape
+            else sum([(n - 1) * s for n, s in zip(whole.shape, whole.strides)]) + whole.dtype.itemsize
+        )
+        return np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (n,), (0,), writeable=False)
     a: Any = memory.root(raw(x))
     return np.asarray(_Bytes(a)) if a.size else np.empty(0, np.uint8)
 
@@ -71,6 +80,8 @@ class UntypedStorage:
             )
         found = cls(_memory_of(x))
         found._tensor_of = x
+        if is_meta(x):
+            found.device = x.device
         return found
 
     @classmethod
@@ -126,6 +137,8 @@ class UntypedStorage:
 
     def data_ptr(self) -> int:
         """The address of the first byte (0 when empty)."""
+        if self.device.type == "meta":
+            return 0
         return int(self._bytes.__array_interface__["data"][0]) if self._bytes.size else 0
 
     def element_size(self) -> int:
@@ -220,8 +233,8 @@ class UntypedStorage:
         return hash((self.data_ptr(), len(self)))
 
     def __repr__(self) -> str:
-        rows = "\n".join(f" {v}" for v in self.tolist())
-        return f"{rows}\n[torch.storage.UntypedStorage(device=cpu) of size {len(self)}]"
+        rows = "..." if self.device.type == "meta" else "\n".join(f" {v}" for v in self.tolist())
+        return f"{rows}\n[torch.storage.UntypedStorage(device={self.device}) of size {len(self)}]"
 
 
 class TypedStorage:

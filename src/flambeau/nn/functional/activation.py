@@ -673,7 +673,7 @@ def gumbel_softmax(
     logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
     """A sample of the Gumbel-softmax distribution (Jang et al., 2017); `hard` gives one-hot values, softly differentiated."""
-    gumbels = -draw("exponential", tuple(logits._a.shape), logits._a.dtype, 1.0).log()
+    gumbels = -draw("exponential", tuple(logits._a.shape), logits._a.dtype, 1.0, like=logits).log()
     y = softmax((logits + gumbels) / tau, dim)
     if not hard:
         return y

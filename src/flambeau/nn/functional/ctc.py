@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core.grad_names import rename
+from ...core.meta import is_meta
 from ...core.pending import seen
 from ...core.promotion import convert
 from ...core.public import overridable
@@ -19,6 +20,10 @@ from ...runtime import dtypes
 
 def _values(x: Tensor) -> Any:
     """The array of targets or lengths, which decide sizes and so cannot differ between the examples of a vmap."""
+    if is_meta(x):
+        raise NotImplementedError(
+            "ctc_loss: the values of targets and lengths are needed, which meta tensors do not have"
+        )
     a = seen(x)
     if a.ndim != len(x._a.shape):
         raise RuntimeError("ctc_loss: targets and lengths must be the same for all examples of a vmap")

@@ -41,7 +41,10 @@ def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> 
     if p == 1:
         return in_place(input, input * ops.zeros_like(input), inplace, "feature_dropout_")
     return in_place(
-        input, input * draw("dropout", _feature_shape(input), input._a.dtype, p), inplace, "feature_dropout_"
+        input,
+        input * draw("dropout", _feature_shape(input), input._a.dtype, p, like=input),
+        inplace,
+        "feature_dropout_",
     )
 
 
@@ -84,7 +87,7 @@ def _alpha(input: Tensor, p: float, training: bool, inplace: bool, features: boo
     if p == 1:
         return in_place(input, input * ops.zeros_like(input), inplace, "alpha_dropout_")
     if features:
-        keep = draw("bernoulli", _feature_shape(input), input._a.dtype, 1 - p)
+        keep = draw("bernoulli", _feature_shape(input), input._a.dtype, 1 - p, like=input)
     else:
         keep = draw_like("bernoulli", input, dtype_of(input), 1 - p)
     a = 1.0 / ((ALPHA * ALPHA * p + 1) * (1 - p)) ** 0.5

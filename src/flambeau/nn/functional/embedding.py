@@ -245,7 +245,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         )
     if size:
         values = seen(tensor)
-        if largest_unsigned(values) >= num_classes:
+        if values.size and largest_unsigned(values) >= num_classes:
             if int(values.min()) < 0:
                 raise RuntimeError("Class values must be non-negative.")
             raise RuntimeError("Class values must be smaller than num_classes.")

@@ -287,7 +287,7 @@ def _fractional(n: int, always: bool) -> Any:
         x = input.unsqueeze(0) if single else input
         lead = tuple(x._a.shape[:2])
         if _random_samples is None:
-            _random_samples = draw("uniform", (*lead, n), input._a.dtype, 0.0, 1.0)
+            _random_samples = draw("uniform", (*lead, n), input._a.dtype, 0.0, 1.0, like=input)
         else:
             found = tuple(_random_samples._a.shape)
             if len(found) != 3 or found[0] < lead[0] or found[1:] != (lead[1], n):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ... import ops
 from ...autograd.grad_mode import no_grad
+from ...core.meta import COPY_OUT
 from ...core.tape import RemovableHandle
 from ...core.tensor import Tensor
 from ...ops.args import as_dtype
@@ -632,6 +633,11 @@ class Module(HookMethods, StateMethods):
                 )
 
         def convert(t: Tensor) -> Tensor:
+            if t.is_meta and where is not None and where.type != "meta":
+                raise NotImplementedError(
+                    f"{COPY_OUT} Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() when moving module "
+                    "from meta to a different device."
+                )
             target = kind if _is_number_like(t) else None
             if fmt is not None and t.dim() in (4, 5):
                 return t.to(where, target, non_blocking, memory_format=fmt)  # type: ignore[no-any-return]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from ...ops.random import fork_rng
 from ...runtime.absent import names_of as _names_of
 from ..modules.module import Module
 
@@ -15,7 +14,9 @@ __getattr__ = _names_of(__name__)
 
 
 def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
-    """``module_cls(*args, **kwargs)`` with parameters of arbitrary values, to be loaded or set; nothing is drawn.
+    """``module_cls(*args, **kwargs)`` with parameters of arbitrary values, to be loaded or set.
+
+    It is made on the meta device, so nothing is drawn or computed, and then given memory on `device`.
 
     Raises: RuntimeError for a class that is no Module, or that takes no `device`.
 
@@ -27,5 +28,5 @@ def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(f"Expected a Module; got {module_cls}")
     if "device" not in inspect.signature(module_cls).parameters:
         raise RuntimeError("Module must support a 'device' arg to skip initialization")
-    with fork_rng():
-        return module_cls(*args, **kwargs)
+    where = kwargs.pop("device", "cpu")
+    return module_cls(*args, **kwargs, device="meta").to_empty(device=where)
