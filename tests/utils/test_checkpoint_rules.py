@@ -191,3 +191,48 @@ def test_arguments() -> None:
         checkpoint(torch.exp, x, use_reentrant=False, determinism_check="maybe")
     with pytest.raises(ValueError, match="segments"):
         checkpoint_sequential([torch.exp], 2, x, use_reentrant=False)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_the_second_run_has_the_autocast_of_the_first(reentrant):
+    a = torch.randn(3, 3, requires_grad=True)
+    seen = []
+
+    def product(x):
+        y = x @ x
+        seen.append(y.dtype)
+        return y @ x
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = checkpoint(product, a, use_reentrant=reentrant)
+    out.float().sum().backward()
+    assert seen == [torch.bfloat16] * 2
+    kept = a.grad.clone()
+    a.grad = None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        plain = product(a)
+    plain.float().sum().backward()
+    assert kept.equal(a.grad)
+
+
+def test_a_backward_pass_within_a_function_that_is_not_stopped_early():
+    x = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+
+    def slope(x):
+        with torch.enable_grad():
+            y = checkpoint(lambda x: x.sin().exp().sin(), x, use_reentrant=False)
+            return torch.autograd.grad(y, x, create_graph=True)[0]
+
+    with set_checkpoint_early_stop(False):
+        got = torch.autograd.grad(checkpoint(slope, x, use_reentrant=False), x)[0]
+    assert torch.allclose(got, torch.func.grad(torch.func.grad(lambda x: x.sin().exp().sin()))(x.detach()))
+
+
+def test_the_reentrant_form_is_for_whole_backward_passes():
+    a = torch.randn(2, 2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="incompatible with .grad"):
+        torch.autograd.grad(checkpoint(torch.exp, a, use_reentrant=True).sum(), a)
+    with pytest.raises(RuntimeError, match="incompatible with .grad"):
+        checkpoint(torch.exp, a, use_reentrant=True).sum().backward(inputs=[a])
+    checkpoint(torch.exp, a, use_reentrant=True).sum().backward()
+    assert a.grad.allclose(a.exp())

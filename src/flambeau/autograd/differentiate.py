@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,12 +23,47 @@ TensorOrTensors = Tensor | Sequence[Tensor]
 
 
 def _as_tuple(x: Any, what: str) -> tuple[Any, ...]:
-    if isinstance(x, Tensor) or x is None:
+    if isinstance(x, (Tensor, GradientEdge)) or x is None:
         return (x,)
     try:
         return tuple(x)
     except TypeError:
         raise TypeError(f"{what} must be a Tensor or a sequence of Tensors, not {type(x).__name__}") from None
+
+
+class GradientEdge(NamedTuple):
+    """Where a gradient arrives: a node of the graph, and which of its outputs' gradients it is.
+
+    `ownership_token` is for `get_gradient_edge`.
+    """
+
+    node: BaseNode
+    output_nr: int
+    ownership_token: Any = None
+
+
+def _node_at(edge: GradientEdge) -> BaseNode:
+    """The node in which the gradient of the edge's output is summed up."""
+    node = edge.node
+    if isinstance(edge.ownership_token, tape.OutNode):
+        return edge.ownership_token
+    many = getattr(node, "n_out", 1) != 1 or getattr(node, "_multiple", False)
+    return tape.OutNode(node, edge.output_nr) if many else node
+
+
+def _node_of(t: Any) -> BaseNode:
+    """The node of an input, a tensor or an edge.
+
+    Raises: TypeError for anything else, RuntimeError for a tensor that requires no grad.
+    """
+    if isinstance(t, GradientEdge):
+        return _node_at(t)
+    if not isinstance(t, Tensor):
+        raise TypeError(f"inputs must be Tensors or GradientEdges, not {type(t).__name__}")
+    node = node_of(t) if type(t) is Tensor or not hasattr(t, "_composed") else t._node
+    if node is None:
+        raise RuntimeError("One of the differentiated Tensors does not require grad")
+    return node  # type: ignore[no-any-return]
 
 
 def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
@@ -90,6 +125,11 @@ def _run(
 ) -> dict[BaseNode, Tensor]:
     roots = []
     for t, g in zip(outputs, seeds):
+        if isinstance(t, GradientEdge):
+            if not isinstance(g, Tensor):
+                raise RuntimeError("the gradient of a GradientEdge has to be given: its shape is not known")
+            roots.append((_node_at(t), g))
+            continue
         node = node_of(t)
         if node is not None and tls.stack:
             check_level(t)
@@ -104,6 +144,8 @@ def _run(
     tls.grad = create_graph
     if create_graph or mode != RECORD:
         tls.refresh()
+    if targets is not None:
+        tls.partial = tls.backwards + 1  # the number of this walk, which visits a part of the graph only
     # else: unpacked values carry no history while `grad` is off, so the rules record nothing in any mode; the engine
     # refreshes the mode before it runs hooks or users' functions
     try:
@@ -188,13 +230,10 @@ def backward(
         return
     nodes = []
     for t in wanted:
-        node = node_of(t)
-        if node is None:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
-        nodes.append(node)
+        nodes.append(_node_of(t))
     found = _run(outputs, seeds, keep_graph=keep, create_graph=create_graph, targets=nodes, accumulate=True)
     for t, node in zip(wanted, nodes):
-        if type(node) is not AccumulateGrad and node in found:
+        if type(node) is not AccumulateGrad and node in found and isinstance(t, Tensor):
             old = getattr(t, "_grad", None)
             t._grad = found[node] if old is None else tape.helpers["add"](old, found[node])
 
@@ -231,6 +270,8 @@ def grad(
         return found
     outs = _as_tuple(outputs, "outputs")
     ins = _as_tuple(inputs, "inputs")
+    if not ins:
+        raise ValueError("grad requires non-empty inputs.")
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: False."
@@ -254,12 +295,7 @@ def grad(
     keep = create_graph if retain_graph is None else retain_graph
     nodes: list[BaseNode] = []
     for t in ins:
-        if not isinstance(t, Tensor):
-            raise TypeError(f"inputs must be Tensors, not {type(t).__name__}")
-        node = node_of(t) if type(t) is Tensor or not hasattr(t, "_composed") else t._node
-        if node is None:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
-        nodes.append(node)
+        nodes.append(_node_of(t))
     reached = _run(outs, seeds, keep_graph=keep, create_graph=create_graph, targets=nodes, accumulate=False)
     result: list[Any] = []
     for t, node in zip(ins, nodes):
@@ -271,6 +307,10 @@ def grad(
                     "if this is the desired behavior."
                 )
             if materialize_grads:
+                if isinstance(t, GradientEdge):
+                    raise RuntimeError(
+                        "materialize_grads cannot be used when the given input is a GradientEdge, whose shape is not known"
+                    )
                 g = full(tuple(t.shape), 0, t.dtype.numpy)
                 g = wrap(payload(g._a.shape, g._a.dtype)) if t.is_meta else g
         elif type(t) is not Tensor and hasattr(t, "_composed"):

@@ -182,8 +182,9 @@ class FunctionCtx(BaseNode):
         return self
 
 
-def _apply_eager(cls: Any, args: tuple[Any, ...]) -> Any:
-    ctx = FunctionCtx(cls)
+def _apply_eager(cls: Any, args: tuple[Any, ...], ctx: FunctionCtx | None = None) -> Any:
+    if ctx is None:
+        ctx = FunctionCtx(cls)
     needs = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
     ctx.needs_input_grad = needs
     recording = tls.grad and any(needs)
@@ -281,13 +282,15 @@ def _lower(level: Any, x: Any) -> Any:
 
 
 def _apply_transformed(cls: Any, args: tuple[Any, ...]) -> Any:
+    level = tls.stack[-1]
     if not _has_setup(cls):
+        if len(tls.stack) == 1 and level.name == "forward_ad":
+            return _apply_dual(cls, args, level)
         raise RuntimeError(
             "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must override the "
             "setup_context staticmethod. For more details, please see "
             "https://pytorch.org/docs/main/notes/extending.func.html"
         )
-    level = tls.stack[-1]
     if isinstance(level, VMap):
         return _apply_vmap(cls, args, level)
     inner = tuple(_lower(level, a) for a in args)
@@ -304,15 +307,7 @@ def _apply_transformed(cls: Any, args: tuple[Any, ...]) -> Any:
                 ctx.needs_input_grad = tuple(t is not None for t in tangents)
                 cls.setup_context(ctx, inner, out)
                 ctx._to_save = ctx._to_save_forward or ctx._to_save
-                if ctx._materialize:  # integers have no tangents
-                    tangents = [
-                        full(tuple(a._a.shape), 0, a._a.dtype)
-                        if t is None and isinstance(a, Tensor) and a._a.dtype.kind in "fcV"
-                        else t
-                        for a, t in zip(inner, tangents)
-                    ]
-                dout = cls.jvp(ctx, *tangents)
-            ds = list(dout) if isinstance(dout, tuple) else [dout]
+                ds = _tangents_out(cls, ctx, inner, tangents)
             for w, t in zip(wrapped, ds):
                 w._a.tangent = t
         return result
@@ -342,6 +337,50 @@ def _apply_transformed(cls: Any, args: tuple[Any, ...]) -> Any:
             node = OutNode(ctx, i) if ctx._multiple else ctx
         wrapped.append(wrap(Taped(o, node, level)) if isinstance(o, Tensor) else o)
     return tuple(wrapped) if isinstance(out, tuple) else wrapped[0]
+
+
+def _tangents_out(cls: Any, ctx: FunctionCtx, inner: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+    """What the Function's jvp makes of the inputs' tangents."""
+    if ctx._materialize:  # integers have no tangents
+        tangents = [
+            full(tuple(a._a.shape), 0, a._a.dtype)
+            if t is None and isinstance(a, Tensor) and a._a.dtype.kind in "fcV"
+            else t
+            for a, t in zip(inner, tangents)
+        ]
+    dout = cls.jvp(ctx, *tangents)
+    return list(dout) if isinstance(dout, tuple) else [dout]
+
+
+def _apply_dual(cls: Any, args: tuple[Any, ...], level: Any) -> Any:
+    """A Function whose forward takes ctx, on dual tensors: what forward kept in ctx is there in jvp."""
+    inner = tuple(_lower(level, a) for a in args)
+    tangents = [a._a.tangent if level.owns(a) else None for a in args]
+    ctx = FunctionCtx(cls)
+    with level.lowered():
+        out = _apply_eager(cls, inner, ctx)
+        outs = list(out) if isinstance(out, tuple) else [out]
+        ds: list[Any] = [None] * len(outs)
+        if any(t is not None for t in tangents):
+            kept = ctx._saved, ctx._to_save
+            ctx._saved = ()
+            ctx._to_save = ctx._to_save_forward or tuple(ctx._unpack(*entry) for entry in kept[0]) or kept[1]
+            ds = _tangents_out(cls, ctx, inner, tangents)
+            ctx._saved, ctx._to_save = kept
+    changed = {id(x): a for x, a in zip(inner, args) if any(x is t for t in ctx._dirty)}
+    results = []
+    for o, t in zip(outs, ds):
+        if isinstance(o, Tensor):
+            whole = id(o) in ctx._non_differentiable or o._a.dtype.kind not in "fcV"
+            dual = Dual(o, None if whole else t, level)
+            if id(o) in changed and level.owns(changed[id(o)]):
+                changed[id(o)]._a = dual
+                o = changed[id(o)]
+            else:
+                o = wrap(dual)
+                level.made.add(o)
+        results.append(o)
+    return tuple(results) if isinstance(out, tuple) else results[0]
 
 
 class VmapInfo:
@@ -521,12 +560,15 @@ class Function:
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
-        """Run the operation and record it."""
-        if kwargs:
+        """Run the operation and record it; `setup_context` is given the defaults of what was left out, too."""
+        code = getattr(cls.forward, "__code__", None)
+        if kwargs or (code is not None and len(args) < code.co_argcount and _has_setup(cls)):
             import inspect
 
-            names = list(inspect.signature(cls.forward).parameters)[0 if _has_setup(cls) else 1 :]
-            args = (*args, *[kwargs[n] for n in names[len(args) :] if n in kwargs])
+            ctx = () if _has_setup(cls) else (None,)
+            bound = inspect.signature(cls.forward).bind(*ctx, *args, **kwargs)
+            bound.apply_defaults()
+            args = bound.args[len(ctx) :]
         return apply(cls, args)
 
 

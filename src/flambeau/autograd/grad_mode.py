@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,7 +18,12 @@ class _Mode:
 
     def __call__(self, fn: F) -> F:
         if isinstance(fn, type):
-            raise TypeError("grad-mode decorators apply to functions and methods, not to classes")
+            warnings.warn(
+                f"Decorating classes is deprecated: the mode is in force while {fn.__name__} is made, not in its methods. "
+                "Decorate __init__ instead.",
+                FutureWarning,
+                stacklevel=2,
+            )
         if getattr(getattr(fn, "__code__", None), "co_flags", 0) & GENERATOR:
 
             @functools.wraps(fn)

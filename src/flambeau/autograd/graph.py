@@ -6,12 +6,15 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..core.node_faces import face
 from ..core.state import tls
-from ..core.tape import AccumulateGrad, RemovableHandle
+from ..core.tape import AccumulateGrad, OutNode, RemovableHandle
 from ..core.tape import BaseNode as Node
 from ..core.tensor import Tensor, node_of
+from .differentiate import GradientEdge
 
 __all__ = [
+    "GradientEdge",
     "Node",
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
@@ -66,13 +69,6 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
         tls.hooks_disabled = prev
 
 
-class GradientEdge(tuple):  # type: ignore[type-arg]
-    """(node, output number)."""
-
-    node = property(lambda self: self[0])
-    output_nr = property(lambda self: self[1])
-
-
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     """The edge along which the gradient of `tensor` arrives.
 
@@ -83,7 +79,10 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
         raise RuntimeError(
             "It is not possible to get the gradient edge for a Tensor that does not require gradients"
         )
-    return GradientEdge((node, 0))
+    shown: Any = face(node)
+    if isinstance(node, OutNode):
+        return GradientEdge(shown, node.index, node)
+    return GradientEdge(shown, 0)
 
 
 def increment_version(tensor: Any) -> None:

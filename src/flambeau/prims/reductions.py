@@ -32,8 +32,10 @@ __all__ = [
 
 
 def _share(x: Tensor, y: Tensor, dims: Any) -> Tensor:
-    """The extreme element's gradient, shared evenly among equals."""
+    """The extreme element's gradient, shared evenly among equals, which NaNs are where the extreme is NaN."""
     hit = x == y
+    if y._a.dtype.kind in "fV" and not (type(y._a) is np.ndarray and not np.isnan(y._a).any()):
+        hit = hit | ((x != x) & (y != y))
     mask = convert_to(hit, x._a.dtype)
     n = fam.keepdims(sum_op(mask, dims=dims), len(x._a.shape), dims)
     return mask / n  # type: ignore[no-any-return]

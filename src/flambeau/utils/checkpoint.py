@@ -7,6 +7,8 @@ Sublinear Memory Cost", arXiv:1604.06174, section 4.
 from __future__ import annotations
 
 import contextlib
+import functools
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +62,21 @@ def noop_context_fn() -> tuple[AbstractContextManager[Any], AbstractContextManag
     return contextlib.nullcontext(), contextlib.nullcontext()
 
 
+def _casting() -> Callable[[], AbstractContextManager[Any]]:
+    """What makes a context with the autocast settings that hold now, for the second run."""
+    if tls.autocast is None and "flambeau.amp.autocast_mode" not in sys.modules:  # never set
+        return contextlib.nullcontext
+    from ..amp.autocast_mode import (
+        autocast,
+        get_autocast_dtype,
+        is_autocast_cache_enabled,
+        is_autocast_enabled,
+    )
+
+    enabled, cached = is_autocast_enabled("cpu"), is_autocast_cache_enabled()
+    return functools.partial(autocast, "cpu", get_autocast_dtype("cpu"), enabled, cached)
+
+
 class _Slot:
     """Stands in the graph for a tensor that was not saved."""
 
@@ -86,6 +103,8 @@ class _Frame:
         self.fn, self.args, self.kwargs, self.again = fn, args, kwargs, again
         self.check, self.early_stop = check, early_stop
         self.rng = get_rng_state() if preserve else None
+        self.casting = _casting()
+        self.completed = False  # the first run
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         self.given = [(t, storage(t), storage(t).version) for t in given]
         self.backward = -1  # the backward pass that the slots' values were computed in
@@ -127,6 +146,8 @@ class _Frame:
         def keep(x: Tensor) -> Tensor:
             nonlocal count
             if count >= total:
+                if not self.completed:  # a backward pass within the function: what follows it may save, too
+                    return x.detach()  # type: ignore[no-any-return]
                 raise CheckpointError(
                     "torch.utils.checkpoint: trying to save more tensors during recomputation than during the original "
                     f"forward pass ({total})"
@@ -149,6 +170,7 @@ class _Frame:
             if self.rng is not None:
                 stack.enter_context(fork_rng())
                 set_rng_state(self.rng)
+            stack.enter_context(self.casting())
             stack.enter_context(self.again)
             stack.enter_context(enable_grad())
             stack.enter_context(saved_tensors_hooks(keep, lambda x: x))
@@ -156,7 +178,7 @@ class _Frame:
                 self.fn(*self.args, **self.kwargs)
             except _Stop:
                 return
-        if count != total:
+        if count != total and self.completed:
             raise CheckpointError(
                 "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
                 f"recomputation.\nNumber of tensors saved during forward: {total}\nNumber of tensors saved during "
@@ -170,6 +192,7 @@ class _Reentrant(Function):
     @staticmethod
     def forward(ctx: Any, fn: Callable[..., Any], preserve: bool, *args: Any) -> Any:
         ctx.fn, ctx.rng = fn, get_rng_state() if preserve else None
+        ctx.casting = _casting()
         ctx.places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
         ctx.others = [None if isinstance(a, Tensor) else a for a in args]
         ctx.save_for_backward(*[args[i] for i in ctx.places])
@@ -178,6 +201,12 @@ class _Reentrant(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
+        if tls.__dict__.get("partial") == tls.backwards:
+            raise RuntimeError(
+                "When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() or passing an `inputs` "
+                "parameter to .backward(). To resolve this error, you can either set use_reentrant=False, or call "
+                ".backward() without passing the `inputs` argument."
+            )
         args = list(ctx.others)
         for i, t in zip(ctx.places, ctx.saved_tensors):
             args[i] = t.detach().requires_grad_(t.requires_grad)
@@ -185,6 +214,7 @@ class _Reentrant(Function):
             if ctx.rng is not None:
                 stack.enter_context(fork_rng())
                 set_rng_state(ctx.rng)
+            stack.enter_context(ctx.casting())
             stack.enter_context(enable_grad())
             outs = ctx.fn(*args)
         outs = outs if isinstance(outs, (tuple, list)) else (outs,)
@@ -251,7 +281,9 @@ def checkpoint(
     stop = _Settings.early_stop if _Settings.early_stop is not None else early_stop
     frame = _Frame(function, args, kwargs, second, preserve, determinism_check == "default", stop)
     with first, saved_tensors_hooks(frame.pack, frame.unpack):
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+    frame.completed = True
+    return result
 
 
 def checkpoint_sequential(
