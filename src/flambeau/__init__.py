@@ -57,6 +57,7 @@ from .tensor import copying as _copying  # noqa: E402
 from .tensor import indexing as _indexing  # noqa: E402
 from .tensor import methods as _methods  # noqa: E402
 from .tensor import more_methods as _more_methods  # noqa: E402
+from .tensor import protocol as _protocol  # noqa: E402  # looks at what the others made
 from .tensor import representation as _representation  # noqa: E402
 from .tensor import sharing as _sharing  # noqa: E402
 from .tensor import sparse_methods as _sparse_methods  # noqa: E402

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -15,14 +16,18 @@ from .core import public
 from .core.state import tls
 from .core.tensor import Tensor
 from .runtime.absent import names_of
-from .tensor.methods import OPERATORS, disabled_torch_function, dispatching
+from .tensor import protocol
+from .tensor.protocol import disabled_torch_function
 
 __all__ = [
     "BaseTorchFunctionMode",
     "DisableTorchFunction",
     "DisableTorchFunctionSubclass",
     "TorchFunctionMode",
+    "get_default_nowrap_functions",
+    "get_ignored_functions",
     "get_overridable_functions",
+    "get_testing_overrides",
     "handle_torch_function",
     "has_torch_function",
     "has_torch_function_unary",
@@ -112,44 +117,131 @@ def is_tensor_method_or_property(func: Callable[..., Any]) -> bool:
 
 @functools.lru_cache(None)
 def _of_tensor() -> set[Any]:
-    values = [value for kind in Tensor.__mro__[:-1] for value in vars(kind).values()]
+    values = [getattr(Tensor, name) for kind in Tensor.__mro__[:-1] for name in vars(kind)]
     return {v for v in values if callable(v)} | {v.fget for v in values if isinstance(v, property)}
 
 
 def resolve_name(f: Callable[..., Any]) -> str | None:
-    """A readable name for what a ``__torch_function__`` got: ``torch.add``, ``torch.Tensor.add``; None if unknown."""
-    name = getattr(f, "__name__", None)
-    if name is None:
-        return None
-    import flambeau
+    """A readable name for what a ``__torch_function__`` got: ``torch.add``, ``torch.Tensor.shape.__get__``; None if unknown.
 
-    if f in (public.FUNCTIONS.get(name), vars(flambeau).get(name)):
-        return f"torch.{name}"
-    if getattr(Tensor, name, None) is f:
-        return f"torch.Tensor.{name}"
-    return f"{getattr(f, '__module__', '')}.{name}"
+    >>> import flambeau as torch
+    >>> torch.overrides.resolve_name(torch.Tensor.add), torch.overrides.resolve_name(torch.nn.functional.relu)
+    ('torch.Tensor.add', 'torch.nn.functional.relu')
+    """
+    try:
+        return _overridable()[1].get(f)
+    except TypeError:  # not hashable
+        return None
 
 
 def get_overridable_functions() -> dict[Any, list[Callable[..., Any]]]:
-    """The functions that ask the protocol, by where they are found."""
+    """The functions that ask the protocol, by where they are found: namespaces, and Tensor with its attributes' getters."""
+    return {space: list(found) for space, found in _overridable()[0].items()}
+
+
+_IGNORED = """
+    allclose_ as_tensor asarray arange blackman_window bartlett_window empty empty_permuted empty_strided eye fill from_dlpack
+    from_file from_numpy frombuffer full full_like hamming_window hann_window kaiser_window linspace logspace ones rand randint
+    randn randperm range scalar_tensor tensor tril_indices triu_indices vander zeros normal sparse_coo_tensor sparse_csr_tensor
+""".split()
+
+
+@functools.lru_cache(None)
+def _overridable() -> tuple[dict[Any, list[Any]], dict[Any, str]]:
+    """(the functions of each namespace, the name of each function)."""
+    import flambeau
+    from flambeau import fft, linalg, nn, special
+
+    spaces: list[tuple[str, Any, list[str]]] = [
+        ("torch", flambeau, sorted(public.FUNCTIONS)),
+        ("torch.nn.functional", nn.functional, nn.functional.__all__),
+        ("torch.nn.init", nn.init, ["uniform_", "normal_", "constant_", "kaiming_uniform_"]),
+        ("torch.Tensor", Tensor, sorted(protocol.names())),
+        ("torch.linalg", linalg, [n for n in dir(linalg) if not n.startswith("_")]),
+        ("torch.fft", fft, [n for n in dir(fft) if not n.startswith("_")]),
+        ("torch.special", special, [n for n in dir(special) if not n.startswith("_")]),
+    ]
+    functions: dict[Any, list[Any]] = {}
+    names: dict[Any, str] = {}
+    for prefix, space, given in spaces:
+        for name in given:
+            value = getattr(space, name, None) if space is not flambeau else vars(flambeau).get(name)
+            if isinstance(value, property):
+                found: list[tuple[str, Any]] = [(f"{name}.__get__", value.__get__)]
+                found += [(f"{name}.__set__", value.__set__)] if value.fset else []
+            elif (
+                callable(value)
+                and not isinstance(value, type)
+                and not (prefix == "torch" and name in _IGNORED)
+            ):
+                found = [(name, value)]
+            else:
+                continue
+            for label, fn in found:
+                functions.setdefault(space, []).append(fn)
+                names[fn] = f"{prefix}.{label}"
+    return functions, names
+
+
+def get_ignored_functions() -> set[Callable[..., Any]]:
+    """Public functions of the torch namespace that no class can take over, as they take no tensors that decide.
+
+    >>> import flambeau as torch
+    >>> torch.zeros in torch.overrides.get_ignored_functions()
+    True
+    """
     import flambeau
 
-    return {
-        flambeau: list(dict.fromkeys(public.FUNCTIONS.values())),
-        Tensor: list(dict.fromkeys(public.METHODS.values())),
-    }
+    known = _overridable()[1]
+    values = [v for n, v in vars(flambeau).items() if not n.startswith("_")]
+    return {v for v in values if inspect.isfunction(v) and v not in known}
+
+
+def get_testing_overrides() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """For each function that can be taken over, one with its parameters that returns -1: for tests of one's own classes.
+
+    >>> import flambeau as torch
+    >>> torch.overrides.get_testing_overrides()[torch.add](1, 2)
+    -1
+    """
+    return {fn: _stand_in(fn) for fn in _overridable()[1]}
+
+
+def _stand_in(fn: Callable[..., Any]) -> Callable[..., Any]:
+    def answer(*args: Any, **kwargs: Any) -> int:
+        return -1
+
+    try:
+        answer.__signature__ = inspect.signature(fn)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):  # `__get__` and `__set__` of attributes have none
+        pass
+    return answer
+
+
+def get_default_nowrap_functions() -> set[Callable[..., Any]]:
+    """The functions whose results the default ``__torch_function__`` leaves as they are."""
+    return set(protocol.not_wrapped())
+
+
+def _get_current_function_mode() -> TorchFunctionMode | None:
+    modes = tls.__dict__.get("function_modes")
+    return modes[-1] if modes else None
+
+
+def _get_current_function_mode_stack() -> list[TorchFunctionMode]:
+    return list(tls.__dict__.get("function_modes") or ())
 
 
 _quick: dict[str, Any] = {}
 
 
 def _operators_ask() -> None:
-    """Operators and methods of plain tensors do not look for modes; while there is one, these do."""
-    for name in {*OPERATORS, *public.METHODS}:
-        if name in vars(Tensor):
+    """Operators, methods and attributes of plain tensors do not look for modes; while there is one, these do."""
+    for name in protocol.names():
+        asking = protocol.asking(name) if name in vars(Tensor) else None
+        if asking is not None:
             _quick[name] = vars(Tensor)[name]
-            if callable(_quick[name]):
-                setattr(Tensor, name, dispatching(_quick[name]))
+            setattr(Tensor, name, asking)
 
 
 def _operators_are_quick() -> None:

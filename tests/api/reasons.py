@@ -94,7 +94,7 @@ ABSENT: dict[str, str] = {
     r"torch\.nn\.attention\.SDPBackend\.\w+": CLASS_OF_C,
     r"torch\.serialization\.\w+": INTERNAL,
     r"torch\.testing\.FileCheck": SCRIPT,
-    r"torch\.overrides\.(TorchFunctionMode\.push|enable_reentrant_dispatch|redispatch_function|get_\w+)": DISPATCH,
+    r"torch\.overrides\.(TorchFunctionMode\.push|enable_reentrant_dispatch|redispatch_function)": DISPATCH,
     r"torch\.jit\..+": SCRIPT,
     r"torch\.hub\.tqdm\.\w+": "the package tqdm, where it is installed",
     r"torch\.hub\.\w+": "it runs code from other people's repositories",

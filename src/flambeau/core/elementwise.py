@@ -238,9 +238,15 @@ def binary(
         bare = dunder.strip("_")
         bound, bound_reflected, _ = _binary_fast(op, name, ufunc, kind, reject, numbers, names, bound=True)
         setattr(Tensor, dunder, _operator(bound, dunder))
+        if bare == "eq":
+            bound.__name__ = (
+                dunder  # what PyTorch's operator is called, where the others have the function's name
+            )
         bound.__doc__ = operator(dunder, name, kind, reject)
         if bare not in ("lt", "le", "gt", "ge", "eq", "ne"):
             bound_reflected.__doc__ = operator(f"__r{bare}__", name, kind, reject)
+            if not commutes:
+                bound_reflected.__name__ = f"__r{bare}__"
             setattr(Tensor, f"__r{bare}__", _operator(bound if commutes else bound_reflected, f"__r{bare}__"))
             setattr(Tensor, f"__i{bare}__", _operator(getattr(Tensor, name + "_"), f"__i{bare}__"))
     return fn
@@ -258,6 +264,7 @@ def _operator(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
                 return NotImplemented
             return fn(self, other)
 
+        update.__name__ = fn.__name__
         return update
     return fn
 

@@ -186,6 +186,17 @@ def overridden(
     fn: Callable[..., Any], args: Any, kwargs: dict[str, Any], as_method: bool = False
 ) -> tuple[Any] | None:
     """(result,) if a mode, an argument's class (through __torch_function__), or autocast takes over, else None."""
+    taken = taken_over(fn, args, kwargs, as_method)
+    if taken is not None:
+        return taken
+    cast = tls.autocast
+    return None if cast is None else cast(fn, args, kwargs)
+
+
+def taken_over(
+    fn: Callable[..., Any], args: Any, kwargs: dict[str, Any], as_method: bool = False
+) -> tuple[Any] | None:
+    """`overridden` without autocast."""
     if tls.__dict__.get("torch_function", True):
         found: list[Any] = []
         for x in (*args, *kwargs.values()):
@@ -200,8 +211,7 @@ def overridden(
                 return None  # a part of a function of the API, which asks when it meets the error
             OVERRIDES.extend({type(o) for o in found if type(o) not in OVERRIDES})
             return (hand_over(fn if as_method else OUTER_FORM.get(fn, fn), found, args, kwargs),)
-    cast = tls.autocast
-    return None if cast is None else cast(fn, args, kwargs)
+    return None
 
 
 def overridable(fn: F) -> F:
@@ -437,11 +447,16 @@ _SLOTS = frozenset(Tensor.__slots__)
 
 
 def of_tensors(fn: F) -> F:
-    """`fn` as a function of the API: an argument that is no tensor is a TypeError which says so."""
+    """`fn` as a function of the API: an argument that is no tensor is a TypeError which says so; modes and classes with
+    a __torch_function__ may take it over."""
     name = fn.__name__
 
     @functools.wraps(fn)
     def checked(*args: Any, **kwargs: Any) -> Any:
+        if OVERRIDES:
+            taken = taken_over(fn, args, kwargs, fn not in OUTER_FORM)
+            if taken is not None:
+                return taken[0]
         try:
             return fn(*args, **kwargs)
         except (AttributeError, MemoryError, OverflowError) as e:

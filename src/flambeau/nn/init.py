@@ -6,6 +6,7 @@ The same seed gives the same weights as PyTorch on the CPU.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd.grad_mode import no_grad
+from ..core.public import OVERRIDES, taken_over
 from ..core.tensor import Tensor
 from ..runtime.absent import names_of as _names_of
 
@@ -63,6 +65,23 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     return fan_in if mode == "fan_in" else fan_out
 
 
+def _taking_part(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Classes with a ``__torch_function__`` and modes may take the initialiser over: they get its arguments by name."""
+    names = tuple(inspect.signature(fn).parameters)
+
+    @functools.wraps(fn)
+    def initialise(*args: Any, **kwargs: Any) -> Tensor:
+        if OVERRIDES:
+            by_name = {**dict(zip(names, args)), **kwargs}
+            taken = taken_over(initialise, (), by_name, as_method=True) if len(args) <= len(names) else None
+            if taken is not None:
+                return taken[0]  # type: ignore[no-any-return]
+        return fn(*args, **kwargs)
+
+    return initialise
+
+
+@_taking_part
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with values uniform in [a, b).
 
@@ -74,12 +93,14 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
         return tensor.uniform_(a, b, generator=generator)  # type: ignore[no-any-return]
 
 
+@_taking_part
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with normally distributed values."""
     with no_grad():
         return tensor.normal_(mean, std, generator=generator)  # type: ignore[no-any-return]
 
 
+@_taking_part
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one value."""
     with no_grad():
@@ -88,12 +109,14 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
 def ones_(tensor: Tensor) -> Tensor:
     """Fill with ones."""
-    return constant_(tensor, 1.0)
+    with no_grad():
+        return tensor.fill_(1.0)  # type: ignore[no-any-return]
 
 
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with zeros."""
-    return constant_(tensor, 0.0)
+    with no_grad():
+        return tensor.zero_()  # type: ignore[no-any-return]
 
 
 def eye_(tensor: Tensor) -> Tensor:
@@ -147,6 +170,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / float(fan_in + fan_out)), generator)
 
 
+@_taking_part
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0,

@@ -207,6 +207,7 @@ def _where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     return where(condition, self, other)  # type: ignore[no-any-return]
 
 
+_where_method.__name__ = "where"
 setattr(Tensor, "where", _where_method)
 
 

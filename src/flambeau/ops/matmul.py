@@ -117,7 +117,7 @@ def _operator(self: Tensor, other: Any) -> Any:
     return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
-_operator.__name__ = "__matmul__"
+_operator.__name__ = "matmul"
 setattr(Tensor, "__matmul__", _operator)
 
 

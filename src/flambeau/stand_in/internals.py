@@ -12,7 +12,7 @@ from ..prims.linalg import LinAlgError
 from ..runtime.absent import names_of
 from ..runtime.dtypes import dtype
 from ..runtime.types import Size, device, layout, memory_format
-from ..tensor.methods import disabled_torch_function
+from ..tensor.protocol import disabled_torch_function
 
 __all__ = [
     "DisableTorchFunction",

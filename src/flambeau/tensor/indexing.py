@@ -386,6 +386,7 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     return in_order_of(index_put_op(input, values, *found, spec=spec, accumulate=accumulate), input)
 
 
+getitem.__name__, setitem.__name__ = "__getitem__", "__setitem__"
 setattr(Tensor, "__getitem__", getitem)
 setattr(Tensor, "__setitem__", setitem)
 

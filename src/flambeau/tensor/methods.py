@@ -11,6 +11,7 @@ import numpy as np
 from ..autograd import differentiate as bw
 from ..core import inplace
 from ..core.eager import raw
+from ..core.grad_names import rename
 from ..core.interpreters import Value
 from ..core.meta import COPY_OUT, is_meta
 from ..core.node_faces import face
@@ -27,14 +28,13 @@ from ..core.tensor import (
     node_of,
     snapshot,
     storage,
-    subclass_hooks,
     wrap,
 )
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
 from ..ops.meta_device import META
-from ..prims.base import detach_op, innermost
+from ..prims.base import detach_op, innermost, reshape
 from ..prims.pointwise import overwrite_op
 from ..runtime import memory, types
 from ..runtime.dlpack import to_dlpack
@@ -805,8 +805,17 @@ def copy_(self: Tensor, other: Tensor, non_blocking: bool = False) -> Tensor:
 
 @method
 def as_subclass(self: Tensor, cls: type) -> Tensor:
-    """This tensor as an instance of a subclass, sharing memory and history."""
+    """This tensor as an instance of a subclass, sharing memory and history: of a leaf, a view of it."""
     t: Any = new_object(cls)
+    if isinstance(self._node, AccumulateGrad) and tls.grad:
+        before = tls.__dict__.get("torch_function", True)
+        tls.torch_function = False
+        try:
+            y = rename(reshape(self, tuple(self._a.shape)), "AliasBackward0")
+        finally:
+            tls.torch_function = before
+        t._a, t._node, t._st, t._base, t._how = y._a, y._node, y._st, y._base, y._how
+        return t  # type: ignore[no-any-return]
     t._a, t._node, t._st, t._base = self._a, self._node, storage(self), None
     return t  # type: ignore[no-any-return]
 
@@ -821,71 +830,3 @@ def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tenso
 
 
 setattr(Tensor, "_make_subclass", staticmethod(_make_subclass))
-
-
-def __torch_function__(cls: type, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    """The default protocol: run the operation, and give results the subclass's type."""
-    prev = tls.__dict__.get("torch_function", True)
-    tls.torch_function = False
-    try:
-        result = func(*args, **(kwargs or {}))
-    finally:
-        tls.torch_function = prev
-    if cls is Tensor or getattr(cls, "_plain_results", False):
-        return result
-
-    def convert(x: Any) -> Any:
-        if type(x) is Tensor:
-            return as_subclass(x, cls)
-        if type(x) in (tuple, list):
-            return type(x)(convert(v) for v in x)
-        return x
-
-    return convert(result)
-
-
-setattr(Tensor, "__torch_function__", classmethod(__torch_function__))
-
-
-# ---------------------------------------------------------------------------------------------- subclasses of Tensor
-
-OPERATORS = [
-    *[
-        f"__{p}{n}__"
-        for n in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
-        for p in ("", "r", "i")
-    ],
-    *[f"__{n}__" for n in "lt le gt ge eq ne neg pos abs invert getitem setitem".split()],
-]
-
-
-def disabled_torch_function(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    """``__torch_function__ = torch._C._disabled_torch_function_impl``: results are plain tensors."""
-    return func(*args, **(kwargs or {}))
-
-
-def dispatching(base: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that asks ``__torch_function__`` first; only subclasses have these, so plain tensors pay nothing."""
-
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        found = overridden(base, (self, *args), kwargs, as_method=True)
-        return found[0] if found is not None else base(self, *args, **kwargs)
-
-    method.__name__ = getattr(base, "__name__", "method")
-    method.__doc__ = base.__doc__
-    return method
-
-
-def _prepare_subclass(cls: type) -> None:
-    own_function: Any = getattr(cls, "__torch_function__")  # noqa: B009
-    if getattr(cls, "_plain_results", False) or own_function is disabled_torch_function:
-        return
-    OVERRIDES.append(cls)
-    for name in {*OPERATORS, *METHODS} - {"as_subclass"}:  # which says itself of what class its result is
-        base = getattr(Tensor, name, None)
-        own = next((k for k in cls.__mro__ if name in k.__dict__), None)
-        if base is not None and own is Tensor:
-            setattr(cls, name, dispatching(base))
-
-
-subclass_hooks.append(_prepare_subclass)

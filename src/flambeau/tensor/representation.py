@@ -83,4 +83,5 @@ def _repr(self: Tensor, *, tensor_contents: Any = None) -> str:
     return representation(self)
 
 
+_repr.__name__ = "__repr__"
 setattr(Tensor, "__repr__", _repr)
