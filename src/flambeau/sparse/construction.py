@@ -68,7 +68,7 @@ def _finished(t: Any, requires_grad: bool) -> Any:
 
 
 def sparse_coo_tensor(
-    indices: Any,
+    indices: Any = None,
     values: Any = None,
     size: Any = None,
     *,
@@ -99,9 +99,9 @@ def sparse_coo_tensor(
     if device is not None:
         check_device(device)
     if values is None:
-        if size is not None:
-            raise TypeError("sparse_coo_tensor() missing 1 required positional argument: 'values'")
-        sizes = _sizes(indices, name)
+        if (indices is None) is (size is None):
+            raise TypeError("sparse_coo_tensor() needs indices and values, or a size alone")
+        sizes = _sizes(indices if size is None else size, name)
         d = types_default(dtype)
         none = from_value(np.zeros((len(sizes), 0), np.int64))
         empty = from_value(np.zeros((0,), d.numpy))

@@ -458,6 +458,26 @@ def new_zeros(self: Any, *size: Any, dtype: Any = None, layout: Any = None, **_:
     return like(zeros(sizes, d, len(sizes), 0), self.layout)
 
 
+@handles("new")
+def new(self: Any, *args: Any, device: Any = None) -> Any:
+    """``type(self)(...)`` of old: with sizes, or with indices, values and a size."""
+    if args and isinstance(args[0], Tensor):
+        from .construction import sparse_coo_tensor
+
+        return sparse_coo_tensor(*args)
+    return new_zeros(self, *(args or (0,)))
+
+
+@handles("resize_as_", "resize_as_sparse_")
+def resize_as_(self: Any, the_template: Any, **_: Any) -> Any:
+    """The sizes of another sparse tensor, which its entries have to fit in."""
+    from .shapes import sparse_resize_
+
+    if not isinstance(the_template, CooTensor) or not isinstance(self, CooTensor):
+        raise RuntimeError("resize_as_sparse_: both tensors must have layout torch.sparse_coo")
+    return sparse_resize_(self, the_template._sizes, sparse_dims(the_template), dense_dim(the_template))
+
+
 @handles("tensor", "as_tensor", "asarray")
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any) -> Any:
     t = data.detach().clone()
