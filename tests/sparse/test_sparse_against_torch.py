@@ -26,6 +26,7 @@ def names(t: Any) -> dict[str, Any]:
     return {
         **{"torch": t, "U": u, "C": c, "D": d, "DT": d.t().contiguous(), "V": t.arange(3.0)},
         **{"B": t.stack([c, c]), "R": c.to_sparse_csr(), "K": c.to_sparse_csc()},
+        "L": t.sparse_csr_tensor([0, 1, 3], [2, 0, 2], t.arange(6.0).reshape(3, 2), (2, 3, 2)),
         "H": t.sparse_coo_tensor([[0, 2, 2]], t.arange(6.0).reshape(3, 2), (3, 2)),
         "E": t.sparse_coo_tensor((2, 3)),
         "Z": t.sparse_coo_tensor(I, t.tensor([1 + 2j, 0.5, 1j, 2.0]), (2, 3)),
@@ -58,6 +59,10 @@ U.sparse_mask(C); D.clone().add_(U); D.clone().sub_(U); D.clone().mul_(U); U.clo
 U.clone().copy_(C); U.clone().sparse_resize_((4, 3), 2, 0); torch.sparse.FloatTensor(2, 3); torch.tensor(U)
 torch.sparse.FloatTensor(torch.tensor(I), V[:1].expand(4), torch.Size([2, 3])); torch.sparse_csr_tensor([0, 1, 2], [0, 1], [1.0, 2.0])
 torch.sparse.sampled_addmm(R, torch.ones(2, 4), torch.ones(4, 3)); torch.sparse.spdiags(torch.arange(9.0).reshape(3, 3), torch.tensor([0, -1, 1]), (3, 3))
+L; L * 2; L.to_dense(); L.to_sparse(); L.values(); L.sum(); L.dense_dim(); L[0]; L.abs(); L.to_sparse_csc(); L.clone()
+torch.ones(2, 3, 2).to_sparse_csr(dense_dim=1); torch.sparse.mm(R, DT, reduce="mean"); torch.sparse.mm(R, DT - 3, reduce="amax")
+torch.sparse.mm(R, DT - 3, reduce="min"); torch.sparse.mm(torch.eye(3).to_sparse_csr() * 0, DT, "sum"); torch.sparse_coo_tensor(size=(2, 3))
+U.new(); U.new(2, 3); U.new(U._indices(), U._values(), (4, 4)); U.new(2, 3).resize_as_(U)
 len(U); U.layout; U.is_sparse; R.is_sparse; R.is_sparse_csr; U._nnz(); U.sparse_dim(); H.dense_dim(); U.dim(); U.numel(); U.shape
 U.size(1); U.dtype; U.device; U.is_leaf; U.grad; U.type(); U.element_size(); U.is_coalesced(); C.is_coalesced(); U.is_contiguous()
 U.indices; U.stride(); isinstance(U, torch.Tensor); isinstance(U, torch.sparse.FloatTensor); isinstance(U, torch.FloatTensor)
@@ -75,7 +80,8 @@ D.to_sparse(0); D.to_sparse(3); U.to_sparse(1); D.sparse_mask(D); D.clone().copy
 torch.sparse_coo_tensor(I, [1.0, 2.0, 3.0]); torch.sparse_coo_tensor(I, [1.0] * 4, (2,)); torch.sparse_coo_tensor([[-1]], [1.0])
 torch.sparse_coo_tensor([0, 1], [1.0, 2.0]); U @ D; torch.mm(U, DT.double()); U[5]; U.select(2, 0); torch.cat([U, D]); torch.cat([U, H])
 torch.stack([U, H]); U.transpose(0, 5); U.backward(); torch.sparse.softmax(U, 7); U.sum(4); U.unsqueeze(9); U.index_select(0, torch.tensor([9]))
-torch.utils.data.default_collate([C, C])
+torch.utils.data.default_collate([C, C]); L.t(); L.transpose(0, 1); torch.sparse.mm(U, DT, reduce="mean"); L @ DT
+torch.sparse.mm(R, DT, reduce="prod")
 """
 
 
@@ -110,7 +116,7 @@ def test_same_kind_of_error(expression: str) -> None:
     assert isinstance(errors[0], type(errors[1])), errors
 
 
-@pytest.mark.parametrize("name", ["U", "C", "H", "R", "K", "E", "Z"])
+@pytest.mark.parametrize("name", ["U", "C", "H", "R", "K", "E", "Z", "L"])
 def test_files_both_ways(name: str) -> None:
     ours, theirs = names(flambeau)[name], names(torch)[name]
     for library, other, value in ((flambeau, torch, ours), (torch, flambeau, theirs)):

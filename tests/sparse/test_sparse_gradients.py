@@ -78,6 +78,14 @@ def test_sampled_product() -> None:
     assert torch.autograd.gradcheck(fn, (values(), other(3, 2), other(2, 4)))
 
 
+@pytest.mark.parametrize("reduce", ["mean", "amax", "amin"])
+def test_reduced_products(reduce: str) -> None:
+    def fn(v: Any, d: Any) -> Any:
+        return torch.sparse.mm(sparse(v, torch.sparse_csr), d, reduce)
+
+    assert torch.autograd.gradcheck(fn, (values(), other(4, 2)))
+
+
 def test_complex_gradients() -> None:
     v = torch.tensor([1 + 2j, -1j, 0.5 - 1j, 2 + 0j, 1 + 1j], dtype=torch.complex128, requires_grad=True)
     d = torch.tensor([[1 - 1j], [2j], [0.5 + 0j], [1 + 3j]], dtype=torch.complex128, requires_grad=True)

@@ -170,20 +170,25 @@ def _make_compressed(
     first = _integers_kept(begins, name, f"{slow}_indices")
     second = _integers_kept(plain, name, f"{fast}_indices")
     vals = _values(values, dtype, name)
-    if first.ndim > 1 or second.ndim > 1 or vals.ndim > 1:
+    if first.ndim > 1 or second.ndim > 1 or not vals.ndim:
         raise NotImplementedError(
-            f"{name}: batches of matrices and dense dims do not exist here, but the shapes are {list(first.shape)}, "
+            f"{name}: batches of matrices do not exist here, but the shapes are {list(first.shape)}, "
             f"{list(second.shape)} and {list(vals.shape)}; use torch.sparse_coo_tensor"
         )
     a, b = seen(first), seen(second)
+    dense = tuple(vals.shape[1:])
     if size is None:
         lines, width = a.size - 1, int(b.max()) + 1 if b.size else 0
         sizes: tuple[int, ...] = (lines, width) if layout is types.sparse_csr else (width, lines)
+        sizes += dense
     else:
         sizes = _sizes(size, name)
-        if len(sizes) != 2:
-            raise NotImplementedError(f"{name}: only matrices exist here, not tensors of size {list(sizes)}")
-    _check_compressed(a, b, vals, sizes if layout is types.sparse_csr else sizes[::-1], slow, fast)
+        if len(sizes) != 2 + len(dense) or sizes[2:] != dense:
+            raise RuntimeError(
+                f"{name}: values of shape {list(vals.shape)} do not fit a tensor of size {list(sizes)}, whose first two dims "
+                "are sparse"
+            )
+    _check_compressed(a, b, vals, sizes[:2] if layout is types.sparse_csr else sizes[1::-1], slow, fast)
     return _finished(compressed(first, second, vals, sizes, layout), requires_grad)  # type: ignore[no-any-return]
 
 

@@ -253,9 +253,7 @@ def to_sparse(
             raise NotImplementedError(
                 f"to_sparse: tensors of layout {layout} do not exist here; use torch.sparse_csr"
             )
-        if dense_dim:
-            raise NotImplementedError(f"to_sparse: dense dims of layout {layout} do not exist here")
-        return to_compressed(self, layout)
+        return to_compressed(self, layout, dense_dim)
     if isinstance(self, SparseTensor):
         if sparse_dim is not None and sparse_dim != self.sparse_dim():
             raise RuntimeError(
@@ -281,21 +279,19 @@ def to_sparse_csc(self: Tensor, dense_dim: int | None = None) -> Any:
     return to_sparse(self, layout=types.sparse_csc, dense_dim=dense_dim)
 
 
-def to_compressed(x: Tensor, layout: types.layout) -> CompressedTensor:
-    """A matrix in CSR or CSC."""
+def to_compressed(x: Tensor, layout: types.layout, dense: int | None = None) -> CompressedTensor:
+    """A tensor of two sparse dims in CSR or CSC, with the other dims dense: of a strided tensor the last `dense` ones."""
     if isinstance(x, CompressedTensor) and x._layout is layout:
         return x
-    if x.ndim != 2:
+    if x.ndim - (dense_dim(x) if isinstance(x, SparseTensor) else dense or 0) != 2:
         raise RuntimeError(
             f"to_sparse: conversion to {layout} is for matrices here, but the tensor has shape {list(x.shape)}"
             if x.ndim > 2
             else f"to_sparse: conversion to {layout} expects a tensor of at least 2 dims, but got {x.ndim}"
         )
     c: CooTensor = x._coo() if isinstance(x, SparseTensor) else from_dense(x, 2)
-    if c._vals.ndim != 1:
-        raise RuntimeError(f"to_sparse: conversion of a tensor with dense dims to {layout} is not supported")
     if layout is types.sparse_csc:
-        c = coo(from_value(c._array()[::-1].copy()), c._vals, c._sizes[::-1], False)
+        c = coo(from_value(c._array()[::-1].copy()), c._vals, (*c._sizes[1::-1], *c._sizes[2:]), False)
     c = coalesce(c)
     slow, fast = c._array()
     begins = np.zeros(c._sizes[0] + 1, np.int64)
@@ -305,7 +301,7 @@ def to_compressed(x: Tensor, layout: types.layout) -> CompressedTensor:
 
 def like(x: CooTensor, layout: types.layout) -> Any:
     """A COO result in the layout of the operand it came from."""
-    return x if layout is types.sparse_coo or x.ndim != 2 else to_compressed(x, layout)
+    return x if layout is types.sparse_coo or sparse_dims(x) != 2 else to_compressed(x, layout)
 
 
 @handles()

@@ -176,9 +176,10 @@ def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> A
 def mm(sparse: Tensor, dense: Tensor, reduce: str = "sum") -> Tensor:
     """The product of two matrices, (n, k) and (k, m), one of which is sparse at least; sparse if both are.
 
-    Gradients reach the values of sparse factors, and dense ones.
+    Gradients reach the values of sparse factors, and dense ones.  With `reduce` "mean", "amax" or "amin" a CSR factor's
+    products along a row are averaged, or the largest or least is taken, of its entries alone; 0 where it has none.
 
-    Raises: RuntimeError for shapes or dtypes that do not fit, NotImplementedError for other reductions than the sum.
+    Raises: RuntimeError for shapes or dtypes that do not fit, NotImplementedError for such a reduction in another layout.
 
     >>> import flambeau as torch
     >>> a = torch.eye(2).to_sparse()
@@ -186,9 +187,25 @@ def mm(sparse: Tensor, dense: Tensor, reduce: str = "sum") -> Tensor:
     tensor([[1., 1., 1.],
             [1., 1., 1.]])
     """
-    if reduce != "sum":
-        raise NotImplementedError(f"torch.sparse.mm: reduce={reduce!r} is not defined here; only 'sum' is")
-    return product("mm", sparse, dense)  # type: ignore[no-any-return]
+    if reduce == "sum":
+        return product("mm", sparse, dense)  # type: ignore[no-any-return]
+    if reduce not in _REDUCTIONS:
+        raise RuntimeError(f"sparse_mm_reduce: reduce type of {reduce} has not been enabled.")
+    if (
+        not isinstance(sparse, CompressedTensor)
+        or not sparse.is_sparse_csr
+        or isinstance(dense, SparseTensor)
+    ):
+        refuse("_sparse_mm_reduce_impl", sparse, dense)
+    _matrices("mm", sparse, dense)
+    places = sparse._places()
+    products = sparse._vals.unsqueeze(1) * dense.index_select(0, from_value(places.cols))
+    rows = from_value(places.rows).unsqueeze(1).expand(products.shape)
+    start = products.new_zeros((sparse._sizes[0], dense.shape[1]))
+    return start.scatter_reduce(0, rows, products, _REDUCTIONS[reduce], include_self=False)  # type: ignore[no-any-return]
+
+
+_REDUCTIONS = {"mean": "mean", "amax": "amax", "max": "amax", "amin": "amin", "min": "amin"}
 
 
 def addmm(mat: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1.0, alpha: float = 1.0) -> Tensor:

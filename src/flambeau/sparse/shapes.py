@@ -47,6 +47,11 @@ def permute(input: Any, *dims: Any) -> Any:
     if order == tuple(range(n)):
         return input
     if isinstance(input, CompressedTensor):
+        if n > 2:
+            raise RuntimeError(
+                "transpose(): hybrid sparse compressed tensors with dense dimensions are not supported; convert with "
+                ".to_sparse() first"
+            )
         return _turned(input)
     sparse = sparse_dims(input)
     if any((d < sparse) != (i < sparse) for i, d in enumerate(order)):

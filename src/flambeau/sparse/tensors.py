@@ -351,7 +351,8 @@ class CompressedTensor(SparseTensor):
         return self._layout_of
 
     def _with(self, values: Tensor, coalesced: bool | None = None) -> CompressedTensor:
-        t = compressed(self._begins, self._plain, values, self._sizes, self._layout_of)
+        sizes = (*self._sizes[:2], *values.shape[1:])
+        t = compressed(self._begins, self._plain, values, sizes, self._layout_of)
         t._kept_places = self._kept_places
         return t
 
