@@ -100,7 +100,6 @@ def test_optimizers_that_wrap_others() -> None:
         assert p.item() == 0.5
 
 
-@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
 def test_loading_of_lazy_parameters_into_lazy_parameters() -> None:
     for torch in (flambeau, pytest.importorskip("torch")):
         model, other = torch.nn.LazyLinear(3), torch.nn.LazyLinear(3)
