@@ -599,7 +599,13 @@ def run_post_hooks(node: BaseNode, grads: Sequence[Any], g: Any) -> Sequence[Any
     for fn in list(node.extra.hooks.values()):
         new = fn(tuple(grads), tuple(g) if isinstance(g, list) else (g,))
         if new is not None:
-            grads = new if isinstance(new, (tuple, list)) else (new,)
+            new = new if isinstance(new, (tuple, list)) else (new,)
+            if len(new) != len(grads):
+                raise RuntimeError(
+                    f"hook '{getattr(fn, '__name__', fn)}' has returned an incorrect number of values (got {len(new)}, but "
+                    f"expected {len(grads)})"
+                )
+            grads = new
     return grads
 
 

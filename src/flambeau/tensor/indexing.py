@@ -59,7 +59,7 @@ def _split(x: Tensor, key: Any) -> tuple[tuple[Any, ...], list[tuple[int, Tensor
     for item in items:
         if item is None or item is Ellipsis or isinstance(item, (bool, np.bool_)):
             continue
-        if isinstance(item, Tensor) and item._a.dtype.kind == "b":
+        if isinstance(item, Tensor) and (item._a.dtype.kind == "b" or item._a.dtype == np.uint8):
             used += len(item._a.shape)
         elif isinstance(item, np.ndarray) and item.dtype.kind == "b":
             used += item.ndim

@@ -115,6 +115,40 @@ def _placed(y: Tensor, query: Tensor) -> Tensor:
     return in_order_of(y, query) if fits and q.strides[-1] == q.itemsize else y
 
 
+def _check_shapes(
+    query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, mask: Tensor | None, num_heads: int
+) -> bool:
+    """Whether there is a batch dimension.
+
+    Raises: AssertionError for numbers of dimensions that do not go together.
+    """
+    nd = len(query.shape)
+    if nd not in (2, 3):
+        raise AssertionError(
+            f"query should be unbatched 2D or batched 3D tensor but received {nd}-D query tensor"
+        )
+    kind = "batched (3-D)" if nd == 3 else "unbatched (2-D)"
+    have = len(key.shape), len(value.shape)
+    if have != (nd, nd):
+        raise AssertionError(
+            f"For {kind} `query`, expected `key` and `value` to be {nd}-D but found {have[0]}-D and {have[1]}-D tensors respectively"
+        )
+    if padding is not None and len(padding.shape) != nd - 1:
+        raise AssertionError(
+            f"For {kind} `query`, expected `key_padding_mask` to be `None` or {nd - 1}-D but found {len(padding.shape)}-D tensor "
+            "instead"
+        )
+    if mask is not None:
+        if len(mask.shape) not in (2, 3):
+            raise AssertionError(
+                f"For {kind} `query`, expected `attn_mask` to be `None`, 2-D or 3-D but found {len(mask.shape)}-D tensor instead"
+            )
+        wanted = (num_heads, query.shape[0], key.shape[0])
+        if nd == 2 and len(mask.shape) == 3 and tuple(mask.shape) != wanted:
+            raise AssertionError(f"Expected `attn_mask` shape to be {wanted} but got {tuple(mask.shape)}")
+    return nd == 3
+
+
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,
@@ -146,7 +180,7 @@ def multi_head_attention_forward(
 
     Raises: AssertionError or RuntimeError for shapes that do not fit, as PyTorch does.
     """
-    batched = len(query._a.shape) == 3
+    batched = _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not batched:
         query, key, value = (x.unsqueeze(1) for x in (query, key, value))
         if key_padding_mask is not None:
@@ -186,6 +220,8 @@ def multi_head_attention_forward(
             )
     pad = FUNCTIONS["constant_pad_nd"]
     if bias_k is not None and bias_v is not None:
+        if static_k is not None or static_v is not None:
+            raise AssertionError("bias cannot be added to static key or value.")
         k = FUNCTIONS["cat"]([k, bias_k.expand(1, n, e)])
         v = FUNCTIONS["cat"]([v, bias_v.expand(1, n, e)])
         mask = None if mask is None else pad(mask, (0, 1))

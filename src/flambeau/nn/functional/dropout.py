@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from ... import ops
 from ...core.grad_names import rename
 from ...core.tensor import Tensor
@@ -48,6 +50,14 @@ def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> 
     )
 
 
+def _warn_rank(name: str, nd: int, wanted: str, spatial: str) -> None:
+    warnings.warn(
+        f"{name}: Received a {nd}-D input to {name}, which drops whole channels of inputs of {spatial} spatial dimensions "
+        f"({wanted}, or without the batch one fewer). Use dropout for elements, {name[:-2]}1d, 2d or 3d for other numbers",
+        stacklevel=4,
+    )
+
+
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Whole channels of (N, C, L) or (C, L) dropped."""
     check_probability(p)
@@ -62,12 +72,25 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Whole channels of (N, C, H, W) dropped."""
+    """Whole channels of (N, C, H, W) dropped; other shapes have a warning."""
+    check_probability(p)
+    nd = len(input._a.shape)
+    if nd not in (3, 4):
+        _warn_rank("dropout2d", nd, "4-D", "2")
+    if nd == 3:
+        warnings.warn(
+            "dropout2d: Received a 3-D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired: "
+            "(N, C, L) is (N, C, L, 1). Use dropout1d for that",
+            stacklevel=3,
+        )
     return _feature_dropout(input, p, training, inplace)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Whole channels of (N, C, D, H, W) or (C, D, H, W) dropped."""
+    """Whole channels of (N, C, D, H, W) or (C, D, H, W) dropped; other shapes have a warning."""
+    check_probability(p)
+    if len(input._a.shape) not in (4, 5):
+        _warn_rank("dropout3d", len(input._a.shape), "5-D", "3")
     if len(input._a.shape) != 4:
         return _feature_dropout(input, p, training, inplace)
     before = input._node

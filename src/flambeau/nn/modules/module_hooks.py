@@ -215,7 +215,10 @@ class BackwardHook:
         self.n_outputs = len(outputs)
         if node is not None:
             node.register_prehook(self._on_grad_output)
-        return outputs if isinstance(result, tuple) else outputs[0]
+        if not isinstance(result, tuple):
+            return outputs[0]
+        named = hasattr(result, "_fields")  # a namedtuple
+        return type(result)(*outputs) if named else outputs
 
     def _on_grad_input(self, grad_input: Sequence[Any], _: Any) -> Any:
         if self.grad_outputs is None:
