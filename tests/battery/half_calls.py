@@ -25,6 +25,9 @@ for _p in (0.5, 1.0, 1.5, 3.0):
         reference=lambda x, p=_p: (np.abs(x) ** p).sum(1) ** (1 / p),
         note=str(_p),
     )
+for _p in (1.5, 2.0, 3.0):
+    row("half_dist", real(2, 3), real(2, 3, seed=1), dims=(0, 1), p=_p, note=str(_p), expandable=False,
+        reference=lambda a, b, p=_p: (np.abs(a - b) ** p).sum() ** (1 / p))  # fmt: skip
 
 
 _OUT = {

@@ -271,6 +271,7 @@ def pooled(ufunc: np.ufunc) -> Callable[..., Any]:
 
 
 SINGLE = np.dtype(np.float32)
+HALF_VECTOR = 32  # elements that PyTorch's 16-bit kernels take at once
 
 
 def is_half(x: Any) -> bool:
@@ -288,7 +289,11 @@ def _arrays(xs: Sequence[Any]) -> list[Any]:
 
 
 def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
-    """Half types compute in float32 and are rounded once, as in PyTorch's kernels; large arrays ask for a kernel."""
+    """Half types compute in float32 and are rounded once, as in PyTorch's kernels; large arrays ask for a kernel.
+
+    With `impl.rest_in_steps`, the last elements, which fill no vector, are rounded at each step, as PyTorch's are.
+    """
+    in_steps = getattr(impl, "rest_in_steps", False)
 
     def run(*xs: Any, **params: Any) -> Any:
         half = None
@@ -310,6 +315,9 @@ def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
         if half is not None:
             r = np.asarray(impl(*[v.astype(SINGLE) if is_half(v) else v for v in xs], **params))
             r = r.astype(half) if r.dtype is SINGLE or r.dtype == np.float64 else r
+            rest = r.size % HALF_VECTOR if in_steps and all(x.flags.c_contiguous for x in (r, *xs)) else 0
+            if rest:
+                r.reshape(-1)[-rest:] = impl(*[x.reshape(-1)[-rest:] for x in xs], **params)
         else:
             r = impl(*xs, **params)
         return layout.settled(r, _arrays(xs)) if odd and type(r) is np.ndarray else r

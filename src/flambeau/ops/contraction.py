@@ -358,6 +358,11 @@ def norm(
 @public(grad_name="DistBackward0")
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
+    dtype = input._a.dtype
+    if dtype.itemsize == 2 and dtype.kind in "fV" and dtype == other._a.dtype and p != math.inf:
+        n = max(len(input._a.shape), len(other._a.shape))
+        a, b = (base.reshape(t, (1,) * (n - len(t._a.shape)) + tuple(t._a.shape)) for t in (input, other))
+        return red.half_dist_op(a, b, dims=tuple(range(n)), p=float(p))  # type: ignore[no-any-return]
     x = input - other
     return vector_norm(x, float(p), tuple(range(len(x._a.shape))), False)
 

@@ -22,6 +22,8 @@ from .layouts import in_own_order
 from .meta_device import made, wants_meta
 from .shape import cat, expand_to, permute, reshape, stack, unsqueeze
 
+GRID = 2**20  # choices that 16-bit `combinations` are taken from a grid of, as in PyTorch
+
 
 @public(function=False, grad_name="RepeatBackward0")
 def repeat(self: Tensor, *repeats: Any, **kw: Any) -> Tensor:
@@ -337,6 +339,14 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
     return stack([reshape(g, (numel(g),)) for g in grids], 1)
 
 
+def _from_grid(x: Tensor, index: Any, k: int) -> Tensor:
+    """Column `k` of the combinations, taken from a grid of all choices, as many dims as there are columns."""
+    n, r = int(x._a.shape[0]), index.shape[1]
+    grid = base.reshape(expand_to(base.reshape(x, (n,) + (1,) * (r - 1 - k)), (n,) * r), (n**r,))
+    at = np.ravel_multi_index(tuple(index.T), (n,) * r) if len(index) else np.zeros(0, np.int64)
+    return indexing.index_get_op(grid, from_value(at), spec=(True,))  # type: ignore[no-any-return]
+
+
 @public(grad_name="StackBackward0")
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All combinations of r elements of a vector, one in each row."""
@@ -351,7 +361,11 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         return full((0,), 0, input._a.dtype)
     index = np.array(list(pick(range(input._a.shape[0]), r)), np.int64).reshape(-1, r)
     # Column by column, as PyTorch: so the 16-bit gradients of the columns are rounded before they are added.
-    columns = [indexing.index_get_op(input, from_value(i.copy()), spec=(True,)) for i in index.T]
+    if input._a.dtype.itemsize == 2 and input._a.dtype.kind in "fV" and input._a.shape[0] ** r <= GRID:
+        # the gradient of a column is a sum over a grid of all choices, rounded once
+        columns = [_from_grid(input, index, k) for k in range(r)]
+    else:
+        columns = [indexing.index_get_op(input, from_value(i.copy()), spec=(True,)) for i in index.T]
     return FUNCTIONS["stack"](columns, 1)  # type: ignore[no-any-return]
 
 

@@ -100,7 +100,14 @@ def _divided_into(self: Tensor, other: Any) -> Any:
 
 setattr(Tensor, "__rtruediv__", _divided_into)
 sqrt = unary("sqrt", lambda k, x: k.sqrt(x), (lambda t, y: t / (2 * y),))
-rsqrt = unary("rsqrt", lambda k, x: k.rsqrt(x), (lambda t, y: -0.5 * t * power(y, 3),))
+
+
+def _inverse_root(x: Any) -> Any:
+    return np.reciprocal(np.sqrt(x))
+
+
+_inverse_root.rest_in_steps = True  # type: ignore[attr-defined]
+rsqrt = unary("rsqrt", lambda k, x: k.rsqrt(x), (lambda t, y: -0.5 * t * power(y, 3),), impl=_inverse_root)
 square = unary(
     "square", lambda k, x: x * x, (lambda t, x: 2 * t * x,), kind=SAME, grad_name="PowBackward0",
     impl=lambda x: np.multiply(x, x) if x.dtype.kind != "b" else x.astype(np.int64),

@@ -203,6 +203,44 @@ half_norm_op = fam.opaque_op(
 )
 
 
+def _half_dist(a: Any, b: Any, *, dims: Axes, p: float) -> Any:
+    x = a - b
+    return (_norm2(fam.wide(x), dims=dims) if p == 2 else _half_norm(fam.wide(x), dims=dims, p=p)).astype(
+        x.dtype
+    )
+
+
+def _half_dist_vjp(g: Tensor, a: Tensor, b: Tensor, y: Tensor, dims: Any, p: float) -> Tensor:
+    x = a - b
+    if p != 2:
+        return _half_norm_vjp(g, x, y, dims, p)
+    n = len(x._a.shape)
+    return fam.keepdims(g, n, dims) * _direction(x, fam.keepdims(y, n, dims), dims)  # type: ignore[no-any-return]
+
+
+def _half_dist_jvp(ts: Any, xs: Any, y: Tensor, params: dict[str, Any]) -> Any:
+    ta, tb = ts
+    t = -tb if ta is None else ta if tb is None else ta - tb
+    x = xs[0] - xs[1]
+    return (
+        _norm2_tangent(t, x, y, params["dims"]) if params["p"] == 2 else _half_norm_jvp((t,), (x,), y, params)
+    )
+
+
+# The 16-bit norm of a difference: one operation, each of whose gradients subtracts anew, as in PyTorch, where the
+# terms of their derivatives are added in another order than those of a composite.
+half_dist_op = fam.opaque_op(
+    _half_dist,
+    (
+        lambda g, a, b, y, dims, p: fam.unbroadcast(_half_dist_vjp(g, a, b, y, dims, p), a._a.shape),
+        lambda g, a, b, y, dims, p: fam.unbroadcast(-_half_dist_vjp(g, a, b, y, dims, p), b._a.shape),
+    ),
+    jvp=_half_dist_jvp,
+    name="half_dist",
+    grad_name="DistBackward0",
+)
+
+
 def _logsumexp(x: Any, *, dims: Axes) -> Any:
     """Around the largest element, so that nothing overflows; an infinite one is left where it is."""
     axes = tuple(dims)

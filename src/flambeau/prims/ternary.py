@@ -12,6 +12,7 @@ from typing import Any
 from ..core.families import pointwise_op, zeros_like
 from ..core.tape import helpers
 from ..core.tensor import Tensor
+from .pointwise import div
 
 
 def _times(t: Tensor, value: Any) -> Tensor:
@@ -38,6 +39,12 @@ addcmul_op: Any = pointwise_op(
 )
 
 
+def _ratio(value: Any, b: Tensor) -> Any:
+    """``value / b``; 16-bit, the number is rounded, too."""
+    dtype = b._a.dtype
+    return div(float(dtype.type(value)) if dtype.itemsize == 2 and dtype.kind in "fV" else value, b)
+
+
 def _addcdiv_jvp(ts: Sequence[Any], xs: Sequence[Any], y: Any) -> Any:
     (tx, ta, tb, _), (_, a, b, value) = ts, xs
     return _total(
@@ -54,7 +61,7 @@ addcdiv_op: Any = pointwise_op(
     lambda k, x, a, b, value: x + a / b * value,
     (
         lambda t: t,
-        lambda t, b, value: t * (value / b),
+        lambda t, b, value: t * _ratio(value, b),
         lambda t, a, b, value: -t * (_times(a, value) / (b * b)),
         None,
     ),

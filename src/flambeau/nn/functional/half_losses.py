@@ -168,6 +168,12 @@ def _wide(values: Any) -> Any:
     return lambda x, t, setting: values(fam.wide(x), fam.wide(t), setting).astype(x.dtype)
 
 
+def _square_slope_values(g: Any, x: Any, t: Any, n: int) -> Any:
+    with np.errstate(all="ignore"):
+        return x.dtype.type(2.0 / n) * (x - t) * g
+
+
+_square_slope_values.knows_halves = True  # type: ignore[attr-defined]  # rounded after each step, as in PyTorch
 _square_slope: Any = fam.pointwise_op(
     "half_square_slope",
     lambda k, g, x, t, n: (x - t) * (2.0 / n) * g,
@@ -177,6 +183,7 @@ _square_slope: Any = fam.pointwise_op(
         lambda s, g, n: -_over(s * g * 2, n),
         None,
     ),
+    impl=_square_slope_values,
     grad_name="MseLossBackwardBackward0",
 )
 square_error_op = _loss(

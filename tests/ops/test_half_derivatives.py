@@ -1,0 +1,47 @@
+"""First and second 16-bit derivatives, digit for digit those of PyTorch: rounded in the same steps, added in the same order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import flambeau
+
+torch = pytest.importorskip("torch")
+
+
+def _derivatives(lib: Any, f: Any, arrays: list[Any]) -> list[list[float]]:
+    """The gradients, and the gradients of a projection of them, of what `f` makes of the tensors but the last ones."""
+    inputs = [t.clone().requires_grad_() for t in arrays[: len(arrays) // 2]]
+    y = f(lib, *inputs)
+    first = lib.autograd.grad(y, inputs, y.detach() * 0.75, create_graph=True)
+    second = lib.autograd.grad(first, inputs, arrays[len(arrays) // 2 :])
+    return [t.detach().to(lib.float32).flatten().tolist() for t in (*first, *second)]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("name", "f", "shapes"),
+    [
+        ("rsqrt", lambda lib, x: (x.abs() + 0.1).rsqrt(), [(70,)]),
+        ("asin", lambda lib, x: lib.asin(x.clamp(-0.9, 0.9)), [(9,)]),
+        ("asinh", lambda lib, x: lib.asinh(x), [(45,)]),
+        ("gelu", lambda lib, x: lib.nn.functional.gelu(x, approximate="tanh"), [(64,)]),
+        ("mse_loss", lambda lib, x, t: lib.nn.functional.mse_loss(x, t), [(40,), (40,)]),
+        ("dist", lambda lib, a, b: lib.dist(a, b), [(20,), (20,)]),
+        ("dist of a number", lambda lib, a, b: lib.dist(a, b, 3), [(), (4, 5)]),
+        (
+            "addcdiv",
+            lambda lib, x, a: lib.addcdiv(x.square(), a.square(), a.detach().abs() + 0.5, value=0.4),
+            [(40,), (40,)],
+        ),
+        ("combinations", lambda lib, x: lib.combinations(x, 2).square(), [(6,)]),
+    ],
+    ids=lambda p: p if isinstance(p, str) else "",
+)
+def test_rounded_as_pytorch(name: str, f: Any, shapes: list[Any], dtype: str) -> None:
+    torch.manual_seed(3)
+    theirs = [torch.randn(s).to(getattr(torch, dtype)) for s in (*shapes, *shapes)]
+    ours = [flambeau.tensor(t.float().numpy()).to(getattr(flambeau, dtype)) for t in theirs]
+    assert _derivatives(flambeau, f, ours) == _derivatives(torch, f, theirs)
