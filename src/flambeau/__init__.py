@@ -219,6 +219,7 @@ _LAZY_NAMES = {
     **{
         f"sparse_{n}_tensor": "sparse.construction" for n in ("coo", "csr", "csc", "bsr", "bsc", "compressed")
     },
+    "resize_as_sparse_": "sparse.conversion",
     **{n: "sparse.products" for n in ("dsmm", "hsmm", "hspmm", "saddmm", "smm", "spmm", "sspaddmm")},
     **{n: "ops.symbolic" for n in ("SymBool", "SymFloat", "SymInt")},
     **{"ScriptModule": "jit", "ScriptFunction": "jit"},

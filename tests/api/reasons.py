@@ -7,7 +7,8 @@ difference, and for a difference for every reason.
 from __future__ import annotations
 
 DEVICES = "no devices but the CPU"
-SPARSE = "all tensors are strided"
+LAYOUTS = "nested, masked and block-sparse tensors are absent"
+COPIES = "the form of a view that copies, for PyTorch's own compiler"
 QUANTIZED = "no quantized dtypes"
 SCRIPT = "TorchScript's own objects: torch.compile compiles functions directly"
 BACKEND = "a backend's kernel by name; the public function over it exists"
@@ -40,8 +41,8 @@ ABSENT: dict[str, str] = {
     r"torch\.(bit|bits\w+|u?int[1-7]|float4\w+|float8_e8m0fnu|complex32|chalf)": "NumPy has no such dtype",
     r"torch\.(cudnn|miopen|mkldnn)_\w+": BACKEND,
     r"torch\.(batch_norm_\w+|native_norm|embedding_bag)": BACKEND,
-    r"torch\.(\w*ccol_indices|\w*col_indices|\w*crow_indices|\w*row_indices|indices|values)_copy": SPARSE,
-    r"torch\.(dsmm|hsmm|hspmm|saddmm|smm|spmm|sspaddmm|sparse\w*|resize_as_sparse_|nested|masked)": SPARSE,
+    r"torch\.(\w*ccol_indices|\w*col_indices|\w*crow_indices|\w*row_indices|indices|values)_copy": COPIES,
+    r"torch\.(nested|masked|cuda\.sparse|backends\.cusparselt)": LAYOUTS,
     r"torch\.(get|set|is)_autocast_(ipu|xla)_\w+": DEVICES,
     r"torch\.(get_device_module|is_vulkan_available|mtia|has_\w+)": DEVICES,
     r"torch\.(is_anomaly_check_nan_enabled|set_anomaly_enabled|init_num_threads|slice_inverse)": INTERNAL,
@@ -50,8 +51,7 @@ ABSENT: dict[str, str] = {
     r"torch\.(from_file|futures|monitor|lobpcg|range)": "not provided",
     r"torch\.Tensor\.(__torch_dispatch__|record_stream|xpu|ipu|mtia|__cuda_array_interface__)": DEVICES,
     r"torch\.Tensor\.(__delitem__|__idiv__|__long__|__nonzero__|__setstate__|__slotnames__|__dlpack_c_exchange_api__)": INTERNAL,
-    r"torch\.Tensor\.(\w*indices|coalesce|is_coalesced|dense_dim|sparse\w+|smm|sspaddmm|values|to_sparse\w*)": SPARSE,
-    r"torch\.Tensor\.(to_mkldnn|to_padded_tensor|resize_as_sparse_)": SPARSE,
+    r"torch\.Tensor\.(to_mkldnn|to_padded_tensor)": LAYOUTS,
     r"torch\.Tensor\.(dequantize|int_repr|q_\w+|qscheme)": QUANTIZED,
     r"torch\.Tensor\.chalf": "NumPy has no such dtype",
     r"torch\.Tensor\.(eig|lstsq|solve|symeig|resize|resize_as|volatile|reinforce)": "retired: raises in PyTorch, too",

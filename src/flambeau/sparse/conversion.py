@@ -465,13 +465,20 @@ def new(self: Any, *args: Any, device: Any = None) -> Any:
 
 
 @handles("resize_as_", "resize_as_sparse_")
-def resize_as_(self: Any, the_template: Any, **_: Any) -> Any:
-    """The sizes of another sparse tensor, which its entries have to fit in."""
+def resize_as_sparse_(input: Any, the_template: Any, **_: Any) -> Any:
+    """Give `input` the sizes of another sparse COO tensor, which its entries have to fit in.
+
+    Raises: RuntimeError for other layouts, and for sizes that are too small.
+
+    >>> import flambeau as torch
+    >>> torch.resize_as_sparse_(torch.eye(2).to_sparse(), torch.eye(3).to_sparse()).shape
+    torch.Size([3, 3])
+    """
     from .shapes import sparse_resize_
 
-    if not isinstance(the_template, CooTensor) or not isinstance(self, CooTensor):
+    if not isinstance(the_template, CooTensor) or not isinstance(input, CooTensor):
         raise RuntimeError("resize_as_sparse_: both tensors must have layout torch.sparse_coo")
-    return sparse_resize_(self, the_template._sizes, sparse_dims(the_template), dense_dim(the_template))
+    return sparse_resize_(input, the_template._sizes, sparse_dims(the_template), dense_dim(the_template))
 
 
 @handles("tensor", "as_tensor", "asarray")

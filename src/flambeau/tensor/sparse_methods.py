@@ -69,6 +69,28 @@ def to_sparse_csc(self: Tensor, dense_dim: int | None = None) -> Tensor:
 
 
 @_method
+def to_sparse_bsr(self: Tensor, blocksize: Any, dense_dim: int | None = None) -> NoReturn:
+    """Raises: NotImplementedError, as there are no block layouts here."""
+    raise NotImplementedError(
+        "to_sparse_bsr: tensors of layout torch.sparse_bsr do not exist here; use to_sparse_csr"
+    )
+
+
+@_method
+def to_sparse_bsc(self: Tensor, blocksize: Any, dense_dim: int | None = None) -> NoReturn:
+    """Raises: NotImplementedError, as there are no block layouts here."""
+    raise NotImplementedError(
+        "to_sparse_bsc: tensors of layout torch.sparse_bsc do not exist here; use to_sparse_csc"
+    )
+
+
+@_method
+def resize_as_sparse_(self: Tensor, the_template: Tensor) -> NoReturn:
+    """Raises: RuntimeError, as resize_as_sparse_ belongs to sparse tensors."""
+    raise RuntimeError("resize_as_sparse_: both tensors must have layout torch.sparse_coo; use resize_as_")
+
+
+@_method
 def sparse_mask(self: Tensor, mask: Tensor) -> Tensor:
     """The elements at the places of the sparse tensor `mask`, which has the same shape.
 
