@@ -156,7 +156,18 @@ _LAZY = {
     },
     **{
         n: f"flambeau.{n}"
-        for n in ("__config__", "amp", "futures", "fx", "library", "mps", "onnx", "quasirandom", "xpu")
+        for n in (
+            "__config__",
+            "amp",
+            "functional",
+            "futures",
+            "fx",
+            "library",
+            "mps",
+            "onnx",
+            "quasirandom",
+            "xpu",
+        )
     },
     "torch_version": "flambeau.stand_in.version",
     "_C": "flambeau.stand_in.internals",

@@ -5,12 +5,16 @@ from . import data, dlpack
 
 __all__ = ["data", "dlpack"]
 
-_LAZY = ("checkpoint", "hooks", "model_zoo", "pytree", "tensorboard")
+_LAZY = ("_device", "benchmark", "checkpoint", "hooks", "model_zoo", "pytree", "tensorboard")
 
 
 def __getattr__(name: str) -> object:
     if name == "_pytree":
         name = "pytree"
+    if name == "swap_tensors":
+        from .swapping import swap_tensors
+
+        return swap_tensors
     if name in _LAZY:
         import importlib
 

@@ -15,15 +15,20 @@ def _check(where: Any) -> None:
     raise AssertionError(f"Torch not compiled with CUDA enabled: there is no device {where}")
 
 
+def check_devices(named: Any) -> None:
+    """Raises: AssertionError for other devices than the CPU, ValueError for more than one."""
+    for where in named:
+        _check(where)
+    if len(named) != 1:
+        raise ValueError(f"there is one device, the CPU, but {len(named)} are named")
+
+
 def scatter(inputs: Any, target_gpus: Any, dim: int = 0) -> list[Any]:
     """`inputs`, divided along `dim` among devices: all of it for the CPU.
 
     Raises: AssertionError for other devices.
     """
-    for where in target_gpus:
-        _check(where)
-    if len(target_gpus) != 1:
-        raise ValueError(f"there is one device, the CPU, but {len(target_gpus)} are named")
+    check_devices(target_gpus)
     return [inputs]
 
 
