@@ -141,21 +141,21 @@ def _run(
         roots.append((node, _seed(t, g)))
     prev = tls.grad
     mode = tls.mode
-    tls.grad = create_graph
-    if create_graph or mode != RECORD:
-        tls.refresh()
-    if targets is not None:
-        tls.partial = tls.backwards + 1  # the number of this walk, which visits a part of the graph only
-    # else: unpacked values carry no history while `grad` is off, so the rules record nothing in any mode; the engine
-    # refreshes the mode before it runs hooks or users' functions
     try:
+        tls.grad = create_graph
+        if create_graph or mode != RECORD:
+            tls.refresh()
+        # else: unpacked values carry no history while `grad` is off, so the rules record nothing in any mode; the engine
+        # refreshes the mode before it runs hooks or users' functions
+        if targets is not None:
+            tls.partial = tls.backwards + 1  # the number of this walk, which visits a part of the graph only
         return tape.run_backward(
             roots, keep_graph=keep_graph, targets=targets, accumulate=accumulate, create_graph=create_graph
         )
     finally:
         tls.grad = prev
         if tls.mode != mode:
-            tls.refresh()
+            tls.set_grad(prev)
 
 
 def _plain_scalar(t: Tensor, keep_graph: bool) -> bool:
@@ -171,7 +171,7 @@ def _plain_scalar(t: Tensor, keep_graph: bool) -> bool:
     finally:
         tls.grad = True
         if tls.mode != RECORD:
-            tls.refresh()
+            tls.set_grad(True)
     return True
 
 

@@ -92,10 +92,20 @@ class no_grad(_Mode):
 
     def __enter__(self) -> None:
         self.prev = tls.grad
-        tls.set_grad(self.mode)
+        try:
+            tls.grad = self.mode
+            tls.refresh()
+        except BaseException:
+            tls.set_grad(self.prev)
+            raise
 
     def __exit__(self, *exc: Any) -> None:
-        tls.set_grad(self.prev)
+        try:
+            tls.grad = self.prev
+            tls.refresh()
+        except BaseException:
+            tls.set_grad(self.prev)
+            raise
 
 
 class enable_grad(no_grad):
@@ -110,7 +120,11 @@ class set_grad_enabled(_Mode):
     def __init__(self, mode: bool) -> None:
         self.prev = tls.grad
         self.mode = bool(mode)
-        tls.set_grad(self.mode)
+        try:
+            tls.set_grad(self.mode)
+        except BaseException:
+            tls.set_grad(self.prev)
+            raise
 
     def __call__(self, fn: F) -> F:
         tls.set_grad(self.prev)
@@ -120,10 +134,18 @@ class set_grad_enabled(_Mode):
         return set_grad_enabled(self.mode)
 
     def __enter__(self) -> None:
-        tls.set_grad(self.mode)
+        try:
+            tls.set_grad(self.mode)
+        except BaseException:
+            tls.set_grad(self.prev)
+            raise
 
     def __exit__(self, *exc: Any) -> None:
-        tls.set_grad(self.prev)
+        try:
+            tls.set_grad(self.prev)
+        except BaseException:
+            tls.set_grad(self.prev)
+            raise
 
 
 class inference_mode(_Mode):
@@ -152,12 +174,23 @@ class inference_mode(_Mode):
 
     def __enter__(self) -> None:
         self.prev = (tls.grad, tls.inference)
-        tls.inference = self.mode
-        tls.set_grad(not self.mode)
+        try:
+            tls.inference = self.mode
+            tls.set_grad(not self.mode)
+        except BaseException:
+            self._back()
+            raise
 
     def __exit__(self, *exc: Any) -> None:
-        tls.inference = self.prev[1]
-        tls.set_grad(self.prev[0])
+        try:
+            self._back()
+        except BaseException:
+            self._back()
+            raise
+
+    def _back(self) -> None:
+        tls.grad, tls.inference = self.prev
+        tls.refresh()
 
 
 def is_grad_enabled() -> bool:

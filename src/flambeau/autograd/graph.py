@@ -43,12 +43,24 @@ class saved_tensors_hooks:
     def __enter__(self) -> None:
         if tls.__dict__.get("hooks_disabled") is not None:
             raise RuntimeError(tls.hooks_disabled)
-        tls.saved_hooks.append((self.pack_hook, self.unpack_hook))
-        tls.refresh()
+        before = [*tls.saved_hooks]
+        try:
+            tls.saved_hooks.append((self.pack_hook, self.unpack_hook))
+            tls.refresh()
+        except BaseException:
+            tls.saved_hooks[:] = before
+            tls.refresh()
+            raise
 
     def __exit__(self, *exc: Any) -> None:
-        tls.saved_hooks.pop()
-        tls.refresh()
+        left = tls.saved_hooks[:-1]
+        try:
+            tls.saved_hooks[:] = left
+            tls.refresh()
+        except BaseException:
+            tls.saved_hooks[:] = left
+            tls.refresh()
+            raise
 
 
 class save_on_cpu(saved_tensors_hooks):

@@ -84,8 +84,8 @@ class Compiled:
         recorder = Recorder(
             self.root, self.make, self.statistics, fullgraph, self.watch, recompute=self.recompute
         )
-        tls.begin_capture(recorder)
         try:
+            tls.begin_capture(recorder)
             return fn(*args, **kwargs)
         except BaseException:
             recorder.fullgraph = False  # what was promised before is kept; the error is the function's own
@@ -94,8 +94,11 @@ class Compiled:
             try:
                 recorder.flush(last=True)
             finally:
-                tls.end_capture()
-                recorder.close()
+                try:
+                    recorder.end()
+                except BaseException:  # an interrupt (core/state.py)
+                    recorder.end()
+                    raise
 
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """What happens in a call with these arguments: flushes and their reasons, kernels, the programs' source.
@@ -155,10 +158,11 @@ def outside(fn: Callable[..., Any]) -> Callable[..., Any]:
         if recorder is None:
             return fn(*args, **kwargs)
         recorder.flush("a function that is not compiled is called")
-        tls.end_capture()
         try:
+            tls.end_capture()
             return fn(*args, **kwargs)
         finally:
-            tls.begin_capture(recorder)
+            if tls.capture is None:
+                tls.begin_capture(recorder)
 
     return eagerly

@@ -212,22 +212,24 @@ class Recorder:
         step = segment.step.children.get(name)
         if step is None:
             return self.learn(op, args, params, name)
-        segment.step = step
         if segment.cold:  # known from here on, but the values before were computed as they came
+            segment.step = step
             return self.run_now(op, args, params, step)
         self.statistics.hits += 1
         slot = segment.count
         sharing = _sharing[op]
-        outs = []
+        promises, outs = [], []
         for shape, dtype, strides in step.metas:
             p = new_object(Pending)
             p.shape, p.dtype, p.strides = shape, dtype, strides
             p.value, p.owner, p.slot = None, segment, slot
             p.is_view, p.is_viewed = sharing, False
-            segment.results.append(p)
+            promises.append(p)
             slot += 1
             outs.append(self.handle(p))
-        segment.count = slot
+        # all or nothing, also where an interrupt comes: it would be raised at a call
+        segment.results += promises
+        segment.step, segment.count = step, slot
         if sharing:
             mark_viewed(args)
         return finish(op, args, params, outs[0] if op.n_out == 1 else tuple(outs))
@@ -290,13 +292,11 @@ class Recorder:
             return None
         if tls.inference:
             return None
-        segment.step = step
         if number:
             n, d = (x, b.dtype) if type(x) in NUMBERS else (y, a.dtype)
             if d.itemsize == 2 and type(n) is float and d.kind in "fV":
                 if op.name not in WIDE_NUMBERS or type(x) in NUMBERS:
                     n = float(d.type(n))  # as the long way does
-            segment.numbers.append(n)
         self.statistics.hits += 1
         p = new_object(Pending)
         p.shape, p.dtype, p.strides = meta
@@ -304,12 +304,14 @@ class Recorder:
         p.owner = segment
         p.slot = segment.count
         p.is_view = p.is_viewed = False
-        segment.count += 1
-        segment.results.append(p)
         t: Tensor = new_object(Tensor)
         t._a = p
         t._st = t._base = t._node = None
         segment.handles.append(weakref.ref(t))
+        segment.results += (p,)  # as in `process`
+        if number:
+            segment.numbers += (n,)
+        segment.step, segment.count = step, segment.count + 1
         if tracked:
             args = (x,) if y is self else (x, y)
             nexts = (nx,) if y is self else (nx, ny)
@@ -438,9 +440,10 @@ class Recorder:
 
     # ---- flushing ----
 
-    def close(self) -> None:
-        """End: promises that nobody kept refer to their segment, which must not form a cycle with this."""
+    def end(self) -> None:
+        """Back to eager execution.  Promises that nobody kept refer to their segment: no cycle with this may stay."""
         self.segment.recorder = None
+        tls.end_capture()
 
     def flush(self, reason: str = "memory is written or shown", last: bool = False) -> None:
         """Keep the promises made so far; `last` says that the compiled function has ended.

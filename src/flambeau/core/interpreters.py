@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .op import Op, bind
-from .state import NO_GRAD, tls
+from .state import NO_GRAD, RECORD, SPECIAL, tls
 from .tape import AccumulateGrad, Node, OutNode, make_node, next_seq
 from .tensor import Tensor, make_view, new_object, wrap
 from .where import describe, user_place
@@ -103,30 +103,43 @@ class Interpreter:
 
     def __enter__(self) -> Any:
         self.outer_grad = tls.grad
-        tls.stack.append(self)
-        tls.grad = True
-        tls.refresh()
+        try:
+            tls.stack.append(self)
+            tls.grad = True
+            tls.refresh()
+        except BaseException:
+            self.leave(True)
+            raise
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        tls.stack.remove(self)
+        try:
+            self.leave(exc[0] is not None)
+        except BaseException:
+            self.leave(True)
+            raise
+
+    def leave(self, failed: bool) -> None:
+        """Take this level off the stack, and if the function `failed` whatever it has left above."""
+        if self in tls.stack:
+            at = tls.stack.index(self)
+            del tls.stack[at : len(tls.stack) if failed else at + 1]
         tls.grad = self.outer_grad
         tls.refresh()
 
     @contextmanager
     def lowered(self) -> Iterator[None]:
         """Run the body one level further down, in the grad mode that was in force there."""
-        stack = tls.stack
-        stack.pop()
-        grad = tls.grad
-        tls.grad = self.outer_grad
-        tls.refresh()
+        stack, grad = tls.stack, tls.grad
         try:
+            stack.pop()
+            tls.grad = self.outer_grad
+            tls.refresh()
             yield
         finally:
-            stack.append(self)
-            tls.grad = grad
-            tls.refresh()
+            if self not in stack:
+                stack.append(self)
+            tls.set_grad(grad)
 
     def owns(self, x: Any) -> bool:
         return isinstance(x, Tensor) and isinstance(x._a, Value) and x._a.interp is self
@@ -147,7 +160,8 @@ class Interpreter:
         stack.pop()
         state["grad"] = outer = self.outer_grad
         if not stack and not state["inference"] and state["capture"] is None:
-            state["mode"] = NO_GRAD if not outer else tls.recording_mode()
+            seen = state["saved_hooks"] or state["anomaly"] is not None
+            state["mode"] = NO_GRAD if not outer else SPECIAL if seen else RECORD
         try:
             out = self.rule(op, args, params)
         finally:

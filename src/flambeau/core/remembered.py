@@ -391,8 +391,13 @@ def _noted(
     finally:
         everyone.listener = None
         tls.noting = False
-        tls.refresh()
-        _noting.release()
+        try:
+            tls.refresh()
+        except BaseException:
+            tls.refresh()
+            raise
+        finally:
+            _noting.release()
     way = _way(args, steps, result)
     if way is not None and way.view is None and sum([x._a.nbytes for x in _tensors(result)]) > SMALL:
         way = None  # a copy: to compare it would take time and memory

@@ -1,4 +1,9 @@
-"""What is in force for the running thread: the interpreter stack, gradient modes, and the default dtype."""
+"""What is in force for the running thread: the interpreter stack, gradient modes, and the default dtype.
+
+An interrupt (KeyboardInterrupt) may come wherever Python calls a function, and must not leave a mode in force.  So what
+changes these fields undoes it in an ``except BaseException``, by functions that may run twice: an interrupt that comes
+as one begins is raised in there, before it has done anything.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +23,10 @@ class _Everyone:
 
     def __init__(self) -> None:
         self.plain = True
-        self.special = 0
+        self.special = 0  # threads in another mode
         self.captures = 0  # threads inside a compiled function
         self.listener: Any = None  # is told of every operation that runs eagerly (core/remembered.py)
         self.lock = threading.Lock()
-
-    def count(self, change: int) -> None:
-        with self.lock:
-            self.special += change
-            self.plain = self.special == 0
 
 
 everyone = _Everyone()
@@ -49,41 +49,52 @@ class ThreadState(threading.local):
         self.backwards = 0  # how many walks over a graph this thread has begun
         self.autocast: Any = None  # casts the arguments of the functions it lists (flambeau.amp)
         self.noting = False  # is a call made to note its operations (core/remembered.py)?
+        self.counted = False  # in `everyone.special`
         self.mode = RECORD  # derived from the fields above: the one thing that the fast paths ask
 
     def refresh(self) -> None:
-        """Recompute `mode`; called after every change of another field."""
-        before = self.mode
-        if self.stack or self.inference or self.capture is not None or self.noting:
-            self.mode = SPECIAL
-        elif not self.grad:
-            self.mode = NO_GRAD
+        """Recompute `mode`; called after every change of another field.  It calls nothing that could be interrupted."""
+        if (
+            self.stack
+            or self.inference
+            or self.capture is not None
+            or self.noting
+            or self.grad
+            and (self.saved_hooks or self.anomaly is not None)  # they want to see every operation
+        ):
+            mode = SPECIAL
         else:
-            self.mode = self.recording_mode()
-        if (before == RECORD) != (self.mode == RECORD):  # a thread that ends in another mode only costs speed
-            everyone.count(-1 if self.mode == RECORD else 1)
-
-    def recording_mode(self) -> int:
-        """The mode in which gradients are recorded: hooks and anomaly mode want to see every operation."""
-        return SPECIAL if self.saved_hooks or self.anomaly is not None else RECORD
+            mode = RECORD if self.grad else NO_GRAD
+        special = mode != RECORD
+        if special != self.counted:  # a thread that ends in another mode only costs speed
+            with everyone.lock:
+                everyone.special += 1 if special else -1
+                everyone.plain = everyone.special == 0
+                self.counted = special
+        self.mode = mode
 
     def begin_capture(self, recorder: Any) -> None:
-        """Hand the operations of this thread to `recorder`."""
-        self.capture = recorder
+        """Hand the operations of this thread to `recorder`; `end_capture` must follow, also after an exception."""
         with everyone.lock:
             everyone.captures += 1
+            self.capture = recorder
         self.refresh()
 
     def end_capture(self) -> None:
-        """Back to eager execution."""
-        self.capture = None
+        """Back to eager execution, if it is not in force."""
         with everyone.lock:
-            everyone.captures -= 1
+            if self.capture is not None:
+                everyone.captures -= 1
+                self.capture = None
         self.refresh()
 
     def set_grad(self, value: bool) -> None:
         self.grad = value
-        self.refresh()
+        try:
+            self.refresh()
+        except BaseException:
+            self.refresh()
+            raise
 
 
 tls = ThreadState()

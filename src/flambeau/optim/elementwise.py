@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..autograd.grad_mode import enable_grad, set_grad_enabled
+from ..autograd.grad_mode import enable_grad
 from ..core.inplace import check_writable
 from ..core.pending import NO_DATA, Pending, resolve, settle
 from ..core.state import defaults as process_defaults
@@ -163,14 +163,21 @@ class ElementwiseOptimizer(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        recording = tls.grad
-        with set_grad_enabled(bool(self.defaults.get("differentiable")) and recording):
+        before = tls.grad
+        try:
+            tls.set_grad(bool(self.defaults.get("differentiable")) and before)
             settle(tls.capture)  # the update writes memory
             collected = [(group, self._collect(group)) for group in self.param_groups]
             place = user_place(1)
             for group, works in collected:
                 if works:
                     self._update(group, works, place)
+        finally:
+            try:
+                tls.set_grad(before)
+            except BaseException:  # an interrupt (core/state.py)
+                tls.set_grad(before)
+                raise
         return loss
 
     def _collect(self, group: dict[str, Any]) -> list[Work]:

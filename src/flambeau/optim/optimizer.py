@@ -10,7 +10,7 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any, ClassVar, TypeAlias
 
-from ..autograd import set_grad_enabled
+from ..autograd import enable_grad, no_grad
 from ..core.public import FUNCTIONS
 from ..core.tape import RemovableHandle
 from ..core.tensor import Tensor
@@ -43,7 +43,7 @@ def _use_grad_for_differentiable(step: Callable[..., Any]) -> Callable[..., Any]
 
     @functools.wraps(step)
     def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        with set_grad_enabled(self.defaults["differentiable"]):
+        with enable_grad() if self.defaults["differentiable"] else no_grad():
             return step(self, *args, **kwargs)
 
     return wrapper

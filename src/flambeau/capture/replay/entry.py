@@ -184,8 +184,8 @@ class Replayed:
         before = [getattr(t, "_grad", None) for t in tensors]
         whole = Whole()
         recorder = Recorder(self.root, self.make, self.statistics, whole=whole)
-        tls.begin_capture(recorder)
         try:
+            tls.begin_capture(recorder)
             result = self.fn(*args, **kwargs)
             segment = recorder.segment
             candidate = self.inspect(result, segment, whole, tensors, before)
@@ -195,8 +195,11 @@ class Replayed:
             try:
                 recorder.flush(last=True)
             finally:
-                tls.end_capture()
-                recorder.close()
+                try:
+                    recorder.end()
+                except BaseException:  # an interrupt (core/state.py)
+                    recorder.end()
+                    raise
         settle(result)
         return result, candidate
 
