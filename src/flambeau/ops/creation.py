@@ -141,7 +141,7 @@ def empty(
     t = made(shape, d.numpy) if on_meta else from_value(empty_array(shape, d.numpy))
     if out is not None:
         return store_out(out, t, "empty")  # type: ignore[no-any-return]
-    if memory_format is types.channels_last and len(shape) == 4:
+    if (memory_format, len(shape)) in ((types.channels_last, 4), (types.channels_last_3d, 5)):
         t = t.contiguous(memory_format=memory_format)
     return finish(t, requires_grad)
 
@@ -218,6 +218,9 @@ def tensor(
     if tls.stack and isinstance(data, (list, tuple)) and _has_payload(data):
         t = _stack_nested(data)
         return t if d is None else t.to(d)
+    if hasattr(type(data), "untyped"):  # the elements of a storage
+        kept = d if d is not None else getattr(data, "dtype", None) or as_dtype(None)
+        return finish(data._tensor(kept.numpy).clone(), requires_grad)
     a = array_of(data, d)
     t = from_value(a if type(a) is np.ndarray else np.asarray(a))
     return finish(move(t) if on_meta else t, requires_grad)

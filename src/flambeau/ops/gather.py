@@ -322,6 +322,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     shape = tuple(broadcast_shapes(tuple(input._a.shape), tuple(mask._a.shape)))
     x, m = expand_to(input, shape), expand_to(mask, shape)
     n = math.prod(shape)
+    if not n:
+        return x.clone()  # type: ignore[no-any-return]
     flat = base.reshape(m, (n,))
     order = base.convert_to(flat, np.dtype(np.int64)).cumsum(0) - 1
     count = numel(source)

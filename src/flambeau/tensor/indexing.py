@@ -178,7 +178,7 @@ def _position(i: int, n: int, d: int) -> int:
 
 
 def _slice(s: slice, n: int) -> slice:
-    step = 1 if s.step is None else s.step.__index__()
+    step = 1 if s.step is None else _int(s.step)
     if step <= 0:
         raise ValueError("step must be greater than zero")
     start, stop, step = slice(_int(s.start), _int(s.stop), step).indices(n)
@@ -188,7 +188,13 @@ def _slice(s: slice, n: int) -> slice:
 
 
 def _int(v: Any) -> Any:
-    return v if v is None else v.__index__()
+    if v is None:
+        return v
+    if not hasattr(v, "__index__"):
+        raise TypeError(
+            f"slice indices must be integers or None or have an __index__ method, not {type(v).__name__}"
+        )
+    return v.__index__()
 
 
 def _basic(x: Tensor, basic: tuple[Any, ...]) -> Tensor:

@@ -33,8 +33,9 @@ from ..core.tensor import (
 from ..core.where import describe, user_place
 from ..ops.args import dtype_of, wrap_dim
 from ..ops.creation import mark_leaf
+from ..ops.from_python import checked_scalar
 from ..ops.meta_device import META
-from ..prims.base import detach_op, innermost, reshape
+from ..prims.base import detach_op, full, innermost, reshape
 from ..prims.pointwise import overwrite_op
 from ..runtime import memory, types
 from ..runtime.dlpack import to_dlpack
@@ -786,9 +787,11 @@ def _is_view(self: Tensor) -> bool:
 
 @method
 def copy_(self: Tensor, other: Tensor, non_blocking: bool = False) -> Tensor:
-    """Write the values of `other`, broadcast and converted, into this tensor."""
+    """Write the values of `other` (a tensor or a number), broadcast and converted, into this tensor."""
     from ..ops.shape import expand_to
 
+    if isinstance(other, (bool, int, float, complex)):
+        other = full((), checked_scalar(other, dtype_of(self)), self._a.dtype)
     if not isinstance(other, Tensor):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
     if not tls.stack:

@@ -56,7 +56,8 @@ def _elementwise(name: str, self: Tensor, others: tuple[Tensor, ...], fn: Callab
             raise TypeError(
                 f"{name}(): expected {dtype_of(self)} for the other tensor, got {dtype_of(other)}"
             )
-    arrays = [np.broadcast_to(raw(x), self._a.shape) for x in (self, *others)]
+    shape = tuple(self._a.shape)
+    arrays = [raw(x if tuple(x._a.shape) == shape else x.expand(shape)) for x in (self, *others)]
     rows = zip(*[a.reshape(-1).tolist() for a in arrays])
     values = np.array([fn(*row) for row in rows], self._a.dtype).reshape(self._a.shape)
     return inplace.write(self, base.from_value(values), name)
@@ -182,17 +183,13 @@ def new(self: Tensor, *args: Any, size: Any = None, other: Any = None, device: A
     if device is not None:
         check_device(device)
     if size is not None or not args and other is None:
-        args = ((0,) if size is None else size,)
+        return self.new_empty((0,) if size is None else int_tuple(size, "new"))  # type: ignore[no-any-return]
     elif len(args) == 1 and isinstance(args[0], Tensor) or other is not None:
         source: Tensor = args[0] if args else other
         if source.dtype != self.dtype:
             raise TypeError(f"expected a tensor of dtype {self.dtype}, but got {source.dtype}")
         return source.detach()  # type: ignore[no-any-return]
-    if (
-        len(args) == 1
-        and not hasattr(args[0], "__index__")
-        and not isinstance(args[0], (tuple, type(self.shape)))
-    ):
+    if len(args) == 1 and not hasattr(args[0], "__index__") and not isinstance(args[0], type(self.shape)):
         return self.new_tensor(args[0])  # type: ignore[no-any-return]
     return self.new_empty(int_tuple(args[0] if len(args) == 1 else args, "new"))  # type: ignore[no-any-return]
 
