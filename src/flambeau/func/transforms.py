@@ -149,12 +149,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
                     f"Expected cotangents of the outputs' shapes: output {list(o._a.shape)}, cotangent {list(c._a.shape)}"
                 )
         cts = [c if c._a.dtype == o._a.dtype else convert_to(c, o._a.dtype) for o, c in zip(outs, cts)]
-        prev = tls.grad
-        tls.set_grad(True)
-        try:
-            grads = tracked.pull(outs, cts)
-        finally:
-            tls.set_grad(prev)
+        grads = tracked.pull(outs, cts)  # in the grad mode around the call: the levels outside see no_grad
         return tree_unflatten([g if g is not None else _zeros(x) for g, x in zip(grads, tensors)], spec)
 
     value = tree_unflatten([tracked.lower(o) for o in outs], out_spec)
@@ -206,13 +201,8 @@ def grad_and_value(
                 f"grad_and_value(f)(*args): grad can be implicitly created only for real scalar outputs but got {dtype_of(out)}; "
                 "take .real, or use vjp"
             )
-        prev = tls.grad
-        tls.set_grad(True)
-        try:
-            value = tracked.lower(out)
-            grads = tracked.pull([out], [_ones(value)], keep=False)
-        finally:
-            tls.set_grad(prev)
+        value = tracked.lower(out)
+        grads = tracked.pull([out], [_ones(value)], keep=False)  # in the grad mode around the call
         result = tree_unflatten([g if g is not None else _zeros(x) for g, x in zip(grads, leaves)], spec)
         result = result[0] if isinstance(argnums, int) else result
         return (result, (value, aux)) if has_aux else (result, value)
