@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ for _p in (0.5, 1.0, 1.5, 3.0):
 for _p in (1.5, 2.0, 3.0):
     row("half_dist", real(2, 3), real(2, 3, seed=1), dims=(0, 1), p=_p, note=str(_p), expandable=False,
         reference=lambda a, b, p=_p: (np.abs(a - b) ** p).sum() ** (1 / p))  # fmt: skip
+for _n in (2, 3):
+    row("half_corners", real(2**_n, 3, 5), abs(real(_n, 5, seed=1)) / 4, note=f"{_n} dims", expandable=False,
+        reference=lambda found, t, n=_n: sum(
+            found[k] * math.prod([t[d] if k >> (n - 1 - d) & 1 else 1 - t[d] for d in range(n)]) for k in range(2**n)))  # fmt: skip
 
 
 _OUT = {

@@ -1,4 +1,4 @@
-"""First and second 16-bit derivatives, digit for digit those of PyTorch: rounded in the same steps, added in the same order."""
+"""16-bit derivatives, digit for digit those of PyTorch: rounded in the same steps, added in the same order."""
 
 from __future__ import annotations
 
@@ -18,6 +18,23 @@ def _derivatives(lib: Any, f: Any, arrays: list[Any]) -> list[list[float]]:
     first = lib.autograd.grad(y, inputs, y.detach() * 0.75, create_graph=True)
     second = lib.autograd.grad(first, inputs, arrays[len(arrays) // 2 :])
     return [t.detach().to(lib.float32).flatten().tolist() for t in (*first, *second)]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_samples_of_images(padding: str, dims: int, dtype: str) -> None:
+    torch.manual_seed(4)
+    shapes = [(2, 3, *(4, 5, 3)[:dims]), (2, *(7, 6, 2)[:dims], dims)]
+    theirs = [torch.randn(s).to(getattr(torch, dtype)) for s in shapes]
+    ours = [flambeau.tensor(t.float().numpy()).to(getattr(flambeau, dtype)) for t in theirs]
+    found = []
+    for lib, tensors in ((torch, theirs), (flambeau, ours)):
+        inputs = [t.requires_grad_() for t in tensors]
+        y = lib.nn.functional.grid_sample(*inputs, padding_mode=padding, align_corners=False)
+        grads = lib.autograd.grad(y, inputs, y.detach())
+        found.append([t.detach().to(lib.float32).flatten().tolist() for t in (y, *grads)])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

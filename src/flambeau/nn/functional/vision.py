@@ -112,8 +112,28 @@ def _sample(input: Tensor, grid: Tensor, interpolation: int, padding: int, align
             zero = where_op(rounded[0].abs() < math.inf, rounded[0] - rounded[0], 0)
             y = _pixels(image, [_whole(v) for v in rounded], sizes) + zero.unsqueeze(1)
         else:
-            y = _linear(image, x, sizes)
+            half = image._a.dtype.itemsize == 2
+            y = _half_linear(image, x, sizes) if half else _linear(image, x, sizes)
     return base.reshape(y, (batch, channels, *out))
+
+
+def _half_linear(image: Tensor, x: list[Tensor], sizes: tuple[int, ...]) -> Tensor:
+    """`_linear` for 16-bit images: the pixels of all corners are taken at once, place by place, as the gradient goes."""
+    from .half_sampling import corners_of, half_corners_op, visits
+
+    stack, limit = FUNCTIONS["stack"], 2.0**15  # 16-bit numbers beyond have no fractions
+    low = [v.floor() for v in x]
+    t = stack([where_op(v.abs() < limit, v - f, 0) for v, f in zip(x, low)], -2)
+    at = [_whole(v) for v in low]
+    batch, channels = image._a.shape[:2]
+    places, corners = t._a.shape[-1], corners_of(len(sizes))
+    each = [stack([i + c[d] for c in corners], -1) for d, i in enumerate(at)]
+    order = visits(places, len(sizes))
+    take = FUNCTIONS["index_select"]
+    each = [take(base.reshape(i, (batch, places * len(corners))), 1, from_value(order)) for i in each]
+    found = take(_pixels(image, each, sizes), 2, from_value(np.argsort(order)))
+    found = base.reshape(found, (batch, channels, places, len(corners))).permute(0, 3, 1, 2)
+    return half_corners_op(found, t)  # type: ignore[no-any-return]
 
 
 def _linear(image: Tensor, x: list[Tensor], sizes: tuple[int, ...]) -> Tensor:
