@@ -14,7 +14,7 @@ from ..core.meta import is_meta, payload
 from ..core.op import dtype_of
 from ..core.state import RECORD, tls
 from ..core.tape import AccumulateGrad, BaseNode
-from ..core.tensor import Tensor, node_of, wrap
+from ..core.tensor import Tensor, composed, node_of, wrap
 from ..prims.base import convert_to, full
 
 ndarray = np.ndarray
@@ -60,7 +60,7 @@ def _node_of(t: Any) -> BaseNode:
         return _node_at(t)
     if not isinstance(t, Tensor):
         raise TypeError(f"inputs must be Tensors or GradientEdges, not {type(t).__name__}")
-    node = node_of(t) if type(t) is Tensor or not hasattr(t, "_composed") else t._node
+    node = t._node if composed(t) else node_of(t)
     if node is None:
         raise RuntimeError("One of the differentiated Tensors does not require grad")
     return node  # type: ignore[no-any-return]
@@ -313,7 +313,7 @@ def grad(
                     )
                 g = full(tuple(t.shape), 0, t.dtype.numpy)
                 g = wrap(payload(g._a.shape, g._a.dtype)) if t.is_meta else g
-        elif type(t) is not Tensor and hasattr(t, "_composed"):
+        elif composed(t):
             g = t.detach()._with(g)  # the gradient of a sparse tensor's values, in its places
         result.append(g)
     return tuple(result)

@@ -12,7 +12,7 @@ from ..core.interpreters import JVP, Batched, Dual, Tape, Taped, VMap
 from ..core.pytree import tree_map
 from ..core.state import tls
 from ..core.tape import BaseNode, OutNode, next_seq, raise_freed
-from ..core.tensor import Storage, Tensor, new_object, snapshot, storage, wrap
+from ..core.tensor import Storage, Tensor, composed, new_object, snapshot, storage, wrap
 from ..core.where import Place, describe
 from ..prims.base import convert_to, full
 
@@ -96,7 +96,7 @@ class FunctionCtx(BaseNode):
             )
         if own >= 0:  # an output: its history is this node
             node = self if not self._multiple else OutNode(self, own)
-            if _composed(t):
+            if composed(t):
                 return _with_history(t, node)
             s = snapshot(t)
             s._node = node
@@ -114,7 +114,7 @@ class FunctionCtx(BaseNode):
             if hooks is not None and not tls.stack:
                 entries.append((hooks[0](t), None, 0, -1, hooks[1]))
                 continue
-            if _composed(t):
+            if composed(t):
                 st = storage(t._vals)
                 entries.append((t._with(t._vals), st, st.version, own, None))
                 continue
@@ -135,7 +135,7 @@ class FunctionCtx(BaseNode):
         cts = list(g) if self._multiple else [g]
         if self._materialize:
             cts = [_zeros(m) if c is None and m is not None else c for c, m in zip(cts, self._metas)]
-        cts = [m._with(c) if _composed(m) and type(c) is Tensor else c for c, m in zip(cts, self._metas)]
+        cts = [m._with(c) if composed(m) and type(c) is Tensor else c for c, m in zip(cts, self._metas)]
         result = self._cls.backward(self, *cts)
         grads = list(result) if isinstance(result, (tuple, list)) else [result]
         n = len(self.needs_input_grad)
@@ -153,7 +153,7 @@ class FunctionCtx(BaseNode):
             meta = self._in_metas[i]
             if x is None or not need or meta is None:
                 continue
-            if _composed(meta):  # the gradient of the values
+            if composed(meta):  # the gradient of the values
                 grads[i] = x.sparse_mask(meta)._vals
                 continue
             shape, dtype = meta
@@ -200,12 +200,8 @@ def _apply_eager(cls: Any, args: tuple[Any, ...], ctx: FunctionCtx | None = None
     return _finish(ctx, args, out, recording, [a._node if isinstance(a, Tensor) else None for a in args])
 
 
-def _composed(x: Any) -> bool:
-    """Whether a tensor consists of others (a sparse one): its history and gradient are those of its values."""
-    return getattr(type(x), "_composed", False)
-
-
 def _with_history(t: Any, node: Any) -> Any:
+    """A sparse tensor whose values have this node."""
     values = t._vals.detach()
     values._node = node
     return t._with(values)
@@ -215,7 +211,7 @@ def _meta(x: Any) -> Any:
     """What backward has to know of an input or output: shape and dtype, or where the entries of a sparse one are."""
     if not isinstance(x, Tensor):
         return None
-    return x.detach() if _composed(x) else (tuple(x._a.shape), x._a.dtype)
+    return x.detach() if composed(x) else (tuple(x._a.shape), x._a.dtype)
 
 
 def _zeros(meta: Any) -> Any:
@@ -235,7 +231,7 @@ def _finish(ctx: FunctionCtx, args: Sequence[Any], out: Any, recording: bool, ne
     inputs = {id(a): a for a in args if isinstance(a, Tensor)}
     for i, o in enumerate(outs):
         if isinstance(o, Tensor) and id(o) in inputs and id(o) not in dirty:
-            if _composed(o):
+            if composed(o):
                 outs[i] = s = o.detach()
                 ctx._to_save = tuple(s if t is o else t for t in ctx._to_save)
                 continue
@@ -259,7 +255,7 @@ def _finish(ctx: FunctionCtx, args: Sequence[Any], out: Any, recording: bool, ne
     for i, o in enumerate(outs):
         if not isinstance(o, Tensor) or id(o) in ctx._non_differentiable:
             continue
-        if _composed(o):
+        if composed(o):
             if recording and (o.is_floating_point() or o.is_complex()):
                 outs[i] = _with_history(o, OutNode(ctx, i) if ctx._multiple else ctx)
             continue

@@ -200,6 +200,11 @@ def snapshot(t: Tensor) -> Tensor:
     return s
 
 
+def composed(x: object) -> bool:
+    """Whether a tensor consists of others, as sparse ones do: it has no payload, and its values have the history."""
+    return getattr(type(x), "_composed", False)
+
+
 def storage(t: Tensor) -> Storage:
     """The tensor's Storage, made on first use."""
     st = t._st

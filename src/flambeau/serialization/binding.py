@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.meta import is_meta, payload
-from ..core.tensor import Storage, Tensor, node_of, wrap
+from ..core.tensor import Storage, Tensor, composed, node_of, wrap
 from ..runtime import dtypes, memory
 from ..runtime.types import sparse_coo
 
@@ -34,6 +34,11 @@ class StoredTensor(NamedTuple):
 def is_tensor(value: Any) -> bool:
     """Whether this is one of our tensors."""
     return isinstance(value, Tensor)
+
+
+def is_composed(value: Any) -> bool:
+    """Whether this tensor consists of others, as sparse ones do."""
+    return composed(value)
 
 
 def is_parameter(value: Any) -> bool:

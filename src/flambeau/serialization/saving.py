@@ -110,8 +110,8 @@ class _Pickler(_PythonPickler):  # type: ignore[misc]
                 return _REBUILD_PARAMETER_WITH_STATE, (*args, attributes)
             return _REBUILD_PARAMETER, args
         kind = type(tensor)
-        if hasattr(
-            kind, "_composed"
+        if binding.is_composed(
+            tensor
         ):  # sparse: its layout and its parts; as in PyTorch, not whether it requires grad
             build, parts = _REBUILD_SPARSE, (tensor.layout, tensor._parts())
             return (_REBUILD_FROM_TYPE, (build, _TENSOR, parts, attributes)) if attributes else (build, parts)

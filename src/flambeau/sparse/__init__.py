@@ -10,6 +10,7 @@ the places and the values of their entries.  What is not defined for a layout ra
 
 from __future__ import annotations
 
+from ..runtime.absent import names_of
 from . import protocol as _protocol
 from .invariants import check_sparse_tensor_invariants
 from .making import as_sparse_gradcheck, spdiags
@@ -48,3 +49,4 @@ __all__ = [
     "sum",
 ]
 del _protocol
+__getattr__ = names_of(__name__)

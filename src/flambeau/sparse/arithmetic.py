@@ -245,8 +245,6 @@ _ZERO_AT_ZERO = (
 
 def _keeping(name: str) -> None:
     def apply(input: Any, *args: Any, **kwargs: Any) -> Any:
-        if name == "nan_to_num" and kwargs.get("nan", args[0] if args else None) not in (None, 0):
-            pass  # of the entries alone, as in PyTorch
         x = coalesce(input) if isinstance(input, CooTensor) else input
         return x._with(FUNCTIONS[name](x._vals, *args, **kwargs))
 

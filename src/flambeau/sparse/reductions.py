@@ -74,8 +74,8 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dty
         raise RuntimeError("norm_sparse currently does not support keepdim=True")
     x = coalesce(input) if isinstance(input, CooTensor) else input
     power = 2 if p in ("fro", None) else p
-    if power == -float("inf") or isinstance(power, (int, float)) and power <= 0 and power != 0:
-        refuse("norm", input)  # of the zeros, too
+    if not isinstance(power, (int, float)) or power < 0:  # of the zeros, too
+        refuse("norm", input)
     values = x._vals.reshape(-1)
     return values.norm(power) if dtype is None else values.norm(power, dtype=dtype)
 
