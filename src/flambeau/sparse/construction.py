@@ -64,6 +64,8 @@ def _finished(t: Any, requires_grad: bool) -> Any:
     if requires_grad:
         t._vals = t._vals.detach().requires_grad_()
         t._leaf = True
+    elif t._vals.requires_grad and t._vals.is_leaf:  # the sparse tensor is none: it has a node
+        t._vals = t._vals.view_as(t._vals)
     return t
 
 
