@@ -74,7 +74,7 @@ def exit_dual_level(*, level: Any = None) -> None:
     current = _level()
     if current is None:
         raise RuntimeError("Trying to exit a forward AD level but no level is active")
-    current.__exit__()
+    current.__exit__(None, None, None)
 
 
 class dual_level:
