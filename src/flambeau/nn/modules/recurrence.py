@@ -125,6 +125,51 @@ def _at_once(mode: str, reverse: bool, x: Any, weights: Sequence[Any], state: St
     return out, (h, c) if mode == "LSTM" else (h,)
 
 
+def _segments(batch_sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(first row, steps, rows of a step) of each run of steps with as many rows."""
+    found: list[tuple[int, int, int]] = []
+    row = 0
+    for n in batch_sizes:
+        if found and found[-1][2] == n:
+            found[-1] = (found[-1][0], found[-1][1] + 1, n)
+        else:
+            found.append((row, 1, n))
+        row += n
+    return found
+
+
+LONG = 2  # steps of a segment, on average, from which one operation for each is worth its call
+
+
+def _packed_at_once(
+    mode: str, reverse: bool, x: Any, weights: Sequence[Any], state: State, batch_sizes: list[int]
+) -> Any:
+    """As `_at_once` for packed sequences: an operation for each run of steps in which no sequence ends or begins."""
+    segments = _segments(batch_sizes)
+    if len(batch_sizes) < LONG * len(segments) or len(x._a.shape) != 2:
+        return None
+    initial, outputs, ended = state, [], []
+    if reverse:
+        state = tuple(s[:0] for s in initial)
+    for row, steps, n in reversed(segments) if reverse else segments:
+        now = state[0].size(0)
+        if n < now:
+            ended.append(tuple(s[n:] for s in state))
+            state = tuple(s[:n] for s in state)
+        elif n > now:
+            new = tuple(s[now:n] for s in initial)
+            state = tuple(ops.cat(pair) for pair in zip(state, new, strict=True)) if now else new
+        part = x[row : row + steps * n].reshape(steps, n, x.size(1))
+        found = _at_once(mode, reverse, part, weights, state)
+        if found is None:
+            return None
+        outputs.append(found[0].reshape(steps * n, -1))
+        state = found[1]
+    if ended:
+        state = tuple(ops.cat(parts) for parts in zip(state, *reversed(ended), strict=True))
+    return ops.cat(outputs[::-1] if reverse else outputs), state
+
+
 @overridable
 def recurrent(
     mode: str,
@@ -148,12 +193,15 @@ def recurrent(
         for direction, (w_ih, b_ih, *hidden) in enumerate(layer):
             first = tuple(s[at] for s in state)
             at += 1
+            weights = (w_ih, b_ih, *hidden)
             if batch_sizes is None:
-                found = _at_once(mode, direction == 1, input, (w_ih, b_ih, *hidden), first)
-                if found is not None:
-                    directions.append(found[0])
-                    finals.append(found[1])
-                    continue
+                found = _at_once(mode, direction == 1, input, weights, first)
+            else:
+                found = _packed_at_once(mode, direction == 1, input, weights, first, batch_sizes)
+            if found is not None:
+                directions.append(found[0])
+                finals.append(found[1])
+                continue
             gates = F.linear(input, w_ih, b_ih)
             steps = gates.unbind(0) if batch_sizes is None else gates.split(batch_sizes)
             run = _backward if direction else _forward
