@@ -10,7 +10,6 @@ from ..core.families import run_vjp
 from ..core.interpreters import JVP, Dual, InputNode, Tape, Taped
 from ..core.op import Op, dtype_of
 from ..core.pytree import shown, tree_flatten, tree_map, tree_unflatten
-from ..core.state import tls
 from ..core.tape import helpers, run_backward
 from ..core.tensor import Tensor, wrap
 from ..prims.base import convert_to, from_value, full, reshape
