@@ -20,6 +20,11 @@ def _derivatives(lib: Any, f: Any, arrays: list[Any]) -> list[list[float]]:
     return [t.detach().to(lib.float32).flatten().tolist() for t in (*first, *second)]
 
 
+def _cross_entropy(lib: Any, x: Any, smoothing: float) -> Any:
+    classes = lib.tensor([0, 3, 6, 2, 2, 1, 5, 4, 3])
+    return lib.nn.functional.cross_entropy(x, classes, label_smoothing=smoothing, reduction="none")
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
@@ -53,6 +58,8 @@ def test_samples_of_images(padding: str, dims: int, dtype: str) -> None:
             lambda lib, x, a: lib.addcdiv(x.square(), a.square(), a.detach().abs() + 0.5, value=0.4),
             [(40,), (40,)],
         ),
+        ("cross_entropy", lambda lib, x: _cross_entropy(lib, x, 0.0), [(9, 7)]),
+        ("cross_entropy, smooth", lambda lib, x: _cross_entropy(lib, x, 0.3), [(9, 7)]),
         ("combinations", lambda lib, x: lib.combinations(x, 2).square(), [(6,)]),
     ],
     ids=lambda p: p if isinstance(p, str) else "",

@@ -186,6 +186,16 @@ def cross_entropy(
         raise NotImplementedError(f'"log_softmax_lastdim_kernel_impl" not implemented for {dtype_of(input)}')
     rows, flat = _rows(input, target, weight, reduction)
     shape = tuple(target._a.shape)
+    if input._a.dtype.itemsize == 2 and s[d]:  # PyTorch's two steps, each of which rounds
+        logp = log_softmax_op(input, dim=d)
+        loss = nll_loss(logp, target, weight, ignore_index=ignore_index, reduction=reduction)
+        if not label_smoothing:
+            return loss
+        ignored = _ignored(flat, ignore_index, s[d])
+        safe = flat if ignored is None else where_op(ignored, 0, flat)
+        rows = _rows(logp, target, weight, reduction)[0]
+        spread = _spread_loss(rows, safe, ignored, weight, reduction, shape)
+        return loss * (1 - label_smoothing) + spread * (label_smoothing / s[d])  # type: ignore[no-any-return]
     if weight is None and s[d]:
         smoothing = float(label_smoothing)
         _check_classes(rows, flat, ignore_index)
@@ -207,21 +217,21 @@ def cross_entropy(
     loss = _reduced(losses, safe, ignored, weight, reduction, shape)
     if not label_smoothing:
         return _shown(loss, input)
-    return loss * (1 - label_smoothing) + _spread_loss(rows, safe, ignored, weight, reduction, shape) * (  # type: ignore[no-any-return]
+    logp = log_softmax_op(rows, dim=1)
+    return loss * (1 - label_smoothing) + _spread_loss(logp, safe, ignored, weight, reduction, shape) * (  # type: ignore[no-any-return]
         label_smoothing / s[d] if s[d] else math.inf
     )
 
 
 def _spread_loss(
-    rows: Tensor,
+    logp: Tensor,
     safe: Tensor,
     ignored: Tensor | None,
     weight: Tensor | None,
     reduction: str,
     shape: tuple[int, ...],
 ) -> Tensor:
-    """The sum of the (weighted) losses for all classes: what label smoothing adds."""
-    logp = log_softmax_op(rows, dim=1)
+    """The sum of the (weighted) losses for all classes, from their rows: what label smoothing adds."""
     loss = -(logp if weight is None else logp * weight).sum(1)
     if ignored is not None:
         loss = where_op(ignored, 0, loss)

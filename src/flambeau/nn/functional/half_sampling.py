@@ -30,11 +30,11 @@ def corners_of(n: int) -> list[tuple[int, ...]]:
 def visits(places: int, n: int) -> Any:
     """The order in which the pairs (place, corner) are added to the gradient of the image, as flat positions.
 
-    In three dims place by place, in two block by block, and there corner by corner.
+    In three dims place by place, for which this is None; in two block by block, and there corner by corner.
     """
-    flat = np.arange(places * 2**n).reshape(places, 2**n)
     if n != 2:
-        return flat.reshape(-1)
+        return None
+    flat = np.arange(places * 2**n).reshape(places, 2**n)
     blocks = [flat[i : i + BLOCK].T.reshape(-1) for i in range(0, places, BLOCK)]
     return np.concatenate(blocks) if blocks else flat.reshape(-1)
 

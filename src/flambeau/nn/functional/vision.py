@@ -128,10 +128,13 @@ def _half_linear(image: Tensor, x: list[Tensor], sizes: tuple[int, ...]) -> Tens
     batch, channels = image._a.shape[:2]
     places, corners = t._a.shape[-1], corners_of(len(sizes))
     each = [stack([i + c[d] for c in corners], -1) for d, i in enumerate(at)]
-    order = visits(places, len(sizes))
-    take = FUNCTIONS["index_select"]
-    each = [take(base.reshape(i, (batch, places * len(corners))), 1, from_value(order)) for i in each]
-    found = take(_pixels(image, each, sizes), 2, from_value(np.argsort(order)))
+    each = [base.reshape(i, (batch, places * len(corners))) for i in each]
+    order, take = visits(places, len(sizes)), FUNCTIONS["index_select"]
+    if order is not None:
+        each = [take(i, 1, from_value(order)) for i in each]
+    found = _pixels(image, each, sizes)
+    if order is not None:
+        found = take(found, 2, from_value(np.argsort(order)))
     found = base.reshape(found, (batch, channels, places, len(corners))).permute(0, 3, 1, 2)
     return half_corners_op(found, t)  # type: ignore[no-any-return]
 
