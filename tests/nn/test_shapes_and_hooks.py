@@ -83,3 +83,24 @@ def test_a_uint8_of_no_dimensions_is_a_mask():
     mask = torch.tensor([[1, 0, 1], [0, 0, 1]], dtype=torch.uint8)
     y = torch.arange(12).reshape(2, 3, 2)
     assert y[mask, ...].tolist() == y[mask.bool()].tolist() == [[0, 1], [4, 5], [10, 11]]
+
+
+def test_functional_call_of_modules_that_hold_each_other():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+            self.inner = nn.Linear(1, 1)
+
+        def forward(self, x):
+            return self.inner(x) * self.weight
+
+    m = Scale()
+    m.inner.owner = m
+    given = {
+        "inner.owner.weight": torch.tensor([2.0]),
+        "inner.weight": torch.ones(1, 1),
+        "inner.bias": torch.ones(1),
+    }
+    assert torch.func.functional_call(m, given, torch.ones(1, 1), tie_weights=False).item() == 4.0
+    assert m.weight.item() == 1.0

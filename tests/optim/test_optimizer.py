@@ -293,3 +293,27 @@ def test_old_checkpoints_count_steps_with_numbers():
     assert other.param_groups[0]["maximize"] is False
     quadratic(other, w, 1)
     assert other.state[w]["step"].item() == 2
+
+
+def test_lbfgs_with_a_negative_tolerance_where_the_gradient_is_zero():
+    p = flambeau.ones(2, requires_grad=True)
+    optimizer = flambeau.optim.LBFGS([p], tolerance_grad=-1.0)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p * 0).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 0.0
+    assert p.tolist() == [1.0, 1.0]
+
+
+def test_adafactor_goes_on_from_a_step_that_is_a_number():
+    p = flambeau.ones(2, requires_grad=True)
+    optimizer = flambeau.optim.Adafactor([p])
+    for _ in range(2):
+        p.grad = flambeau.ones(2)
+        optimizer.step()
+        optimizer.state[p]["step"] = float(optimizer.state[p]["step"])
+    assert optimizer.state[p]["step"] == 2.0

@@ -107,7 +107,7 @@ class Adafactor(Optimizer):
             eps1 = dtypes.finfo(p.dtype).eps
         lr = number(group["lr"])
         state["step"] += 1
-        step = state["step"].item()
+        step = float(state["step"])  # a number in states of other makers
         weight = step ** group["beta2_decay"]
         size = p.numel() ** 0.5
         alpha = min(lr, 1 / step**0.5) * max(eps2, p.norm(2).item() / size)

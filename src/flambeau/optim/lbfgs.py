@@ -115,7 +115,9 @@ class LBFGS(Optimizer):
             direction = memory.direction(grad, restart=state["n_iter"] == 1)
             memory.prev_grad = grad.clone()
             memory.prev_loss = previous = loss
-            t: Any = min(1.0, 1.0 / float(grad.abs().sum())) * lr if state["n_iter"] == 1 else lr
+            steepness = float(grad.abs().sum())  # zero where tolerance_grad is negative
+            first = min(1.0, 1.0 / steepness) if steepness else 1.0
+            t: Any = first * lr if state["n_iter"] == 1 else lr
             memory.t = t
             slope = float(grad.dot(direction))
             if slope > -small_change:

@@ -71,7 +71,7 @@ def _reparametrize_module(
 ) -> Iterator[None]:
     """`functional_call`'s context, under the name by which libraries use it (without a call, for several calls)."""
     given = parameters_and_buffers
-    own = _named_tensors(module)
+    own = _named_tensors(module) if tie_weights or strict else {}  # endless for modules that hold each other
     values = _with_tied(own, given) if tie_weights else dict(given)
     if strict:
         unexpected = [n for n in values if n not in own]
