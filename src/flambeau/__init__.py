@@ -152,7 +152,8 @@ _LAZY = {
         for n in ("accelerator", "cuda", "cpu", "backends", "return_types", "version", "distributions")
     },
     **{
-        n: f"flambeau.{n}" for n in ("jit", "overrides", "testing", "profiler", "hub", "distributed", "types")
+        n: f"flambeau.{n}"
+        for n in ("__future__", "jit", "overrides", "testing", "profiler", "hub", "distributed", "types")
     },
     **{
         n: f"flambeau.{n}"

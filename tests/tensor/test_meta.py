@@ -137,6 +137,10 @@ def test_a_device_as_context() -> None:
         assert torch.zeros(1).is_meta and not torch.zeros(1, device="cpu").is_meta
     assert all(t.is_meta for t in (*module.parameters(), *module.buffers()))
     assert not torch.zeros(1).is_meta and torch.get_default_device() == torch.device("cpu")
+    from flambeau.utils._device import DeviceContext
+
+    with DeviceContext("meta"):
+        assert torch.ones(1).is_meta
     torch.set_default_device("meta")
     try:
         assert torch.ones(1).is_meta
@@ -207,3 +211,48 @@ def _saved(value: Any) -> Any:
     torch.save(value, file)
     file.seek(0)
     return torch.load(file)
+
+
+def test_integers_are_counted_on_other_devices_than_the_cpu() -> None:
+    counts = torch.histc(meta(5, dtype=torch.int32), bins=4, min=0, max=3)
+    assert counts.is_meta and (tuple(counts.shape), counts.dtype) == ((4,), torch.int32)
+
+
+def test_swapping() -> None:
+    a, b = nn.Parameter(torch.ones(2)), meta(3, requires_grad=True)
+    a.grad = torch.zeros(2)
+    torch.utils.swap_tensors(a, b)
+    assert type(a) is torch.Tensor and a.is_meta and a.requires_grad and a.grad is None
+    assert type(b) is nn.Parameter and b.tolist() == [1, 1] and b.grad.tolist() == [0, 0]
+    (b * 2).sum().backward()  # the history knows its new owner
+    assert b.grad.tolist() == [2, 2]
+    view = b.detach()[0:1]
+    with pytest.raises(RuntimeError, match="view"):
+        torch.utils.swap_tensors(view, torch.ones(1))
+
+
+def test_conversions_can_make_new_parameters() -> None:
+    m = nn.Linear(2, 2)
+    before = m.weight
+    assert m.double().weight is before
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        assert m.float().weight is not before and isinstance(m.weight, nn.Parameter)
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
+def test_state_of_a_module_in_a_world_of_one() -> None:
+    from flambeau.distributed.checkpoint.state_dict import (
+        StateDictOptions,
+        get_model_state_dict,
+        set_model_state_dict,
+    )
+
+    source, m = nn.Linear(2, 3), nn.Linear(2, 3, device="meta")
+    set_model_state_dict(m, get_model_state_dict(source))
+    assert torch.equal(m.weight, source.weight)
+    with pytest.raises(RuntimeError, match="Missing"):
+        set_model_state_dict(m, {"weight": source.weight})
+    found = set_model_state_dict(m, {"weight": source.weight}, options=StateDictOptions(strict=False))
+    assert found.missing_keys == ["bias"]

@@ -34,7 +34,7 @@ __all__ = ["layouts", "rule", "view_of"]
 # Every size of their results is one of their inputs', or given by a parameter.
 PASSING = frozenset(
     """
-    cast convert clone clone_keep flip roll matmul dot linalg_cross linear half_mean half_norm softmax_grad
+    cast convert clone clone_keep flip roll matmul dot linalg_cross linear half_mean half_dist half_norm softmax_grad
     log_softmax_grad softmax log_softmax cross_entropy_grad cross_entropy variance deviation standardize_grad standardize
     frexp_exponent frexp_mantissa hash_tensor triangle fft_c2c searchsorted isin histc inv linalg_solve solve_triangular
     cholesky cholesky_inverse lu_info cholesky_info regular_inverse cofactor det slogdet matrix_exp lu_factor

@@ -9,6 +9,9 @@ from ..core.remembered import TENSORS
 from ..core.tensor import Tensor
 from ..runtime.absent import names_of as _names_of
 
+# How modules take converted tensors (`flambeau.__future__`).
+CONVERSIONS = {"overwrite": False, "swap": False}
+
 
 class _ParameterMeta(type):
     """Tensors of other classes that were made parameters are instances of Parameter too."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.meta import is_meta
 from ..core.pending import known, seen
 from ..core.promotion import convert, result_type
 from ..core.public import FUNCTIONS, public
@@ -20,6 +21,7 @@ from ..prims.search import bincount_op, histc_op, histogram_op, weighted_bincoun
 from ..runtime import dtypes
 from .args import dtype_of, numel, wrap_dim
 from .creation import linspace
+from .meta_device import made
 from .order import sort
 from .rearrange import movedim
 from .reduce import named
@@ -249,10 +251,12 @@ def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     Elements outside are left out; the counts have the dtype of `input`.
     Raises: RuntimeError for integer tensors, bins < 1, or a range that is reversed or not finite.
     """
-    if input._a.dtype.kind not in "fV":
-        raise NotImplementedError(f'"histogram_cpu" not implemented for {dtype_of(input)}')
     if bins <= 0:
         raise RuntimeError(f"torch.histc(): bins must be > 0, but got {bins} for dimension 0")
+    if input._a.dtype.kind in "ui" and is_meta(input):  # devices other than the CPU count integers
+        return made((int(bins),), input._a.dtype)
+    if input._a.dtype.kind not in "fV":
+        raise NotImplementedError(f'"histogram_cpu" not implemented for {dtype_of(input)}')
     if min > max:
         raise RuntimeError(f"torch.histc: max must be larger than min (got {min}, {max})")
     return histc_op(input, bins=int(bins), low=float(min), high=float(max), ndim=len(input._a.shape))  # type: ignore[no-any-return]

@@ -197,10 +197,13 @@ def is_contiguous(self: Tensor, memory_format: Any = types.contiguous_format) ->
     return bool(a.flags.c_contiguous)
 
 
+_ndarray = np.ndarray
+
+
 @attribute
 def device(self: Tensor) -> types.device:
     """Where the tensor lives."""
-    return CPU if type(self._a) is np.ndarray or not is_meta(self) else META
+    return CPU if type(self._a) is _ndarray or not is_meta(self) else META
 
 
 @attribute

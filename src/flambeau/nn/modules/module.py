@@ -20,7 +20,7 @@ from ...core.tensor import Tensor
 from ...ops.args import as_dtype
 from ...runtime.dtypes import dtype
 from ...runtime.types import device, memory_format
-from ..parameter import Buffer, Parameter, is_lazy
+from ..parameter import CONVERSIONS, Buffer, Parameter, is_lazy
 from . import module_hooks, module_state
 from .module_hooks import (
     HookMethods,
@@ -580,7 +580,8 @@ class Module(HookMethods, StateMethods):
             for module in self.children():
                 module._apply(fn)
         param: Any
-        for param in self._parameters.values():
+        overwrite = CONVERSIONS["overwrite"]
+        for name, param in self._parameters.items():
             if param is None:
                 continue
             if is_lazy(param):
@@ -589,6 +590,12 @@ class Module(HookMethods, StateMethods):
             with no_grad():
                 new = fn(param)
             grad = param.grad
+            if overwrite:
+                fresh: Any = Parameter(new, param.requires_grad)
+                self._parameters[name] = fresh
+                with no_grad():
+                    fresh.grad = None if grad is None else fn(grad).requires_grad_(grad.requires_grad)
+                continue
             new_grad = None
             if grad is not None:
                 with no_grad():
