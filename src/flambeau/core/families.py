@@ -308,6 +308,11 @@ def in_single(impl: Callable[..., Any], op_of: list[Op]) -> Callable[..., Any]:
                     half = d
                 if not x.flags.c_contiguous:
                     odd = True
+        if odd and large >= HEAVY:
+            turned, back = layout.turned(xs)
+            if back is not None:  # as the result lies in memory: then a kernel can write it
+                y = run(*turned, **params)
+                return y.transpose(back) if type(y) is np.ndarray else y
         if large >= HEAVY and not params and acceleration.wanted(op_of, large):
             r = acceleration.run(op_of[0], xs)
             if r is not None:

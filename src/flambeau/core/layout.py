@@ -80,6 +80,28 @@ def order_of(shape: Strides, arrays: Sequence[Any]) -> tuple[int, ...] | None:
     return None if inwards == tuple(range(n - 1, -1, -1)) else inwards[::-1]
 
 
+def turned(xs: Sequence[Any]) -> tuple[Sequence[Any], list[int] | None]:
+    """Operands with the dims in the order in which their result lies in memory, and the way back; None for that of indices."""
+    arrays = [x for x in xs if type(x) is np.ndarray and x.ndim]
+    shape = arrays[0].shape
+    if any([a.shape != shape for a in arrays]):
+        shape = np.broadcast_shapes(*[a.shape for a in arrays])
+    order = order_of(shape, arrays)
+    if order is None:
+        return xs, None
+    n = len(shape)
+    found = []
+    for x in xs:
+        if type(x) is np.ndarray and x.ndim:
+            x = x.reshape((1,) * (n - x.ndim) + x.shape) if x.ndim < n else x
+            x = x.transpose(order)
+        found.append(x)
+    back = [0] * n
+    for i, d in enumerate(order):
+        back[d] = i
+    return found, back
+
+
 def empty(shape: Strides, order: tuple[int, ...], dtype: Any) -> Any:
     """Memory for a result with its dims in this order."""
     back = [0] * len(order)
