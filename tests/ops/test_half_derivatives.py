@@ -60,6 +60,7 @@ def test_samples_of_images(padding: str, dims: int, dtype: str) -> None:
         ),
         ("cross_entropy", lambda lib, x: _cross_entropy(lib, x, 0.0), [(9, 7)]),
         ("cross_entropy, smooth", lambda lib, x: _cross_entropy(lib, x, 0.3), [(9, 7)]),
+        ("cumprod with zeros", lambda lib, x: lib.cumprod(lib.where(x < 0.3, 0 * x, x), 0), [(6, 3)]),
         ("combinations", lambda lib, x: lib.combinations(x, 2).square(), [(6,)]),
     ],
     ids=lambda p: p if isinstance(p, str) else "",

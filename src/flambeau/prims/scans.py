@@ -10,6 +10,7 @@ from ..core import families as fam
 from ..core.families import Axis
 from ..core.op import REGISTRY, bind
 from ..core.pending import Pending
+from ..core.public import FUNCTIONS
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
 from .base import convert_to, full
@@ -108,6 +109,24 @@ def _cumprod_grad(g: Any, x: Any, y: Any, dim: int) -> Any:
     return np.where(first, total * before, np.where(count == 0, plain, x.dtype.type(0)))
 
 
+def _half_cumprod_grad(g: Tensor, x: Tensor, dim: int) -> Tensor:
+    """The 16-bit gradient where there are zeros and derivatives may follow: in PyTorch's steps, element by element."""
+    n = x._a.shape[dim]
+    narrow, cat = FUNCTIONS["narrow"], FUNCTIONS["cat"]
+    parts = []
+    for k in range(n):
+        before = FUNCTIONS["prod"](narrow(x, dim, 0, k), dim, True) if k else None
+        others = None
+        if k < n - 1:
+            after = cumprod_op(narrow(x, dim, k + 1, n - k - 1), dim=dim)
+            first = full(tuple(narrow(x, dim, 0, 1)._a.shape), 1, x._a.dtype) if before is None else before
+            others = cat([first, after if before is None else before * after], dim)
+        else:
+            others = before
+        parts.append((narrow(g, dim, k, n - k) * others).sum(dim))
+    return FUNCTIONS["stack"](parts, dim)  # type: ignore[no-any-return]
+
+
 def _cumprod_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
     from .contract import matmul_op
 
@@ -116,6 +135,8 @@ def _cumprod_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
     values = g._a, x._a, y._a
     if not tls.grad and x._a.shape and all(type(a) is np.ndarray and a.dtype.kind in "fV" for a in values):
         return wrap(_cumprod_grad(values[0], values[1], values[2], dim))
+    if x._a.dtype.itemsize == 2 and x._a.shape and x._a.shape[dim] > 1:
+        return _half_cumprod_grad(g, x, dim)
     xl, gl = _last(x, dim), _last(g, dim)
     if xl._a.shape[-1] == 0:
         return g
