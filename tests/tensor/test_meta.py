@@ -158,6 +158,7 @@ def test_gradients() -> None:
     torch.optim.SGD(m.parameters(), 0.1, momentum=0.9).step()
     torch.optim.AdamW(m.parameters()).step()
     assert all(p.is_meta for p in m.parameters())
+    m(meta(7, 3, 8, 8)).sum().backward()  # accumulates
     x = meta(3, requires_grad=True)
     (g,) = torch.autograd.grad((x**3).sum(), x, create_graph=True)
     assert torch.autograd.grad(g.sum(), x)[0].is_meta

@@ -12,6 +12,7 @@ from ..core import inplace
 from ..core.elementwise import OPERANDS, binary, unary
 from ..core.families import is_half, pointwise_op
 from ..core.op import REGISTRY, dtype_of
+from ..core.pending import NO_DATA
 from ..core.promotion import COMPARE, FLOAT, SAME, convert
 from ..core.state import tls
 from ..core.tape import helpers
@@ -74,7 +75,8 @@ def _add_in_place(a: Tensor, b: Tensor) -> None:
         alone = tls.capture.alone(a)
         inplace.write(a, add(snapshot(a), b), "add_", alone)
         return
-    np.add(x, y, out=x)
+    if type(x) is np.ndarray or x.owner is not NO_DATA:  # a meta tensor has nothing to add to
+        np.add(x, y, out=x)
     if a._st is not None:
         a._st.version += 1
 
