@@ -9,6 +9,7 @@ import numpy as np
 
 from battery.rows import real, row
 from flambeau.nn import functional  # noqa: F401  (registers the operations of the layers)
+from flambeau.nn.functional import half_sampling  # noqa: F401  (loads when it is first needed)
 from flambeau.prims.half_pool import Bins
 
 row("half_trilinear", real(3, 1, 2, 1), real(1, 4, 2, 3), real(3, 1, 1, 3, seed=1), sums=(2, 3), unroll=1, expandable=False,

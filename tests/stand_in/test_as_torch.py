@@ -171,3 +171,14 @@ def test_the_tests_themselves_run_without_it() -> None:
     from flambeau.stand_in.install import is_installed
 
     assert not is_installed()
+
+
+def test_a_module_does_not_take_the_place_of_the_function_of_its_name() -> None:
+    code = """
+import flambeau.as_torch, torch
+import torch.autograd.gradcheck, torch.nn.utils.weight_norm
+from torch.autograd.gradcheck import gradgradcheck
+assert torch.autograd.gradcheck(torch.sin, torch.ones(2, dtype=torch.double, requires_grad=True))
+assert callable(torch.nn.utils.weight_norm)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

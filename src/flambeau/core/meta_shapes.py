@@ -41,7 +41,7 @@ PASSING = frozenset(
     qr geqrf eigh eigvalsh eig eigvals svd svdvals pinv ldl_factor half_product cumsum cumprod argmedian
     argsort argcum logcumsumexp mode gather scatter reduce_at dirichlet_draw nll mean_of_counted shares_of_counted
     half_binary_cross_entropy half_square_error half_huber half_logits_loss attention attention_grad masked_attention
-    masked_attention_grad half_trilinear batch_moments batch_norm_whole batch_norm_grad batch_norm half_standardize
+    masked_attention_grad half_trilinear half_corners batch_moments batch_norm_whole batch_norm_grad batch_norm half_standardize
     half_standardize_grad layer_norm rms_norm index_put
     """.split()
 )

@@ -60,7 +60,8 @@ def here(name: str) -> str:
 class Loader:
     """Gives an import the module of flambeau itself, unchanged."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, name: str, target: str) -> None:
+        self.name = name
         self.target = target
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -70,6 +71,11 @@ class Loader:
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self.kept
+        # A module beside a function of the same name (autograd.gradcheck): an import would put it in the function's place.
+        for target, below in list(sys.modules.items()):
+            above, _, own = target.rpartition(".")
+            if above == self.target and getattr(module, own, below) is not below:
+                sys.modules[f"{self.name}.{own}"] = below
 
 
 def _exists(target: str) -> bool:
@@ -108,7 +114,7 @@ class Finder:
                 if found is None
                 else found.submodule_search_locations is not None
             )
-            spec = ModuleSpec(name, Loader(module), origin="flambeau", is_package=is_package)  # type: ignore[arg-type]
+            spec = ModuleSpec(name, Loader(name, module), origin="flambeau", is_package=is_package)  # type: ignore[arg-type]
             return spec
         if _importing():
             raise ModuleNotFoundError(
