@@ -330,7 +330,7 @@ def _binary_fast(
                     if na is None and nb is None:
                         if everyone.plain or tls.mode:
                             r = call(a, b)
-                            if not a.flags.c_contiguous:
+                            if a.ndim > 1 and not a.flags.c_contiguous:
                                 r = settled(r, (a, b))
                             t = new_object(Tensor)
                             t._a = r if type(r) is _ndarray else asarray(r)
@@ -340,7 +340,7 @@ def _binary_fast(
                         mode = RECORD if everyone.plain else tls.mode
                         if mode == RECORD and a.shape == b.shape:
                             r = call(a, b)
-                            if not a.flags.c_contiguous:
+                            if a.ndim > 1 and not a.flags.c_contiguous:
                                 r = settled(r, (a, b))
                             t = new_object(Tensor)
                             t._a = r if type(r) is _ndarray else asarray(r)
@@ -358,7 +358,7 @@ def _binary_fast(
                             return t
                         if mode == NO_GRAD:
                             r = call(a, b)
-                            if not a.flags.c_contiguous:
+                            if a.ndim > 1 and not a.flags.c_contiguous:
                                 r = settled(r, (a, b))
                             t = new_object(Tensor)
                             t._a = r if type(r) is _ndarray else asarray(r)
