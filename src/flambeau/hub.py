@@ -50,6 +50,7 @@ def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, pro
 
     dst = os.path.expanduser(dst)
     folder = os.path.dirname(dst) or "."
+    digest = hashlib.sha256()
     with tempfile.NamedTemporaryFile(dir=folder, prefix=os.path.basename(dst), delete=False) as part:
         try:
             with urllib.request.urlopen(
@@ -59,15 +60,11 @@ def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, pro
                 with Progress(os.path.basename(dst), int(length) if length else None, progress) as bar:
                     while block := source.read(_BLOCK):
                         part.write(block)
+                        digest.update(block)
                         bar.advance(len(block))
             part.close()
             if hash_prefix:
-                with open(part.name, "rb") as f:
-                    found = (
-                        hashlib.file_digest(f, "sha256").hexdigest()
-                        if hasattr(hashlib, "file_digest")
-                        else (hashlib.sha256(f.read()).hexdigest())
-                    )
+                found = digest.hexdigest()
                 if not found.startswith(hash_prefix):
                     raise RuntimeError(
                         f'invalid hash value (expected "{hash_prefix}", got "{found}") of {url}'

@@ -6,7 +6,7 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ... import ops
 from ...core.state import tls
@@ -17,6 +17,9 @@ from ..parameter import Parameter
 from ..sequences import PackedSequence
 from .module import Module
 from .recurrence import CELLS, State, recurrent
+
+if TYPE_CHECKING:
+    from typing import Self  # Python 3.11
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
