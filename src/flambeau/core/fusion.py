@@ -413,8 +413,8 @@ def _noted(programs: dict[Any, Any], args: Sequence[Any]) -> Tensor | None:
     program = programs.get(_signature(args))
     tensors = [x for x in args if isinstance(x, Tensor)]
     arrays = [x._a for x in tensors]
-    if program is None or not _small(arrays):
-        return None
+    if program is None or not _small(arrays) or not arrays[0].flags.c_contiguous:
+        return None  # a program knows nothing of layouts
     out = wrap(program(*arrays)[0])
     op = types.SimpleNamespace(
         impl=lambda *xs: program(*xs)[0], n_out=1, is_view=False, family="pointwise", name="program"

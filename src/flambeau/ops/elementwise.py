@@ -284,13 +284,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 @fused
 def _clamped(x: Tensor, low: Any, high: Any) -> Tensor:
     y = x if low is None else at_least_op(x, low)
-    if high is not None:
-        y = at_most_op(y, high)
-    if x._a.dtype.kind in "fV":  # a NaN bound gives NaN
-        for bound in (low, high):
-            if isinstance(bound, Tensor):
-                y = where_op(bound != bound, bound, y)
-    return y
+    return y if high is None else at_most_op(y, high)
 
 
 @public(inplace=True, out=True, grad_name=by_tensor("ClampMinBackward1", "ClampMinBackward0", 1, "min"))

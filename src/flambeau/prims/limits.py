@@ -12,21 +12,25 @@ import numpy as np
 from ..core.families import pointwise_op
 from .pointwise import where_op
 
-# Of equal zeros the element is kept, with its sign.
+# Of equal zeros the element is kept, with its sign; a bound that is NaN gives NaN.
 at_least_op: Any = pointwise_op(
     "at_least",
-    lambda k, x, low: k.select(x < low, low, x),
+    lambda k, x, low: k.select(_or_missing(x < low, low), low, x),
     (lambda t, x, low: where_op(x >= low, t, 0), lambda t, x, low: where_op(x < low, t, 0)),
-    impl=lambda x, low: _chosen(x < low, low, x),
+    impl=lambda x, low: _chosen(_or_missing(x < low, low), low, x),
     grad_name="ClampMinBackward0",
 )
 at_most_op: Any = pointwise_op(
     "at_most",
-    lambda k, x, high: k.select(x > high, high, x),
+    lambda k, x, high: k.select(_or_missing(x > high, high), high, x),
     (lambda t, x, high: where_op(x <= high, t, 0), lambda t, x, high: where_op(x > high, t, 0)),
-    impl=lambda x, high: _chosen(x > high, high, x),
+    impl=lambda x, high: _chosen(_or_missing(x > high, high), high, x),
     grad_name="ClampMaxBackward0",
 )
+
+
+def _or_missing(outside: Any, bound: Any) -> Any:
+    return outside if isinstance(bound, (int, float)) else outside | (bound != bound)
 
 
 def _chosen(outside: Any, bound: Any, x: Any) -> Any:
