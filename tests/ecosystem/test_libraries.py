@@ -139,12 +139,15 @@ def test_scipy() -> None:
     assert int(run(SCIPY, SCIPY_ARRAY_API="1")) == 26
 
 
-def test_scikit_learn() -> None:
+def need_scikit_learn() -> None:
+    """The one for Python 3.10 is older."""
     need("sklearn")
-    need("array_api_compat") if tuple(map(int, __import__("sklearn").__version__.split(".")[:2])) < (
-        1,
-        7,
-    ) else None
+    if tuple(map(int, __import__("sklearn").__version__.split(".")[:2])) < (1, 8):
+        pytest.skip("scikit-learn before 1.8 hands NumPy's dtypes to the array's namespace (issue 6)")
+
+
+def test_scikit_learn() -> None:
+    need_scikit_learn()
     assert int(run(SKLEARN, SCIPY_ARRAY_API="1")) == 12
 
 
@@ -331,6 +334,6 @@ print("done")
     ],
 )
 def test_standing_in_for_torch(library: str, code: str) -> None:
-    need(library)
+    need(library) if library != "sklearn" else need_scikit_learn()
     found = run(f"import flambeau.as_torch\nimport torch\n{code}", SCIPY_ARRAY_API="1")
     assert found == "done\n"
