@@ -330,20 +330,22 @@ def _binary_fast(
                     if na is None and nb is None:
                         if everyone.plain or tls.mode:
                             r = call(a, b)
-                            if a.ndim > 1 and not a.flags.c_contiguous:
+                            nd = a.ndim
+                            if nd > 1 and not a.flags.c_contiguous:
                                 r = settled(r, (a, b))
                             t = new_object(Tensor)
-                            t._a = r if type(r) is _ndarray else asarray(r)
+                            t._a = r if nd else asarray(r)  # of 0-d arrays NumPy makes scalars
                             t._st = t._base = t._node = None
                             return t
                     elif both is not None:
                         mode = RECORD if everyone.plain else tls.mode
                         if mode == RECORD and a.shape == b.shape:
                             r = call(a, b)
-                            if a.ndim > 1 and not a.flags.c_contiguous:
+                            nd = a.ndim
+                            if nd > 1 and not a.flags.c_contiguous:
                                 r = settled(r, (a, b))
                             t = new_object(Tensor)
-                            t._a = r if type(r) is _ndarray else asarray(r)
+                            t._a = r if nd else asarray(r)  # of 0-d arrays NumPy makes scalars
                             t._st = None
                             t._base = None
                             plan = right if na is None else left if nb is None else both
@@ -358,10 +360,11 @@ def _binary_fast(
                             return t
                         if mode == NO_GRAD:
                             r = call(a, b)
-                            if a.ndim > 1 and not a.flags.c_contiguous:
+                            nd = a.ndim
+                            if nd > 1 and not a.flags.c_contiguous:
                                 r = settled(r, (a, b))
                             t = new_object(Tensor)
-                            t._a = r if type(r) is _ndarray else asarray(r)
+                            t._a = r if nd else asarray(r)  # of 0-d arrays NumPy makes scalars
                             t._st = None
                             t._base = None
                             t._node = None
