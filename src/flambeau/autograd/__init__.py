@@ -41,12 +41,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in ("functional", "variable"):
+    if name in ("functional", "profiler", "variable"):
         import importlib
 
         return importlib.import_module(f"flambeau.autograd.{name}")
-    if name == "profiler":
-        import importlib
-
-        return importlib.import_module("flambeau.profiler")
     raise _no_such_name(__name__, name)

@@ -228,14 +228,11 @@ def backward(
     if inputs is None:
         _run(outputs, seeds, keep_graph=keep, create_graph=create_graph, targets=None, accumulate=True)
         return
-    nodes = []
-    for t in wanted:
-        nodes.append(_node_of(t))
-    found = _run(outputs, seeds, keep_graph=keep, create_graph=create_graph, targets=nodes, accumulate=True)
+    nodes = [_node_of(t) for t in wanted]
     for t, node in zip(wanted, nodes):
-        if type(node) is not AccumulateGrad and node in found and isinstance(t, Tensor):
-            old = getattr(t, "_grad", None)
-            t._grad = found[node] if old is None else tape.helpers["add"](old, found[node])
+        if type(node) is not AccumulateGrad and isinstance(t, Tensor):
+            t.retain_grad()
+    _run(outputs, seeds, keep_graph=keep, create_graph=create_graph, targets=nodes, accumulate=True)
 
 
 def grad(

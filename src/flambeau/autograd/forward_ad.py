@@ -10,6 +10,7 @@ from ..core.op import Op, dtype_of
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
 from ..prims.base import convert_to
+from ..runtime.absent import no_such_name
 
 __all__ = [
     "UnpackedDualTensor",
@@ -51,6 +52,12 @@ class DualLevel(JVP):
 
 def _level() -> JVP | None:
     return next((i for i in reversed(tls.stack) if isinstance(i, JVP)), None)
+
+
+def __getattr__(name: str) -> int:
+    if name == "_current_level":  # -1 outside of any: what programs look at to know whether they are in one
+        return -1 if _level() is None else 0
+    raise no_such_name(__name__, name)
 
 
 def enter_dual_level() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,11 +13,12 @@ from ..core.interpreters import JVP, Batched, Dual, Tape, Taped, VMap
 from ..core.pytree import tree_map
 from ..core.state import tls
 from ..core.tape import BaseNode, OutNode, next_seq, raise_freed
-from ..core.tensor import Storage, Tensor, composed, new_object, snapshot, storage, wrap
+from ..core.tensor import Storage, Tensor, composed, snapshot, storage, wrap
 from ..core.where import Place, describe
 from ..prims.base import convert_to, full
+from .grad_mode import no_grad
 
-__all__ = ["Function", "FunctionCtx", "once_differentiable"]
+__all__ = ["Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
 
 
 class FunctionCtx(BaseNode):
@@ -35,6 +37,9 @@ class FunctionCtx(BaseNode):
         self._dirty: tuple[Tensor, ...] = ()
         self._non_differentiable: set[int] = set()
         self._materialize = True
+        self._materialize_non_diff_grads = (
+            True  # as PyTorch names it: zeros for outputs that have no gradient, too?
+        )
         self._metas: list[Any] = []
         self._freed: Any = False
         self._multiple = False
@@ -69,6 +74,14 @@ class FunctionCtx(BaseNode):
     def set_materialize_grads(self, value: bool) -> None:
         """Whether missing gradients reach backward as zeros (the default) or as None."""
         self._materialize = value
+
+    @property
+    def saved_variables(self) -> tuple[Any, ...]:
+        """`saved_tensors`, under the name that it had."""
+        warnings.warn(
+            "'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2
+        )
+        return self.saved_tensors
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
@@ -134,7 +147,11 @@ class FunctionCtx(BaseNode):
             raise_freed(self._freed)
         cts = list(g) if self._multiple else [g]
         if self._materialize:
-            cts = [_zeros(m) if c is None and m is not None else c for c, m in zip(cts, self._metas)]
+            skip = () if self._materialize_non_diff_grads else self._constant
+            cts = [
+                _zeros(m) if c is None and m is not None and i not in skip else c
+                for i, (c, m) in enumerate(zip(cts, self._metas))
+            ]
         cts = [m._with(c) if composed(m) and type(c) is Tensor else c for c, m in zip(cts, self._metas)]
         result = self._cls.backward(self, *cts)
         grads = list(result) if isinstance(result, (tuple, list)) else [result]
@@ -171,6 +188,7 @@ class FunctionCtx(BaseNode):
         return grads
 
     _in_metas: list[Any] = []
+    _constant: Sequence[int] = ()  # the outputs marked as non-differentiable
 
     def free(self, place: Place) -> None:
         if self._saved:
@@ -182,9 +200,20 @@ class FunctionCtx(BaseNode):
         return self
 
 
+def _context(cls: Any) -> FunctionCtx:
+    """A context for `cls`, of a class that bears its name: programs that show graphs print the class of each node."""
+    kind = cls.__dict__.get("_backward_cls")
+    if kind is None:
+        kind = type(
+            f"{cls.__name__}Backward", (FunctionCtx,), {"_forward_cls": cls, "__module__": cls.__module__}
+        )
+        cls._backward_cls = kind
+    return kind(cls)  # type: ignore[no-any-return]
+
+
 def _apply_eager(cls: Any, args: tuple[Any, ...], ctx: FunctionCtx | None = None) -> Any:
     if ctx is None:
-        ctx = FunctionCtx(cls)
+        ctx = _context(cls)
     needs = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
     ctx.needs_input_grad = needs
     recording = tls.grad and any(needs)
@@ -235,10 +264,8 @@ def _finish(ctx: FunctionCtx, args: Sequence[Any], out: Any, recording: bool, ne
                 outs[i] = s = o.detach()
                 ctx._to_save = tuple(s if t is o else t for t in ctx._to_save)
                 continue
-            s = new_object(
-                Tensor
-            )  # an input returned as it is: a view of it, so that both can have a history
-            s._a, s._node, s._base, s._st = o._a, None, None, storage(o)
+            with no_grad():  # an input returned as it is: a view of it, so that both can have a history
+                s = o.view_as(o)
             if id(o) in ctx._non_differentiable:
                 ctx._non_differentiable.add(id(s))
             ctx._to_save = tuple(s if t is o else t for t in ctx._to_save)
@@ -249,6 +276,7 @@ def _finish(ctx: FunctionCtx, args: Sequence[Any], out: Any, recording: bool, ne
         ctx.n_out = len(outs)
         ctx._in_metas = [_meta(a) for a in args]
         ctx._metas = [_meta(o) for o in outs]
+        ctx._constant = [i for i, o in enumerate(outs) if id(o) in ctx._non_differentiable]
         ctx._pack_saved(outs)
     for t in ctx._dirty:
         storage(t).written(ctx._cls.__name__, 4)
@@ -293,7 +321,7 @@ def _apply_transformed(cls: Any, args: tuple[Any, ...]) -> Any:
     with level.lowered():
         out = apply(cls, inner)
     outs = list(out) if isinstance(out, tuple) else [out]
-    ctx = FunctionCtx(cls)
+    ctx = _context(cls)
     if isinstance(level, JVP):
         wrapped = [wrap(Dual(o, None, level)) if isinstance(o, Tensor) else o for o in outs]
         result = tuple(wrapped) if isinstance(out, tuple) else wrapped[0]
@@ -352,7 +380,7 @@ def _apply_dual(cls: Any, args: tuple[Any, ...], level: Any) -> Any:
     """A Function whose forward takes ctx, on dual tensors: what forward kept in ctx is there in jvp."""
     inner = tuple(_lower(level, a) for a in args)
     tangents = [a._a.tangent if level.owns(a) else None for a in args]
-    ctx = FunctionCtx(cls)
+    ctx = _context(cls)
     with level.lowered():
         out = _apply_eager(cls, inner, ctx)
         outs = list(out) if isinstance(out, tuple) else [out]
@@ -368,8 +396,20 @@ def _apply_dual(cls: Any, args: tuple[Any, ...], level: Any) -> Any:
     for o, t in zip(outs, ds):
         if isinstance(o, Tensor):
             whole = id(o) in ctx._non_differentiable or o._a.dtype.kind not in "fcV"
+            if whole and t is not None:
+                raise RuntimeError(
+                    f"jvp of {cls.__name__} returned a tangent for an output without one (of an integer type, or marked as "
+                    "non-differentiable). You should return None at that position instead."
+                )
             dual = Dual(o, None if whole else t, level)
             if id(o) in changed and level.owns(changed[id(o)]):
+                along = changed[id(o)]._a.tangent
+                if along is not None and t is not along:
+                    raise RuntimeError(
+                        f"An inplace custom Function ({cls.__name__}) is not modifying the forward mode gradients inplace. If "
+                        "the forward is modifying an input inplace, then the jvp function must modify the corresponding "
+                        "gradient inplace."
+                    )
                 changed[id(o)]._a = dual
                 o = changed[id(o)]
             else:
@@ -451,18 +491,10 @@ def _vmapped(cls: Any, in_dims: tuple[Any, ...], level: VMap) -> Any:
             inputs = Mapped._rebuilt(ctx)
             needs = ctx.needs_input_grad
 
-            def one(inputs: Any, cts: Any) -> Any:
-                inner = FunctionCtx(cls)
-                inner.needs_input_grad = needs
-                cls.setup_context(inner, tuple(inputs), cls.forward(*inputs))
-                grads = cls.backward(inner, *cts)
-                grads = grads if isinstance(grads, tuple) else (grads,)
-                return tuple(g for g in grads if g is not None)
-
             probe: list[bool] = []
 
             def traced(inputs: Any, cts: Any) -> Any:
-                inner = FunctionCtx(cls)
+                inner = _context(cls)
                 inner.needs_input_grad = needs
                 cls.setup_context(inner, tuple(inputs), cls.forward(*inputs))
                 grads = cls.backward(inner, *cts)
@@ -479,7 +511,7 @@ def _vmapped(cls: Any, in_dims: tuple[Any, ...], level: VMap) -> Any:
             inputs = Mapped._rebuilt(ctx)
 
             def one(inputs: Any, tangents: Any) -> Any:
-                inner = FunctionCtx(cls)
+                inner = _context(cls)
                 cls.setup_context(inner, tuple(inputs), cls.forward(*inputs))
                 inner._to_save = inner._to_save_forward or inner._to_save
                 return cls.jvp(inner, *tangents)
@@ -551,8 +583,9 @@ class Function:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "vjp" in cls.__dict__ and "backward" not in cls.__dict__:
-            cls.backward = cls.__dict__["vjp"]  # type: ignore[method-assign]
+        if "vjp" in cls.__dict__:
+            both = "backward" in cls.__dict__
+            cls.backward = staticmethod(_both_given) if both else cls.__dict__["vjp"]  # type: ignore[method-assign]
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -566,6 +599,19 @@ class Function:
             bound.apply_defaults()
             args = bound.args[len(ctx) :]
         return apply(cls, args)
+
+
+def _both_given(ctx: Any, *grad_outputs: Any) -> Any:
+    raise RuntimeError(
+        "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
+    )
+
+
+class InplaceFunction(Function):
+    """A Function whose operation may be done in place; `inplace` says so to code that still makes instances."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = inplace
 
 
 def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:

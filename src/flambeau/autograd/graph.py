@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..core.node_faces import face
 from ..core.state import tls
-from ..core.tape import AccumulateGrad, OutNode, RemovableHandle
 from ..core.tape import BaseNode as Node
+from ..core.tape import OutNode, RemovableHandle
 from ..core.tensor import Tensor, node_of
+from ..runtime.absent import no_such_name
 from .differentiate import GradientEdge
 
 __all__ = [
     "GradientEdge",
     "Node",
+    "allow_mutation_on_saved_tensors",  # noqa: F822  lazy: __getattr__
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
     "increment_version",
@@ -115,24 +118,23 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None],
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
     nodes = [node_of(t) for t in tensors]
-    got: dict[int, Any] = {}
-    current: list[Any] = [None, 0]  # the backward that the gradients belong to, how many it will bring
+    # for each backward that is running (threads may run several): what it brought, and how many it will bring
+    walks: weakref.WeakKeyDictionary[Any, tuple[dict[int, Any], int]] = weakref.WeakKeyDictionary()
 
     def hook(i: int) -> Callable[[Tensor], None]:
         def receive(g: Tensor) -> None:
-            if current[0] is not tls.walk:
-                current[0] = tls.walk
-                got.clear()
-                visited = tls.walk().visits() if mode == "all" else ()
-                current[1] = sum(n in visited for n in nodes)
+            walk = tls.walk()
+            found = walks.get(walk)
+            if found is None:
+                visited = walk.visits() if mode == "all" else ()
+                found = walks[walk] = ({}, sum(n in visited for n in nodes))
+            got, expected = found
             got[i] = g
             if mode == "any":
                 if len(got) == 1:
                     fn(g)
-            elif len(got) == current[1]:
-                values = [got.get(k) for k in range(len(nodes))]
-                got.clear()
-                fn(values)
+            elif len(got) == expected:
+                fn([got.get(k) for k in range(len(nodes))])
 
         return receive
 
@@ -152,4 +154,9 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None],
     return Handles()
 
 
-_ = AccumulateGrad
+def __getattr__(name: str) -> Any:
+    if name == "allow_mutation_on_saved_tensors":
+        from .mutation import allow_mutation_on_saved_tensors
+
+        return allow_mutation_on_saved_tensors
+    raise no_such_name(__name__, name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.public import FUNCTIONS
 from ..core.tensor import Tensor
+from .engine import Engine
 
 __all__ = ["Variable"]
 
@@ -26,6 +27,8 @@ class Variable(metaclass=_VariableMeta):
     >>> x.requires_grad, isinstance(x, torch.Tensor), isinstance(torch.ones(2), torch.autograd.Variable)
     (True, True, True)
     """
+
+    _execution_engine = Engine()
 
     def __new__(cls, data: Any = None, requires_grad: bool = False, volatile: bool = False) -> Any:
         if data is None:

@@ -65,6 +65,8 @@ def check_writable(t: Tensor, opname: str) -> None:
                 f"{opname}: the tensor's memory is read-only (it shares a non-writable NumPy array or buffer); "
                 "write to a .clone() of it"
             )
+    if tls.before_write is not None:
+        tls.before_write(storage(t))
 
 
 def write(t: Tensor, new: Tensor, opname: str, alone: bool | None = None) -> Tensor:
@@ -124,11 +126,14 @@ def rebase(t: Tensor, new: Tensor) -> None:
         root = t
     else:
         root = base
-        root._node = put_history(snapshot(root), t._how, new)._node
+        whole = put_history(snapshot(root), t._how, new)
+        move_retained(root, whole)
+        root._node = whole._node
     refresh_views(root)
 
 
 def move_retained(t: Tensor, new: Tensor) -> None:
+    """A gradient that `t` retains is from now on the one of its new value."""
     old = t._node
     if old is not None and old.extra is not None and old.extra.retain is not None and new._node is not None:
         new._node.extras().retain = old.extra.retain
@@ -166,6 +171,7 @@ def refresh_views(root: Tensor) -> None:
             again: Any = snapshot(root)
             for op, params in view._how:
                 again = bind(op, (again,), params)
+            move_retained(view, again)
             view._node = again._node
 
 

@@ -41,12 +41,15 @@ class ThreadState(threading.local):
         self.inference = False
         self.anomaly: Any = None  # None, or the anomaly settings in force
         self.saved_hooks: list[Any] = []  # (pack, unpack) or None, innermost last
+        self.before_write: Any = None  # is told of memory that an in-place operation is about to change
         self.walk: Any = None  # weak reference to the backward that is calling hooks
         self.capture: Any = None  # the recorder of the compiled function that is running
         self.compiled: Any = (
             None  # the compiled function that made the last graph, until a backward pass uses it
         )
         self.backwards = 0  # how many walks over a graph this thread has begun
+        self.callbacks: list[tuple[int, Any]] = []  # what to call at the end of a walk, with its number
+        self.partial = 0  # the number of the last walk that visited a part of its graph only
         self.autocast: Any = None  # casts the arguments of the functions it lists (flambeau.amp)
         self.noting = False  # is a call made to note its operations (core/remembered.py)?
         self.counted = False  # in `everyone.special`

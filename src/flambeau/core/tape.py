@@ -80,6 +80,24 @@ class BaseNode:
     def _sequence_nr(self) -> int:
         return self.seq
 
+    def __call__(self, *grad_outputs: Any) -> Any:
+        """The gradients of the inputs (a tensor, or a tuple of tensors and None) for those of the outputs.
+
+        Hooks are not called.
+
+        Raises: TypeError for another number of arguments than the operation has outputs, and for what is no tensor;
+        RuntimeError once freed.
+        """
+        n = getattr(self, "n_out", 1)
+        if len(grad_outputs) != n:
+            raise TypeError(f"{self.name()} expected {n} arguments, got {len(grad_outputs)} instead")
+        for g in grad_outputs:
+            if g is not None and not isinstance(g, Tensor):
+                raise TypeError(f"{self.name()} expected Tensors or None, got {type(g).__name__}")
+        many = n != 1 or getattr(self, "_multiple", False)
+        grads = tuple(self.backward([*grad_outputs] if many else grad_outputs[0]))  # type: ignore[attr-defined]
+        return grads[0] if len(grads) == 1 else grads
+
     def register_hook(self, fn: Callable[..., Any]) -> RemovableHandle:
         """Call ``fn(grad_inputs, grad_outputs)`` after this node ran; a returned tuple replaces grad_inputs."""
         return RemovableHandle(self.extras().hooks, fn)
@@ -125,6 +143,11 @@ class AccumulateGrad(BaseNode):
     """Accumulates into the ``.grad`` of a leaf, which it refers to weakly (the leaf owns its node)."""
 
     __slots__ = ("ref",)
+    hooked = False  # has any leaf ever had hooks?
+
+    def extras(self) -> Extras:
+        AccumulateGrad.hooked = True
+        return super().extras()
 
     def __init__(self, leaf: Tensor) -> None:
         self.ref = weakref.ref(leaf)
@@ -139,6 +162,11 @@ class AccumulateGrad(BaseNode):
     def variable(self) -> Tensor | None:
         """The leaf, or None if nobody holds it any more."""
         return self.ref()
+
+    def backward(self, g: Any) -> Sequence[Any]:
+        if g is not None:
+            accumulate_leaf(self, g, tls.grad)
+        return ()
 
     def __repr__(self) -> str:
         return f"<AccumulateGrad object at {id(self):#x}>"
@@ -488,7 +516,7 @@ def run_backward(
     that lead to them and returns their cotangents; leaves accumulate into ``.grad`` when `accumulate` is set.
     """
     add = helpers["add"]
-    tls.backwards += 1
+    tls.backwards = number = tls.backwards + 1
     target_set = set(targets) if targets is not None else None
     needed = reachable_to([n for n, _ in roots], target_set) if target_set is not None else None
     found: dict[BaseNode, Tensor] = {}
@@ -497,6 +525,12 @@ def run_backward(
     place = user_place(4)
     anomaly = tls.anomaly
     walk: Walk | None = None
+    early: EarlyLeaves | None = None
+    if AccumulateGrad.hooked and accumulate and targets is None:
+        counts = hooked_leaves([n for n, _ in roots])
+        if counts:
+            walk = Walk([n for n, _ in roots], None)
+            early = EarlyLeaves(counts, walk, create_graph)
     for root, ct in roots:
         if needed is not None and root not in needed:
             continue
@@ -517,11 +551,13 @@ def run_backward(
             tls.refresh()  # hooks see the grad mode of backward
             walk = walk or Walk([n for n, _ in roots], needed)
             tls.walk = weakref.ref(walk)
-            g = run_pre_hooks(node, g)
+            g = run_tensor_hooks(node, g)
         if target_set is not None and node in target_set:
             found[node] = g
-            if kind is not AccumulateGrad and not any(n is not None and n in needed for n in node.next):  # type: ignore[operator]
-                continue
+            if not accumulate and not any(n is not None and n in needed for n in node.next):  # type: ignore[operator]
+                continue  # the node does not run, and so neither do its hooks
+        if node.extra is not None and node.extra.pre_hooks:
+            g = run_pre_hooks(node, g)
         if kind is AccumulateGrad:
             if accumulate:
                 accumulate_leaf(node, g, create_graph)  # type: ignore[arg-type]
@@ -548,6 +584,9 @@ def run_backward(
         for child, h in zip(node.next, grads):
             if child is None or h is None or (needed is not None and child not in needed):
                 continue
+            if early is not None and child in early.counts:
+                early.take(child, h)
+                continue
             old = pending.get(child)
             if old is not None:
                 pending[child] = add(old, h)
@@ -561,10 +600,83 @@ def run_backward(
                     only = None
                 heappush(heap, (-child.seq, child))
         grads = h = old = g = None  # so that `own` can tell whether a gradient is shared
+    if early is not None:
+        early.finish()
+    if tls.callbacks:
+        run_callbacks(number)
     return found
 
 
-def run_pre_hooks(node: BaseNode, g: Any) -> Any:
+def hooked_leaves(roots: Sequence[BaseNode]) -> dict[BaseNode, int]:
+    """How many gradients each leaf with hooks will get from the graph behind the roots, at most."""
+    counts: dict[BaseNode, int] = {}
+    seen = set(roots)
+    todo = list(seen)
+    while todo:
+        for child in todo.pop().next:
+            if child is None:
+                continue
+            if type(child) is AccumulateGrad:
+                if child.extra is not None:
+                    counts[child] = counts.get(child, 0) + 1
+            elif child not in seen:
+                seen.add(child)
+                todo.append(child)
+    return counts
+
+
+class EarlyLeaves:
+    """Leaves whose hooks want each gradient as soon as it is whole, while the rest of the walk goes on.
+
+    The order of sequence numbers alone would keep most leaves for the end, as they are older than what was computed of
+    them; hooks that step an optimizer, or send gradients to other processes, are there to do so earlier.
+    """
+
+    __slots__ = ("counts", "walk", "create_graph", "sums")
+
+    def __init__(self, counts: dict[BaseNode, int], walk: Walk, create_graph: bool) -> None:
+        self.counts = counts
+        self.walk = walk
+        self.create_graph = create_graph
+        self.sums: dict[BaseNode, Tensor] = {}
+
+    def take(self, leaf: BaseNode, g: Tensor) -> None:
+        """One of the gradients of a leaf; the last one makes it whole."""
+        old = self.sums.pop(leaf, None)
+        if old is not None:
+            g = helpers["add"](old, g)
+        self.counts[leaf] -= 1
+        if self.counts[leaf]:
+            self.sums[leaf] = g
+        else:
+            old = None
+            self.run(leaf, g)
+
+    def run(self, leaf: Any, g: Tensor) -> None:
+        tls.refresh()  # hooks see the grad mode of backward
+        tls.walk = weakref.ref(self.walk)
+        g = run_tensor_hooks(leaf, g)
+        if leaf.extra.pre_hooks:
+            g = run_pre_hooks(leaf, g)
+        accumulate_leaf(leaf, g, self.create_graph)
+
+    def finish(self) -> None:
+        """The leaves that got fewer gradients than there are edges to them."""
+        for leaf in sorted(self.sums, key=lambda n: -n.seq):
+            self.run(leaf, self.sums.pop(leaf))
+
+
+def run_callbacks(number: int) -> None:
+    """Call what was queued for the end of this walk, also by such callbacks."""
+    while mine := [fn for n, fn in tls.callbacks if n == number]:
+        tls.callbacks = [entry for entry in tls.callbacks if entry[0] != number]
+        tls.refresh()  # they see the grad mode of backward
+        for fn in mine:
+            fn()
+
+
+def run_tensor_hooks(node: BaseNode, g: Any) -> Any:
+    """What the hooks of the node's output make of its cotangent; it is retained if it is to be."""
     extra = node.extra
     assert extra is not None
     for fn in list(extra.tensor_hooks.values()):
@@ -578,15 +690,19 @@ def run_pre_hooks(node: BaseNode, g: Any) -> Any:
                     f"{list(g.shape)} -> {list(new.shape)}"
                 )
             g = new
-    if (
-        extra.retain is not None and type(node) is not AccumulateGrad
-    ):  # after the tensor's hooks, before the node's
+    if extra.retain is not None and type(node) is not AccumulateGrad:
         kept = extra.retain()
         if kept is not None:
             old = getattr(kept, "_grad", None)
             kept._grad = g if old is None else helpers["add"](old, g)
-    for fn in list(extra.pre_hooks.values()):
-        many = isinstance(g, list)
+    return g
+
+
+def run_pre_hooks(node: BaseNode, g: Any) -> Any:
+    """What the hooks before the node itself make of the cotangents."""
+    assert node.extra is not None
+    many = isinstance(g, list)
+    for fn in list(node.extra.pre_hooks.values()):
         new = fn(tuple(g) if many else (g,))
         if new is not None:
             new = new if isinstance(new, tuple) else (new,)
@@ -625,4 +741,7 @@ def accumulate_leaf(node: AccumulateGrad, g: Tensor, create_graph: bool) -> None
         helpers["add_"](old, g)
     if node.extra is not None:
         for fn in list(node.extra.post_accumulate.values()):
-            fn(leaf)
+            if fn(leaf) is not None:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
+        for hook in list(node.extra.hooks.values()):
+            hook((), (g,))

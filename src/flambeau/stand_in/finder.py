@@ -37,7 +37,6 @@ ELSEWHERE = {
     "torch.utils._pytree": "flambeau.utils.pytree",
     "torch._tensor": "flambeau.stand_in.tensor_internals",
     "torch._tensor_str": "flambeau.stand_in.tensor_str",
-    "torch.autograd.profiler": "flambeau.profiler",
     "torch.cuda.random": "flambeau.cuda",
 }
 
