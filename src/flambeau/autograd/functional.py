@@ -76,7 +76,14 @@ def _filled(grads: Any, inputs: Tensors, strict: bool, message: str) -> Tensors:
     return tuple(found)
 
 
-def _vector(v: Any, like: Tensors, several: bool, where: str) -> Tensors:
+def _depend(values: Tensors, message: str) -> None:
+    """Raise: RuntimeError, with `message` for its index, for a derivative that is not itself a function of the inputs."""
+    for i, g in enumerate(values):
+        if not g.requires_grad:
+            raise RuntimeError(message.format(i))
+
+
+def _vector(v: Any, like: Tensors, several: bool, where: str, caller: str) -> Tensors:
     """The checked vector, ones for a single number."""
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
@@ -89,7 +96,9 @@ def _vector(v: Any, like: Tensors, several: bool, where: str) -> Tensors:
                 f"The vector v can only be None if the {what} a single Tensor with a single element."
             )
         return (creation.ones_like(like[0]),)
-    _, values = _as_tuple(v, "vector", "v")
+    _, values = _as_tuple(v, "v", caller)
+    if not several and len(values) != 1:
+        raise RuntimeError("The given v should contain a single Tensor.")
     if len(values) != len(like):
         raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(values)}.")
     for i, (x, y) in enumerate(zip(values, like)):
@@ -117,6 +126,10 @@ def _scalar(outputs: Tensors, caller: str, is_tuple: bool) -> Tensor:
 _INDEPENDENT = (
     "The output of the user-provided function is independent of input {}. This is not allowed in strict mode."
 )
+_CONSTANT = (
+    "The jacobian of the user-provided function is independent of input {}. This is not allowed in strict mode when "
+    "create_graph=True."
+)
 _NOT_TWICE = (
     "While computing the hessian, found that the jacobian of the user-provided function with respect to input {} is "
     "independent of the input. This is not allowed in strict mode. You should ensure that your function is twice "
@@ -143,9 +156,11 @@ def vjp(
         in_tuple, given = _as_tuple(inputs, "inputs", "vjp")
         xs = _leaves(given, create_graph)
         out_tuple, ys = _run(func, xs, "vjp", strict)
-        cotangents = _vector(v, ys, out_tuple, "output")
+        cotangents = _vector(v, ys, out_tuple, "output", "vjp")
     with enable_grad():
         grads = _filled(_grad(ys, xs, cotangents, create_graph), xs, strict, _INDEPENDENT)
+    if strict and create_graph:
+        _depend(grads, _CONSTANT)
     return _finish(out_tuple, ys, create_graph), _finish(in_tuple, grads, create_graph)
 
 
@@ -165,12 +180,14 @@ def jvp(
     """
     with enable_grad():
         in_tuple, given = _as_tuple(inputs, "inputs", "jvp")
-        tangents = _vector(v, given, in_tuple, "input")
+        tangents = _vector(v, given, in_tuple, "input", "jvp")
         xs = _leaves(given, create_graph)
         out_tuple, ys = _run(func, xs, "jvp", strict)
         cotangents = tuple(_fresh(creation.zeros_like(y)) for y in ys)
         grads = _filled(_grad(ys, xs, cotangents, True), xs, strict, _INDEPENDENT)
         product = _filled(_grad(grads, cotangents, tangents, create_graph), ys, strict, _INDEPENDENT)
+    if strict and create_graph:
+        _depend(product, _CONSTANT)
     return _finish(out_tuple, ys, create_graph), _finish(out_tuple, product, create_graph)
 
 
@@ -207,13 +224,13 @@ def _hessian_product(
 ) -> Any:
     with enable_grad():
         in_tuple, given = _as_tuple(inputs, "inputs", caller)
-        vector = _vector(v, given, in_tuple, "input")
+        vector = _vector(v, given, in_tuple, "input", caller)
         xs = _leaves(given, create_graph)
         out_tuple, ys = _run(fn, xs, caller, strict)
         y = _scalar(ys, caller, out_tuple)
         grads = _filled(_grad((y,), xs, (None,), True), xs, strict, _INDEPENDENT)
-        if strict and any(not g.requires_grad for g in grads):
-            raise RuntimeError(_NOT_TWICE.format(next(i for i, g in enumerate(grads) if not g.requires_grad)))
+        if strict:
+            _depend(grads, _NOT_TWICE)
         product = _filled(_grad(grads, xs, vector, create_graph), xs, strict, _NOT_TWICE)
     return _finish(False, (y,), create_graph), _finish(in_tuple, product, create_graph)
 
@@ -292,12 +309,8 @@ def _rows(index: int, y: Tensor, xs: Tensors, create_graph: bool, strict: bool, 
     stacked = []
     for row in basis:
         grads = _filled(_grad((y,), xs, (row,), create_graph), xs, strict, independent)
-        if strict and create_graph and any(not g.requires_grad for g in grads):
-            at = next(i for i, g in enumerate(grads) if not g.requires_grad)
-            raise RuntimeError(
-                "The jacobian of the user-provided function is independent of "
-                f"input {at}. This is not allowed in strict mode when create_graph=True."
-            )
+        if strict and create_graph:
+            _depend(grads, _CONSTANT)
         stacked.append(grads)
     return tuple(FUNCTIONS["stack"](gs).reshape((*y.shape, *x.shape)) for gs, x in zip(zip(*stacked), xs))
 
@@ -346,20 +359,24 @@ def hessian(
     tensor([[ 6.,  0.],
             [ 0., 12.]])
     """
+    if strict and vectorize:
+        raise RuntimeError(
+            "torch.autograd.functional.hessian: `strict=True` and `vectorize=True` are not supported together. "
+            "Please either set `strict=False` or `vectorize=False`."
+        )
     in_tuple, given = _as_tuple(inputs, "inputs", "hessian")
 
     def gradient(*xs: Tensor) -> Tensors:
         def value(*zs: Tensor) -> Tensor:
             out_tuple, ys = _run(func, zs, "hessian", strict)
-            return _scalar(ys, "hessian", out_tuple)
+            return _scalar(ys, "hessian", out_tuple).reshape(())
 
         if outer_jacobian_strategy == "forward-mode":
             grads = transforms.grad(value, argnums=tuple(range(len(xs))))(*xs)
             return grads  # type: ignore[no-any-return]
         grads = jacobian(value, xs, create_graph=True, strict=False)
-        if strict and any(not g.requires_grad for g in grads):
-            at = next(i for i, g in enumerate(grads) if not g.requires_grad)
-            raise RuntimeError(_NOT_TWICE.format(at))
+        if strict:
+            _depend(grads, _NOT_TWICE)
         return grads  # type: ignore[no-any-return]
 
     found = jacobian(
