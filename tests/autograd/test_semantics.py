@@ -42,6 +42,65 @@ def test_gradients_of_two_leaves_do_not_share_memory() -> None:
     assert z.grad.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda a, b: (a + b).sum(),
+        lambda a, b: ((a + b) * 2).sum(),
+        lambda a, b: (a + b).exp().sum(),
+        lambda a, b: ((a - b) * 2).sum(),
+        lambda a, b: ((a + b) + (b + a)).exp().sum(),
+        lambda a, b: torch.stack([a, b]).exp().sum(),
+        lambda a, b: torch.cat([a, b]).exp().sum(),
+        lambda a, b: torch.where(a > 0, a, b).exp().sum(),
+        lambda a, b: torch.lerp(a, b, 0.5).exp().sum(),
+        lambda a, b: (a.view(2, 2) + b.view(2, 2)).exp().sum(),
+        lambda a, b: torch.add(a, b, alpha=1).exp().sum(),
+        lambda a, b: Both.apply(a, b).exp().sum(),
+        lambda a, b: Both.apply(a, b)[1:2][0],
+    ],
+)
+@pytest.mark.parametrize("passes", [1, 2])
+def test_gradients_of_two_leaves_are_written_to_one_by_one(loss, passes) -> None:
+    a, b = leaf(1.0, 2.0, 3.0, 4.0), leaf(5.0, 6.0, 7.0, 8.0)
+    for _ in range(passes):
+        loss(a, b).backward()
+    before = b.grad.clone()
+    with torch.no_grad():
+        a.grad.mul_(3).add_(1)
+    assert torch.equal(b.grad, before)
+    assert not np.shares_memory(a.grad.numpy(), b.grad.numpy())
+
+
+class Both(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, b):
+        return a + b
+
+    @staticmethod
+    def backward(ctx, g):
+        return g, g
+
+
+def test_a_gradient_that_nobody_else_holds_is_not_copied() -> None:
+    x = leaf(1.0, 2.0)
+    seen = []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            made = g * 2
+            seen.append(made.data_ptr())
+            return made
+
+    Watched.apply(x).sum().backward()
+    assert x.grad.data_ptr() == seen[0]
+
+
 def test_graph_is_freed_and_the_error_names_the_first_use() -> None:
     x = leaf(3.0)
     y = (x * x).sum()
