@@ -369,7 +369,8 @@ def hessian(
     def gradient(*xs: Tensor) -> Tensors:
         def value(*zs: Tensor) -> Tensor:
             out_tuple, ys = _run(func, zs, "hessian", strict)
-            return _scalar(ys, "hessian", out_tuple).reshape(())
+            total: Tensor = _scalar(ys, "hessian", out_tuple).reshape(())
+            return total
 
         if outer_jacobian_strategy == "forward-mode":
             grads = transforms.grad(value, argnums=tuple(range(len(xs))))(*xs)
