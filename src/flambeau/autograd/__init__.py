@@ -41,8 +41,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in ("functional", "profiler", "variable"):
+    if name in ("functional", "variable"):
         import importlib
 
         return importlib.import_module(f"flambeau.autograd.{name}")
+    if name in ("profiler", "profiler_util"):
+        import importlib
+
+        return importlib.import_module("flambeau.profiler." + ("legacy" if name == "profiler" else "events"))
     raise _no_such_name(__name__, name)

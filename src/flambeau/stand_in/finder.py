@@ -37,6 +37,8 @@ ELSEWHERE = {
     "torch.utils._pytree": "flambeau.utils.pytree",
     "torch._tensor": "flambeau.stand_in.tensor_internals",
     "torch._tensor_str": "flambeau.stand_in.tensor_str",
+    "torch.autograd.profiler": "flambeau.profiler.legacy",
+    "torch.autograd.profiler_util": "flambeau.profiler.events",
     "torch.cuda.random": "flambeau.cuda",
 }
 

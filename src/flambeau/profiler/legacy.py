@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..profiler import emit_nvtx, kineto_available, record_function
-from ..profiler import profile as _Profile
-from ..profiler.events import EventList, FunctionEvent, FunctionEventAvg
 from ..runtime.absent import names_of as _names_of
+from . import emit_nvtx, kineto_available, record_function
+from . import profile as _Profile
+from .events import EventList, FunctionEvent, FunctionEventAvg
 
 __all__ = [
     "EventList",
