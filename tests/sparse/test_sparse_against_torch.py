@@ -169,3 +169,29 @@ def test_buffers_of_modules() -> None:
     x = flambeau.ones(3, 2, dtype=flambeau.float64)
     assert other(x).equal(module(x)) and copy.deepcopy(module)(x).equal(module(x))
     assert np.isfinite(module(x).detach().numpy()).all()
+
+
+ATTRIBUTES = (
+    *(
+        "is_cpu",
+        "is_cuda",
+        "is_leaf",
+        "is_meta",
+        "is_mkldnn",
+        "is_mps",
+        "is_nested",
+        "is_quantized",
+        "is_sparse",
+    ),
+    *("is_sparse_csr", "is_xla", "itemsize", "ndim", "requires_grad", "retains_grad"),
+)
+
+
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
+def test_attributes(layout: str) -> None:
+    # Once there is a sparse tensor, every attribute of a tensor is asked for through __torch_function__.
+    torch = pytest.importorskip("torch")
+    ours, theirs = (getattr(lib.eye(3), layout)() for lib in (flambeau, torch))
+    for name in ATTRIBUTES:
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert str(ours.device) == "cpu" and ours.grad is None and ours.grad_fn is None

@@ -64,6 +64,11 @@ def _unit(y: Any) -> Any:
     return y.clamp(min=info.tiny, max=1 - info.eps)
 
 
+def _clipped_sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)) strictly inside (0, 1); libraries take it from here under this name."""
+    return _unit(x.sigmoid())
+
+
 class ExpTransform(_Plain):
     """y = exp(x)."""
 
@@ -91,7 +96,7 @@ class SigmoidTransform(_Plain):
     sign: Any = 1
 
     def _call(self, x: Any) -> Any:
-        return _unit(x.sigmoid())
+        return _clipped_sigmoid(x)
 
     def _inverse(self, y: Any) -> Any:
         y = _unit(y)

@@ -22,6 +22,7 @@ from ..prims.base import from_value
 from ..prims.sparse_products import Places
 from ..runtime import types
 from ..runtime.types import Size
+from ..tensor.protocol import disabled_torch_function
 
 __all__ = ["CompressedTensor", "CooTensor", "SparseTensor"]
 
@@ -90,6 +91,12 @@ class SparseTensor(Tensor):
             return NotImplemented  # a class of a library's own knows better
         name = getattr(func, "__name__", "")
         handler = HANDLERS.get(name)
+        if handler is None and name in (
+            "__get__",
+            "__set__",
+            "__delete__",
+        ):  # an attribute: found as without protocol
+            return disabled_torch_function(func, types, args, kwargs)
         if handler is None:
             refuse(name, *args, *(kwargs or {}).values())
         try:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 from ..runtime.absent import names_of
+
+_warned: set[str] = set()
+
+
+def warn_once(msg: str, stacklevel: int = 1) -> None:
+    """Warns, unless it has said so before."""
+    if msg not in _warned:
+        _warned.add(msg)
+        warnings.warn(msg, stacklevel=stacklevel + 1)
 
 
 def is_compile_supported(device_type: str) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+import importlib
 
 from ..core.tensor import Tensor
 from ..ops.random import Generator
 from ..overrides import DisableTorchFunction, DisableTorchFunctionSubclass
 from ..prims.linalg import LinAlgError
-from ..runtime.absent import names_of
+from ..runtime.absent import no_such_name
 from ..runtime.dtypes import dtype
 from ..runtime.types import Size, device, layout, memory_format
 from ..tensor.protocol import disabled_torch_function
@@ -46,20 +46,6 @@ def _get_default_device() -> str:
     return str(get_default_device())
 
 
-class _Functions:
-    """``torch._C._nn``."""
-
-    @staticmethod
-    def _parse_to(*args: Any, **kwargs: Any) -> Any:
-        """(device, dtype, non_blocking, memory_format) from the arguments of `Module.to`."""
-        from ..nn.modules.module import _parse_to
-
-        return _parse_to(*args, **kwargs)
-
-
-_nn = _Functions()
-
-
 class DispatchKey(enum.Enum):
     """Names of PyTorch's dispatcher, for programs that make sets of them."""
 
@@ -77,4 +63,7 @@ class DispatchKeySet(frozenset[DispatchKey]):
         return super().__new__(cls, (key,))
 
 
-__getattr__ = names_of(__name__)
+def __getattr__(name: str) -> object:
+    if name == "_nn":  # when it is asked for: it loads `nn`
+        return importlib.import_module("flambeau.stand_in.nn_functions")
+    raise no_such_name(__name__, name)

@@ -5,11 +5,27 @@ Quantizing itself is absent: there are no integer kernels.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..core.tensor import Tensor
 from ..nn import Module
-from ..runtime.absent import names_of
+from ..runtime.absent import WHERE, names_of
 
-__all__ = ["DeQuantStub", "QuantStub"]
+__all__ = ["DeQuantStub", "FakeQuantizeBase", "ObserverBase", "QuantStub"]
+
+
+class ObserverBase(Module):
+    """What watches the range of values.  Nothing is an instance: libraries ask whether a module is one.
+
+    Raises: RuntimeError when constructed.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(f"torch.ao.quantization.{type(self).__name__} is absent ({WHERE})")
+
+
+class FakeQuantizeBase(ObserverBase):
+    """What rounds as a quantized model would.  Nothing is an instance."""
 
 
 class QuantStub(Module):

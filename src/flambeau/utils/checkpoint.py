@@ -28,8 +28,10 @@ __all__ = [
     "CheckpointError",
     "checkpoint",
     "checkpoint_sequential",
+    "get_device_states",
     "noop_context_fn",
     "set_checkpoint_early_stop",
+    "set_device_states",
 ]
 
 Contexts = Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]]
@@ -60,6 +62,22 @@ def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
 def noop_context_fn() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     """Contexts of the first and the second run that do nothing."""
     return contextlib.nullcontext(), contextlib.nullcontext()
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The numbers of the accelerators that these tensors lie on, and the states of their generators: none."""
+    return [], []
+
+
+def set_device_states(
+    devices: Sequence[int], states: Sequence[Tensor], *, device_type: str | None = None
+) -> None:
+    """Gives accelerators back what `get_device_states` has found.
+
+    Raises: RuntimeError where it names an accelerator, as there is none.
+    """
+    if devices:
+        raise RuntimeError(f"set_device_states: there are no accelerators, but devices is {list(devices)}")
 
 
 def _casting() -> Callable[[], AbstractContextManager[Any]]:

@@ -118,7 +118,7 @@ class _Supported(Mapping[Any, NodeDef]):
 
     def __getitem__(self, kind: Any) -> NodeDef:
         if kind is namedtuple:
-            return NodeDef(kind, lambda x: (list(x), type(x)), lambda children, cls: cls(*children))
+            return NodeDef(kind, _namedtuple_flatten, _namedtuple_unflatten)
         return NodeDef(kind, *core._NODES[kind])
 
     def __iter__(self) -> Iterator[Any]:
@@ -172,6 +172,16 @@ def _dict_flatten_with_keys(d: dict[Any, Any]) -> tuple[list[tuple[Any, Any]], l
 def _dict_unflatten(values: Iterable[Any], context: list[Any]) -> dict[Any, Any]:
     """Undo `_dict_flatten`."""
     return dict(zip(context, values))
+
+
+def _namedtuple_flatten(d: Any) -> tuple[list[Any], type]:
+    """The fields, and as context the class."""
+    return list(d), type(d)
+
+
+def _namedtuple_unflatten(values: Iterable[Any], context: type) -> Any:
+    """Undo `_namedtuple_flatten`."""
+    return context(*values)
 
 
 def register_dataclass(
