@@ -8,9 +8,10 @@ scripted programs raise.  To make a function fast: `flambeau.compile`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
+from .futures import Future
 from .nn import Module
 from .runtime.absent import names_of
 
@@ -24,6 +25,7 @@ __all__ = [
     "annotate",
     "enable_onednn_fusion",
     "export",
+    "fork",
     "freeze",
     "fuser",
     "ignore",
@@ -42,6 +44,7 @@ __all__ = [
     "trace",
     "trace_module",
     "unused",
+    "wait",
 ]
 
 T = TypeVar("T")
@@ -174,6 +177,26 @@ def isinstance(obj: Any, target_type: Any) -> bool:
     """As the built-in; of ``List[int]`` and its kin only the container is checked."""
     kinds = target_type if _isinstance(target_type, tuple) else (target_type,)
     return any(_isinstance(obj, getattr(kind, "__origin__", kind)) for kind in kinds)
+
+
+def fork(func: Callable[..., T], *args: Any, **kwargs: Any) -> Future[T]:
+    """``func(*args, **kwargs)``, called at once as PyTorch does outside of TorchScript, as a Future.
+
+    >>> import flambeau as torch
+    >>> torch.jit.wait(torch.jit.fork(torch.add, torch.ones(2), 1))
+    tensor([2., 2.])
+    """
+    found: Future[T] = Future()
+    found.set_result(func(*args, **kwargs))
+    return found
+
+
+def wait(future: Future[T]) -> T:
+    """The result of `fork`."""
+    return future.wait()
+
+
+_fork, _wait = fork, wait
 
 
 def is_scripting() -> bool:

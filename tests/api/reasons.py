@@ -48,7 +48,7 @@ ABSENT: dict[str, str] = {
     r"torch\.(is_anomaly_check_nan_enabled|set_anomaly_enabled|init_num_threads|slice_inverse)": INTERNAL,
     r"torch\.(thread_safe_generator|norm_except_dim|frobenius_norm|nuclear_norm)": INTERNAL,
     r"torch\.random\.thread_safe_generator": INTERNAL,
-    r"torch\.(from_file|futures|monitor|lobpcg|range)": "not provided",
+    r"torch\.(from_file|futures|monitor|range)": "not provided",
     r"torch\.Tensor\.(__torch_dispatch__|record_stream|xpu|ipu|mtia|__cuda_array_interface__)": DEVICES,
     r"torch\.Tensor\.(__delitem__|__idiv__|__long__|__nonzero__|__setstate__|__slotnames__|__dlpack_c_exchange_api__)": INTERNAL,
     r"torch\.Tensor\.(to_mkldnn|to_padded_tensor)": LAYOUTS,

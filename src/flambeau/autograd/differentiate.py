@@ -66,8 +66,8 @@ def _node_of(t: Any) -> BaseNode:
     return node  # type: ignore[no-any-return]
 
 
-def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
-    """The initial cotangent of an output: the one given, checked, or 1 for a scalar."""
+def _seed(t: Tensor, g: Any, at: int) -> Tensor:
+    """The initial cotangent of output number `at`: the one given, checked, or 1 for a scalar."""
     shape = tuple(t._a.shape)
     if g is None:
         if math.prod(shape) != 1:
@@ -90,13 +90,13 @@ def _seed(t: Tensor, g: Any, batched: bool = False) -> Tensor:
     have = tuple(g._a.shape)
     if have != shape:
         raise RuntimeError(
-            f"Mismatch in shape: grad_output has a shape of torch.Size({list(have)}) and output has a shape of "
-            f"torch.Size({list(shape)})."
+            f"Mismatch in shape: grad_output[{at}] has a shape of torch.Size({list(have)}) and output[{at}] has a shape "
+            f"of torch.Size({list(shape)})."
         )
     if (g._a.dtype.kind == "c") != (t._a.dtype.kind == "c"):
         raise RuntimeError(
             "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
-            f"grad_output has dtype {dtype_of(g)} and output has dtype {dtype_of(t)}."
+            f"grad_output[{at}] has dtype {dtype_of(g)} and output[{at}] has dtype {dtype_of(t)}."
         )
     return g if g._a.dtype == t._a.dtype else convert_to(g, t._a.dtype)
 
@@ -124,7 +124,7 @@ def _run(
     accumulate: bool,
 ) -> dict[BaseNode, Tensor]:
     roots = []
-    for t, g in zip(outputs, seeds):
+    for at, (t, g) in enumerate(zip(outputs, seeds)):
         if isinstance(t, GradientEdge):
             if not isinstance(g, Tensor):
                 raise RuntimeError("the gradient of a GradientEdge has to be given: its shape is not known")
@@ -138,7 +138,7 @@ def _run(
                 "element 0 of tensors does not require grad and does not have a grad_fn: nothing was recorded for it "
                 "(was it made under no_grad, by .detach(), or from tensors without requires_grad=True?)"
             )
-        roots.append((node, _seed(t, g)))
+        roots.append((node, _seed(t, g, at)))
     prev = tls.grad
     mode = tls.mode
     try:
@@ -280,6 +280,15 @@ def grad(
     if is_grads_batched:
         from ..func import vmap
 
+        for at, (t, g) in enumerate(zip(outs, seeds)):
+            if isinstance(t, Tensor) and isinstance(g, Tensor) and tuple(g.shape)[1:] != tuple(t.shape):
+                raise RuntimeError(
+                    "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch "
+                    "dimension. The sizes of the remaining dimensions are expected to match the shape of corresponding "
+                    f"output, but a mismatch was detected: grad_output[{at}] has a shape of torch.Size({list(g.shape)}) and "
+                    f"output[{at}] has a shape of torch.Size({list(t.shape)}). If you only want some tensors in "
+                    "`grad_output` to be considered batched, consider using vmap."
+                )
         unused: list[bool] = []
 
         def one(gs: Any) -> Any:
@@ -310,6 +319,7 @@ def grad(
                     )
                 g = full(tuple(t.shape), 0, t.dtype.numpy)
                 g = wrap(payload(g._a.shape, g._a.dtype)) if t.is_meta else g
+                g = g.requires_grad_()  # so that it can be differentiated in turn, as if it had been computed
         elif composed(t):
             g = t.detach()._with(g)  # the gradient of a sparse tensor's values, in its places
         result.append(g)

@@ -11,6 +11,7 @@ from ..core import inplace
 from ..core.families import unbroadcast
 from ..core.interpreters import JVP, Batched, Dual, Tape, Taped, VMap
 from ..core.pytree import tree_map
+from ..core.refusal import Refusal
 from ..core.state import tls
 from ..core.tape import BaseNode, OutNode, next_seq, raise_freed
 from ..core.tensor import Storage, Tensor, composed, snapshot, storage, wrap
@@ -631,26 +632,14 @@ def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
         for i, o in enumerate(outs):
             if isinstance(o, Tensor):
                 s = snapshot(o)
-                s._node = _Refusal(fn.__name__)
+                s._node = Refusal(
+                    RuntimeError(
+                        "trying to differentiate twice a function that was marked with @once_differentiable"
+                    ),
+                    "DelayedErrorBackward",
+                    args,
+                )
                 outs[i] = s
         return tuple(outs) if isinstance(out, tuple) else outs[0]
 
     return wrapper
-
-
-class _Refusal(BaseNode):
-    """The node of a gradient that may not be differentiated again."""
-
-    def __init__(self, what: str) -> None:
-        self.next = ()
-        self.seq = next_seq()
-        self.extra = None
-        self.what = what
-
-    def name(self) -> str:
-        return "DelayedErrorBackward"
-
-    def backward(self, g: Any) -> Any:
-        raise RuntimeError(
-            "trying to differentiate twice a function that was marked with @once_differentiable"
-        )

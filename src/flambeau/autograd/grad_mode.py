@@ -201,3 +201,30 @@ def is_grad_enabled() -> bool:
 def is_inference_mode_enabled() -> bool:
     """Whether this thread is inside ``inference_mode``."""
     return tls.inference
+
+
+class set_multithreading_enabled:
+    """Whether backward passes may use several threads: remembered only, as they run in the thread that calls them.
+
+    The setting is in force at once, and until the end of the ``with`` block, if used as one.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.prev = is_multithreading_enabled()
+        self.mode = bool(mode)
+        tls.multithreading = self.mode
+
+    def __enter__(self) -> None:
+        """The setting is in force already."""
+
+    def __exit__(self, *exc: Any) -> None:
+        tls.multithreading = self.prev
+
+    def clone(self) -> set_multithreading_enabled:
+        """The same setting, anew."""
+        return set_multithreading_enabled(self.mode)
+
+
+def is_multithreading_enabled() -> bool:
+    """What `set_multithreading_enabled` was last told in this thread; True before."""
+    return bool(tls.__dict__.get("multithreading", True))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .tape import AccumulateGrad, BaseNode, Node, OutNode, Packed, PlainNode, raise_freed
-from .tensor import Tensor
+from .tensor import Tensor, storage
 
 __all__ = ["SavedTensor", "face"]
 
@@ -102,7 +102,7 @@ class SavedTensor:
         """Replace what is kept by ``pack_hook(tensor)``; backward uses ``unpack_hook`` of that.
 
         Raises:
-            RuntimeError: hooks are already there, or backward has freed the tensor.
+            RuntimeError: hooks are already there, backward has freed the tensor, or `pack_hook` writes to it.
         """
         node, key = self._node, self._key
         if node.saved is None:
@@ -111,7 +111,12 @@ class SavedTensor:
             raise RuntimeError(
                 "Calling register_hooks on a saved tensor with existing hooks is not supported"
             )
-        value = _saved(node, key)
+        value = _saved(node, key).detach()
+        st = storage(value)
+        version = st.version
+        packed = pack_hook(value)
+        if st.version != version:
+            raise RuntimeError("A saved tensor pack hook is modifying its input in place. It must not")
         saved, stores = list(node.saved), list(node.stores)
-        saved[key], stores[key] = Packed(pack_hook(value.detach()), unpack_hook), None
+        saved[key], stores[key] = Packed(packed, unpack_hook), None
         node.saved, node.stores = saved, tuple(stores)

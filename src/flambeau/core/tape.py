@@ -275,7 +275,8 @@ class Node(BaseNode):
             t = value.unpack(value.value)
             if not isinstance(t, Tensor):
                 raise TypeError(
-                    f"the unpack hook of saved_tensors_hooks must return a Tensor, not {type(t).__name__}"
+                    "Output of saved tensor unpack_hook expected to be a Tensor but got result of type "
+                    f"{type(t).__name__}"
                 )
             inputs = self.plan.inputs
             copy = wrap(t._a)
@@ -436,7 +437,7 @@ def save(x: Any, saved: list[Any], stores: list[Any]) -> None:
         version = view._st.version
         packed = pack(view)
         if view._st.version != version:
-            raise RuntimeError("A saved tensor pack hook is modifying its input in place; it must not")
+            raise RuntimeError("A saved tensor pack hook is modifying its input in place. It must not")
         saved.append(Packed(packed, unpack))
         stores.append(None)
         return

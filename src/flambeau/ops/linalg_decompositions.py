@@ -9,6 +9,7 @@ import numpy as np
 from ..core.eager import raw
 from ..core.promotion import convert
 from ..core.public import FUNCTIONS, public
+from ..core.refusal import without_derivative
 from ..core.state import tls
 from ..core.tensor import Tensor, wrap
 from ..prims import base
@@ -75,7 +76,7 @@ def qr(input: Tensor, some: bool = True) -> Any:
 def geqrf(input: Tensor) -> Any:
     """(a, tau): the Householder reflectors of the QR factorisation, as LAPACK packs them (not differentiable)."""
     check_matrix(input, "geqrf", "input")
-    return _Geqrf(*dec.geqrf_op(input))
+    return _Geqrf(*(without_derivative(x, "geqrf", "GeqrfBackward0", input) for x in dec.geqrf_op(input)))
 
 
 def _reflectors(v: Tensor, tau: Tensor, name: str, first: str) -> tuple[Tensor, Tensor]:

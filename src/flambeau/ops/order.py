@@ -14,6 +14,7 @@ from ..core.meta import is_meta
 from ..core.pending import seen
 from ..core.promotion import convert
 from ..core.public import public
+from ..core.refusal import without_derivative
 from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base, scans
@@ -237,7 +238,8 @@ def unique(
         seen(input), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
     )
     shape = input._a.shape if dim is None else (input._a.shape[dim],)
-    out = [from_value(values)]
+    name = "Unique2Backward0" if dim is None else "UniqueDimBackward0"
+    out = [without_derivative(from_value(values), "_unique2" if dim is None else "unique_dim", name, input)]
     if return_inverse:
         out.append(from_value(inverse.reshape(shape).astype(np.int64)))
     if return_counts:
@@ -266,7 +268,8 @@ def unique_consecutive(
         picked = np.moveaxis(picked, 0, dim)
     starts = np.flatnonzero(first)
     shape = a.shape if dim is None else (n,)
-    out = [from_value(np.ascontiguousarray(picked))]
+    values = from_value(np.ascontiguousarray(picked))
+    out = [without_derivative(values, "unique_consecutive", "UniqueConsecutiveBackward0", input)]
     if return_inverse:
         out.append(from_value((np.cumsum(first) - 1).reshape(shape).astype(np.int64)))
     if return_counts:

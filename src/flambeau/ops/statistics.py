@@ -12,6 +12,8 @@ from ..core.meta import is_meta
 from ..core.pending import known, seen
 from ..core.promotion import convert, result_type
 from ..core.public import FUNCTIONS, public
+from ..core.refusal import without_derivative
+from ..core.state import tls
 from ..core.tensor import Tensor
 from ..prims import base
 from ..prims.base import reshape
@@ -241,7 +243,10 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         )
     if weights._a.dtype != np.float32:
         weights = convert(weights, dtypes.float64)
-    return weighted_bincount_op(x, weights.detach(), minlength=int(minlength))  # type: ignore[no-any-return]
+    found = weighted_bincount_op(x, weights.detach(), minlength=int(minlength))
+    if weights.requires_grad and tls.grad:  # PyTorch has no derivative
+        return FUNCTIONS["index_add"](FUNCTIONS["zeros_like"](found), 0, x, weights)  # type: ignore[no-any-return]
+    return found  # type: ignore[no-any-return]
 
 
 @public(out=True)
@@ -356,7 +361,7 @@ def histogram(
     if isinstance(bins, Tensor) and range is not None:
         raise TypeError("histogram(): range cannot be given together with a tensor of bin edges")
     hist, edges = _histogram(reshape(input, (n, 1)), [bins], range, weight, density, "histogram")
-    return _Histogram(hist, edges[0])
+    return _Histogram(without_derivative(hist, "histogram", "NotImplemented", input, weight), edges[0])
 
 
 @public(method=False)
@@ -376,4 +381,5 @@ def histogramdd(
         )
     points = reshape(input, (math.prod(input._a.shape[:-1]), dims))
     hist, edges = _histogram(points, each, range, weight, density, "histogramdd")
+    hist = without_derivative(hist, "histogramdd", "NotImplemented", input, weight)
     return _Histogramdd(hist, tuple(edges))

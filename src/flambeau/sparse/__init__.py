@@ -11,6 +11,7 @@ the places and the values of their entries.  What is not defined for a layout ra
 from __future__ import annotations
 
 from ..runtime.absent import names_of
+from . import eigenpairs as _eigenpairs
 from . import protocol as _protocol
 from .invariants import check_sparse_tensor_invariants
 from .making import as_sparse_gradcheck, spdiags
@@ -48,5 +49,5 @@ __all__ = [
     "spdiags",
     "sum",
 ]
-del _protocol
+del _eigenpairs, _protocol
 __getattr__ = names_of(__name__)

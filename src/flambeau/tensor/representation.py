@@ -25,6 +25,8 @@ def _contents(t: Tensor) -> str:
         bdim = 0 if a.batched else None
         return f"BatchedTensor(lvl={level}, bdim={bdim}, value=\n" + _indent(inner) + "\n)"
     if isinstance(a, Dual):
+        if a.interp.name == "forward_ad" and known(a.inner) is not None:
+            return representation(a.inner, None if a.tangent is None else _contents(a.tangent))
         tangent = "None" if a.tangent is None else _contents(a.tangent)
         return f"DualTensor(lvl={level}, value=\n{_indent(inner)},\n    tangent=\n{_indent(tangent)}\n)"
     return f"GradTrackingTensor(lvl={level}, value=\n" + _indent(inner) + "\n)"
@@ -56,8 +58,8 @@ def _without_data(t: Tensor) -> str:
     return f"{name}({', '.join(parts)})"
 
 
-def representation(t: Tensor) -> str:
-    """The text that PyTorch prints for this tensor."""
+def representation(t: Tensor, tangent: str | None = None) -> str:
+    """The text that PyTorch prints for this tensor, the primal of a dual number if it has a tangent."""
     if type(t._a) is Pending and t._a.owner is NO_DATA:
         return _without_data(t)
     if known(t) is None:
@@ -72,6 +74,7 @@ def representation(t: Tensor) -> str:
         class_name=name,
         requires_grad=t.requires_grad,
         grad_fn=_grad_fn(t),
+        tangent=tangent,
     )
 
 
