@@ -23,7 +23,7 @@ def request(
     n = (k if X is None else X.shape[-1]) if n is None else n
     if m < 3 * n:
         raise ValueError(
-            f"LPBPCG algorithm is not applicable when the number of A rows (={m}) is smaller than 3 x the number of "
+            f"LOBPCG algorithm is not applicable when the number of A rows (={m}) is smaller than 3 x the number of "
             f"requested eigenpairs (={n})"
         )
     return k, n, largest is None or largest
