@@ -332,3 +332,11 @@ def test_a_second_backward_names_the_first() -> None:
     y.backward()  # consumed here
     with pytest.raises(RuntimeError, match=r"(?s)second time.*retain_graph=True.*consumed here"):
         y.backward()
+
+
+@scenario
+def test_one_value_for_elements_that_share_their_memory(t: Any) -> Any:
+    for write in (lambda x: x.fill_(2), lambda x: x.zero_(), lambda x: x.fill_(t.tensor(3.0))):
+        base = t.ones(1, 2)
+        yield write(base.expand(3, 2)), base
+    yield attempt(lambda: t.ones(1).expand(3).add_(1)), attempt(lambda: t.ones(1).expand(3).copy_(t.ones(3)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -237,7 +237,7 @@ def backward(
 
 def grad(
     outputs: TensorOrTensors,
-    inputs: TensorOrTensors,
+    inputs: TensorOrTensors | dict[str, Tensor],
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -245,14 +245,18 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Any, ...]:
+) -> Any:
     """Gradients of the sum of `outputs` with respect to `inputs`, without touching any ``.grad``.
 
-    `create_graph` makes the result differentiable again.  An input that the outputs do not depend on is an error
-    unless `allow_unused` (then None) or `materialize_grads` (then zeros).  With `is_grads_batched` the first dim of
-    each cotangent is a batch, and one batched pass gives all the vector-Jacobian products.
+    A tuple, or for a dict of inputs a dict with its keys.  `create_graph` makes the result differentiable again.  An
+    input that the outputs do not depend on is an error unless `allow_unused` (then None) or `materialize_grads` (then
+    zeros).  With `is_grads_batched` the first dim of each cotangent is a batch, and one batched pass gives all the
+    vector-Jacobian products.
 
-    Raises: RuntimeError, as `backward`, and for unused inputs.
+    An input that is no leaf has the gradient that its own hooks have seen and changed; PyTorch leaves them out where
+    the gradient of something before it is asked for, too.
+
+    Raises: RuntimeError, as `backward`, and for unused inputs; TypeError for other mappings than dicts.
 
     >>> import flambeau as torch
     >>> x = torch.tensor(3.0, requires_grad=True)
@@ -265,13 +269,21 @@ def grad(
         choices = (retain_graph, create_graph, only_inputs, allow_unused, is_grads_batched, materialize_grads)
         found: tuple[Any, ...] = compiled.record(grad, (outputs, inputs, grad_outputs, *choices), {})
         return found
+    if isinstance(inputs, Mapping):
+        if type(inputs) is not dict:
+            raise TypeError(
+                f"`inputs` argument to `grad()` must be a dict, not {type(inputs).__name__}. Other Mapping types are not "
+                "supported."
+            )
+        options = (retain_graph, create_graph, only_inputs, allow_unused, is_grads_batched, materialize_grads)
+        return dict(zip(inputs, grad(outputs, tuple(inputs.values()), grad_outputs, *options)))
     outs = _as_tuple(outputs, "outputs")
     ins = _as_tuple(inputs, "inputs")
     if not ins:
-        raise ValueError("grad requires non-empty inputs.")
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     if materialize_grads and allow_unused is False:
         raise ValueError(
-            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: False."
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
     unused_ok = materialize_grads if allow_unused is None else allow_unused
     seeds = (None,) * len(outs) if grad_outputs is None else _as_tuple(grad_outputs, "grad_outputs")
@@ -319,7 +331,8 @@ def grad(
                     )
                 g = full(tuple(t.shape), 0, t.dtype.numpy)
                 g = wrap(payload(g._a.shape, g._a.dtype)) if t.is_meta else g
-                g = g.requires_grad_()  # so that it can be differentiated in turn, as if it had been computed
+                if create_graph:  # so that it can be differentiated in turn, as if it had been computed
+                    g = g.requires_grad_()
         elif composed(t):
             g = t.detach()._with(g)  # the gradient of a sparse tensor's values, in its places
         result.append(g)

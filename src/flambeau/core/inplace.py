@@ -17,6 +17,8 @@ from .tape import AccumulateGrad, helpers, record
 from .tensor import Tensor, snapshot, storage, wrap
 from .where import describe, user_place
 
+ONE_VALUE = ("fill_", "zero_")  # write the same to all elements
+
 
 def check_history(t: Tensor, opname: str) -> None:
     """Raise where what autograd knows of `t` forbids that it changes here in place."""
@@ -55,7 +57,8 @@ def check_writable(t: Tensor, opname: str) -> None:
     check_history(t, opname)
     a = t._a
     if (not a.flags.writeable or 0 in a.strides) and a.size:
-        if any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape)):
+        same = opname in ONE_VALUE and t._node is None  # whichever of the writes to an element comes last
+        if any(stride == 0 and n > 1 for stride, n in zip(a.strides, a.shape)) and not same:
             raise RuntimeError(
                 f"unsupported operation ({opname}): more than one element of the written-to tensor refers to a single "
                 "memory location. Please clone() the tensor before performing the operation."
