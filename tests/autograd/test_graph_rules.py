@@ -108,8 +108,13 @@ def test_grad_options(t: Any) -> Any:
     yield attempt(lambda: t.autograd.grad(y, t.ones(2), t.ones(2), retain_graph=True))
     yield attempt(lambda: t.autograd.grad(t.ones(2).sum(), x))
     yield t.autograd.grad(y, {"a": x, "b": u}, t.ones(2), retain_graph=True, allow_unused=True)
-    yield attempt(lambda: t.autograd.grad(y, (), t.ones(2))), attempt(lambda: t.autograd.grad(y, {}, t.ones(2)))
-    zero = t.autograd.grad(y, [x, u], t.ones(2), retain_graph=True, materialize_grads=True, create_graph=True)[1]
+    yield (
+        attempt(lambda: t.autograd.grad(y, (), t.ones(2))),
+        attempt(lambda: t.autograd.grad(y, {}, t.ones(2))),
+    )
+    zero = t.autograd.grad(
+        y, [x, u], t.ones(2), retain_graph=True, materialize_grads=True, create_graph=True
+    )[1]
     yield zero.requires_grad, t.autograd.grad(zero, u, materialize_grads=True)
     yield attempt(lambda: t.autograd.grad(y, x, t.ones(3, 3), is_grads_batched=True, retain_graph=True))
     yield x.grad is None  # grad never accumulates

@@ -336,7 +336,41 @@ def test_a_second_backward_names_the_first() -> None:
 
 @scenario
 def test_one_value_for_elements_that_share_their_memory(t: Any) -> Any:
-    for write in (lambda x: x.fill_(2), lambda x: x.zero_(), lambda x: x.fill_(t.tensor(3.0))):
+    for write in (lambda x: x.fill_(2), lambda x: x.zero_()):
         base = t.ones(1, 2)
         yield write(base.expand(3, 2)), base
     yield attempt(lambda: t.ones(1).expand(3).add_(1)), attempt(lambda: t.ones(1).expand(3).copy_(t.ones(3)))
+
+
+@scenario
+def test_a_tensor_that_a_leaf_is_written_to_is_a_copy_of_it(t: Any) -> Any:
+    for write in (
+        lambda y, x: y.copy_(x),
+        lambda y, x: y.__setitem__(slice(None), x),
+        lambda y, x: y.__setitem__(..., x),
+        lambda y, x: y[:].copy_(x),
+        lambda y, x: y.view(-1).copy_(x),
+    ):
+        x = t.tensor([1.0, 2.0], requires_grad=True)
+        y = t.zeros(2)
+        write(y, x)
+        yield y.requires_grad, y.is_leaf, y is x
+        y.add_(1)
+        y.mul_(3)
+        y.sum().backward()
+        yield y, x.grad
+
+
+@scenario
+def test_in_place_views_of_views_of_leaves(t: Any) -> Any:
+    for change in (
+        lambda y: y.t_(),
+        lambda y: y.squeeze_(),
+        lambda y: y.unsqueeze_(0),
+        lambda y: y.transpose_(0, 1),
+    ):
+        x = t.ones(2, 2, requires_grad=True)
+        y = x.T
+        yield attempt(lambda: change(y))
+        with t.no_grad():
+            yield change(y).shape, x.shape

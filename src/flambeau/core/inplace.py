@@ -89,10 +89,9 @@ def write(t: Tensor, new: Tensor, opname: str, alone: bool | None = None) -> Ten
     if new._a.dtype != t._a.dtype:
         new = helpers["convert"](new, t._a.dtype)
     tracked = tls.grad and (new._node is not None or t._node is not None)
-    if tracked and new._node is None:
-        new = helpers["overwrite"](
-            snapshot(t), new
-        )  # the old values no longer matter: their gradient is zero
+    if tracked and (new._node is None or type(new._node) is AccumulateGrad):
+        # the old values no longer matter: their gradient is zero; and where a leaf is written, `t` is a copy of it
+        new = helpers["overwrite"](snapshot(t), new)
     if tls.capture is not None:
         write_captured(t, new, alone)
     elif type(t._a) is Pending and t._a.owner is NO_DATA:

@@ -31,6 +31,10 @@ def become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
     """
     if not tls.stack:
         inplace.check_history(self, name)  # no memory is written to: that may be shared or read-only
+    return _become(self, view, name)
+
+
+def _become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
     node = self._node
     if node is not None and not tls.grad and not tls.stack:
         leaf = type(node) is AccumulateGrad
@@ -39,7 +43,7 @@ def become(self: Tensor, view: Callable[[Tensor], Tensor], name: str) -> Tensor:
         else:
             tls.set_grad(True)
         try:
-            return become(self, view, name)
+            return _become(self, view, name)
         finally:
             if leaf:
                 self._node = node
