@@ -232,12 +232,15 @@ def overridable(fn: F) -> F:
 
 
 def seen_by_modes(fn: F) -> F:
-    """For a function that makes tensors from data or nothing: modes may take it over, classes of arguments may not."""
+    """For a function that makes tensors from data or nothing: modes may take it over, and what stands for a size."""
 
     @functools.wraps(fn)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if OVERRIDES and tls.__dict__.get("function_modes") and tls.__dict__.get("torch_function", True):
-            return hand_over(wrapper, (), args, kwargs)
+        if OVERRIDES and tls.__dict__.get("torch_function", True):
+            given = [y for x in (*args, *kwargs.values()) for y in (x if type(x) in (tuple, list) else (x,))]
+            found = [x for x in given if _stands_for_a_tensor(type(x))]
+            if found or tls.__dict__.get("function_modes"):
+                return hand_over(wrapper, found[:1], args, kwargs)
         return fn(*args, **kwargs)
 
     return wrapper  # type: ignore[return-value]

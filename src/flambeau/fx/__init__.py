@@ -1,52 +1,45 @@
-"""Graphs of programs: absent (`flambeau.compile` compiles functions directly), but for the names in type checks."""
+"""Programs as graphs that other programs read and change: PyTorch's ``torch.fx``.
+
+`symbolic_trace` runs a module or function on values without numbers (`Proxy`) that write down what is done with them. The
+`Graph` can be changed, and a `GraphModule` runs it: by Python text that is generated from it and can be read (`code`).
+`Interpreter` runs it node by node, `replace_pattern` rewrites it. To make a function fast: `flambeau.compile`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-from ..runtime.absent import WHERE
 from ..runtime.absent import names_of as _names_of
+from ._symbolic_trace import PH, ProxyableClassMeta, Tracer, symbolic_trace
+from .graph import CodeGen, Graph
+from .graph_module import GraphModule
+from .immutable_collections import immutable_dict, immutable_list
+from .interpreter import Interpreter, Transformer
+from .node import Node, has_side_effect, map_arg
+from .proxy import Proxy, TraceError
+from .subgraph_rewriter import replace_pattern
+from .wrapping import wrap
 
-__all__ = ["Graph", "GraphModule", "Node", "Proxy", "Tracer", "symbolic_trace", "wrap"]
-
-F = TypeVar("F", bound=Callable[..., Any] | str)
-
-
-class Graph:
-    """A program as a graph.  Nothing is an instance.
-
-    Raises: RuntimeError when constructed.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise RuntimeError(f"torch.fx.{type(self).__name__} is absent ({WHERE})")
-
-
-class GraphModule(Graph):
-    """A module that runs a `Graph`.  Nothing is an instance."""
-
-
-class Node(Graph):
-    """An operation in a `Graph`.  Nothing is an instance."""
-
-
-class Proxy(Graph):
-    """A value in a program that is being traced.  Nothing is an instance."""
-
-
-class Tracer(Graph):
-    """What would make a `Graph` of a program."""
-
-
-def symbolic_trace(root: Any, concrete_args: Any = None) -> Any:
-    """Raises RuntimeError: programs are not turned into graphs."""
-    raise RuntimeError(f"torch.fx.symbolic_trace is absent ({WHERE})")
-
-
-def wrap(fn_or_name: F) -> F:
-    """What it is given: without tracing no function needs to be left out of it."""
-    return fn_or_name
-
+__all__ = [
+    *(
+        "CodeGen",
+        "Graph",
+        "GraphModule",
+        "Interpreter",
+        "Node",
+        "PH",
+        "Proxy",
+        "ProxyableClassMeta",
+        "TraceError",
+    ),
+    *(
+        "Tracer",
+        "Transformer",
+        "has_side_effect",
+        "immutable_dict",
+        "immutable_list",
+        "map_arg",
+        "replace_pattern",
+    ),
+    *("symbolic_trace", "wrap"),
+]
 
 __getattr__ = _names_of(__name__)

@@ -63,6 +63,24 @@ class DispatchKeySet(frozenset[DispatchKey]):
         return super().__new__(cls, (key,))
 
 
+class _Namespace:
+    """``torch._C._linalg`` and its like: the functions of a namespace, with its name before theirs."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> object:
+        before, _, own = name.partition("_")
+        if before == self._module:
+            found: object = getattr(importlib.import_module(f"flambeau.{self._module}"), own, None)
+            if found is not None:
+                return found
+        raise no_such_name(f"torch._C._{self._module}", name)
+
+
+_linalg, _fft, _special = _Namespace("linalg"), _Namespace("fft"), _Namespace("special")
+
+
 def __getattr__(name: str) -> object:
     if name == "_nn":  # when it is asked for: it loads `nn`
         return importlib.import_module("flambeau.stand_in.nn_functions")

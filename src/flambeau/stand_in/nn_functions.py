@@ -17,7 +17,7 @@ __all__ = ["_parse_to"]
 _SAME = (
     *("adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool2d", "avg_pool3d", "gelu", "glu", "hardsigmoid"),
     *("hardswish", "hardtanh", "leaky_relu", "linear", "mish", "one_hot", "pad", "relu6"),
-    *("scaled_dot_product_attention", "silu", "softplus", "softshrink"),
+    *("scaled_dot_product_attention", "silu", "softplus", "softshrink", "elu_", "hardtanh_", "leaky_relu_"),
 )
 globals().update({name: getattr(functional, name) for name in _SAME})
 log_sigmoid = functional.logsigmoid

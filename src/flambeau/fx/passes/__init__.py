@@ -1,0 +1,7 @@
+"""What programs do with graphs: shapes of values, splitting, finding patterns, drawing."""
+
+from __future__ import annotations
+
+from ...runtime.absent import names_of as _names_of
+
+__getattr__ = _names_of(__name__)

@@ -1,0 +1,187 @@
+"""Graphs of programs, beside PyTorch's: kinds, names, targets, generated text, printed tables, and results."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import pickle
+from typing import Any
+
+import pytest
+
+import flambeau
+from flambeau import fx
+from flambeau.stand_in import standing_in
+from fx_programs import PROGRAMS
+
+
+def listed(graph: Any) -> list[str]:
+    return [n.format_node() for n in graph.nodes]
+
+
+def shown(x: Any) -> Any:
+    """A result as plain Python, whichever library it comes from."""
+    if hasattr(x, "tolist"):
+        values = x.tolist() if not getattr(x, "requires_grad", False) else x.detach().tolist()
+        return rounded(values)
+    if isinstance(x, (list, tuple)):
+        return [shown(v) for v in x]
+    return {k: shown(v) for k, v in x.items()} if isinstance(x, dict) else str(x)
+
+
+def rounded(values: Any) -> Any:
+    if isinstance(values, bool):
+        return values
+    return (
+        [rounded(v) for v in values]
+        if isinstance(values, list)
+        else pytest.approx(values, rel=1e-4, abs=1e-5)
+    )
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_like_pytorch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    import torch.fx as theirs
+
+    want_program, want_args = PROGRAMS[name](torch)
+    want = theirs.symbolic_trace(want_program)
+    want_lines, want_code = listed(want.graph), want.code
+    program, args = PROGRAMS[name](flambeau)
+    got = fx.symbolic_trace(program)
+    assert listed(got.graph) == want_lines
+    assert got.code == want_code
+    if args:
+        first = shown(got(*args))
+        assert shown(program(*args)) == first
+        assert shown(want(*want_args)) == first
+    got.graph.lint()
+
+
+@pytest.mark.parametrize("name", [n for n in PROGRAMS if n != "containers"])
+def test_runs_again(name: str) -> None:
+    """Copies, pickles and interpreters compute what the program does."""
+    program, args = PROGRAMS[name](flambeau)
+    traced = fx.symbolic_trace(program)
+    want = shown(program(*args))
+    copied = copy.deepcopy(traced)
+    assert copied.code == traced.code and shown(copied(*args)) == want
+    assert shown(fx.Interpreter(traced).run(*args)) == want
+    assert shown(fx.Transformer(traced).transform()(*args)) == want
+    again = pickle.loads(pickle.dumps(traced))
+    assert shown(again(*args)) == want and len(again.graph.nodes) >= len(traced.graph.nodes)
+
+
+def test_what_cannot_be_traced() -> None:
+    def branches(x: Any) -> Any:
+        return x if x.sum() > 0 else -x
+
+    def loops(x: Any) -> Any:
+        return [y + 1 for y in x]
+
+    def spreads(x: Any) -> Any:
+        return max(*x)
+
+    for bad, words in ((branches, "control flow"), (loops, "cannot be iterated"), (spreads, "iterated")):
+        with pytest.raises(fx.proxy.TraceError, match=words):
+            fx.symbolic_trace(bad)
+    assert issubclass(fx.proxy.TraceError, ValueError)
+    with pytest.raises(RuntimeError, match="'len' is not supported in symbolic tracing by default"):
+        fx.symbolic_trace(lambda x: len(x))
+    with pytest.raises(AssertionError, match="Expected FunctionType"):
+        fx.symbolic_trace(print)
+    with pytest.raises(NameError, match="not a member"):
+        other = flambeau.nn.Parameter(flambeau.ones(1))
+        fx.symbolic_trace(lambda x: x + other)
+    # a failed trace leaves nothing behind
+    layer = flambeau.nn.Linear(2, 2)
+    assert type(layer.weight) is flambeau.nn.Parameter and layer(flambeau.ones(2)).shape == (2,)
+    assert not fx._symbolic_trace.is_fx_tracing()
+
+
+def test_functions_look_for_proxies_only_while_there_are_some() -> None:
+    from flambeau.core.public import OVERRIDES
+
+    before = list(OVERRIDES)
+    graph = fx.symbolic_trace(lambda x: flambeau.relu(x) + 1).graph
+    assert before == OVERRIDES
+    proxy = fx.Proxy(next(iter(graph.nodes)))
+    assert fx.Proxy in OVERRIDES and isinstance(flambeau.nn.functional.softsign(proxy), fx.Proxy)
+    del proxy
+    assert before == OVERRIDES
+
+
+def test_concrete_args() -> None:
+    def f(x: Any, flag: bool, names: Any) -> Any:
+        return x * 2 if flag else names["a"] + names["b"][0]
+
+    gm = fx.symbolic_trace(f, concrete_args={"flag": False, "names": {"a": fx.PH, "b": [fx.PH]}})
+    x = flambeau.ones(2)
+    assert gm(x, False, {"a": x, "b": [x + 1]}).tolist() == [3, 3]
+    with pytest.raises(AssertionError, match="flag has been specialized to have value False"):
+        gm(x, True, {"a": x, "b": [x + 1]})
+
+
+class Tiny(flambeau.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = flambeau.nn.Linear(2, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x) if self.layer.weight.shape[0] == 3 else x
+
+
+def test_tracers_of_ones_own() -> None:
+    class Known(fx.Tracer):
+        def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
+            return False
+
+        def to_bool(self, obj: Any) -> bool:
+            return True
+
+    tracer = Known(param_shapes_constant=True)
+    graph = tracer.trace(Tiny())
+    assert [n.op for n in graph.nodes] == ["placeholder", "get_attr", "get_attr", "call_function", "output"]
+    assert [n.target for n in graph.find_nodes(op="get_attr")] == ["layer.weight", "layer.bias"]
+    gm = fx.GraphModule(tracer.root, graph)
+    assert gm(flambeau.ones(1, 2)).shape == (1, 3)
+    assert [n.name for n in Known().trace(lambda x: x + 1 if x > 0 else x).nodes] == [
+        "x",
+        "gt",
+        "add",
+        "output",
+    ]
+
+
+def test_parameters_are_asked_for_once() -> None:
+    class Twice(flambeau.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = flambeau.nn.Parameter(flambeau.ones(2))
+
+        def forward(self, x: Any) -> Any:
+            return x * self.w + self.w
+
+    graph = fx.symbolic_trace(Twice()).graph
+    assert len(graph.find_nodes(op="get_attr", target="w")) == 1
+
+
+def test_table() -> None:
+    pytest.importorskip("tabulate")
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        fx.symbolic_trace(lambda x: flambeau.relu(x)).graph.print_tabular()
+    assert "call_function  relu" in out.getvalue()
+
+
+def test_for_programs_that_import_torch() -> None:
+    """The text says torch; that flambeau is meant does not depend on what stands in for it."""
+    with standing_in():
+        import torch
+        import torch.fx
+
+        gm = torch.fx.symbolic_trace(lambda x: torch.nn.functional.linear(torch.relu(x), x))
+    assert "torch._C._nn.linear(relu, x)" in gm.code
+    x = flambeau.eye(2)
+    assert gm(x).tolist() == [[1, 0], [0, 1]]
