@@ -88,17 +88,36 @@ def _seed(t: Tensor, g: Any, at: int) -> Tensor:
     if not isinstance(g, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
     have = tuple(g._a.shape)
-    if have != shape:
-        raise RuntimeError(
-            f"Mismatch in shape: grad_output[{at}] has a shape of torch.Size({list(have)}) and output[{at}] has a shape "
-            f"of torch.Size({list(shape)})."
-        )
+    _check_shape(have, shape, at)
     if (g._a.dtype.kind == "c") != (t._a.dtype.kind == "c"):
         raise RuntimeError(
             "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
             f"grad_output[{at}] has dtype {dtype_of(g)} and output[{at}] has dtype {dtype_of(t)}."
         )
     return g if g._a.dtype == t._a.dtype else convert_to(g, t._a.dtype)
+
+
+def _check_shape(have: tuple[int, ...], shape: tuple[int, ...], at: int) -> None:
+    if have != shape:
+        raise RuntimeError(
+            f"Mismatch in shape: grad_output[{at}] has a shape of torch.Size({list(have)}) and output[{at}] has a shape "
+            f"of torch.Size({list(shape)})."
+        )
+
+
+def _of_values(t: Any, g: Any, at: int) -> tuple[Any, Any]:
+    """An output and its cotangent, one of them sparse: of a sparse output the values, and what falls on them."""
+    if not composed(t):
+        return t, g
+    if g is None:
+        if math.prod(t.shape) != 1:
+            raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        return t._vals, t._vals.detach().clone().fill_(1)
+    _check_shape(tuple(g.shape), tuple(t.shape), at)
+    mask = t.detach()
+    if composed(g) and (g.layout != t.layout or g.sparse_dim() != t.sparse_dim()):
+        g = g.to_dense()
+    return t._vals, g.sparse_mask(mask)._vals
 
 
 def check_level(t: Tensor) -> None:
@@ -130,6 +149,8 @@ def _run(
                 raise RuntimeError("the gradient of a GradientEdge has to be given: its shape is not known")
             roots.append((_node_at(t), g))
             continue
+        if composed(t) or composed(g):
+            t, g = _of_values(t, g, at)
         node = node_of(t)
         if node is not None and tls.stack:
             check_level(t)
@@ -138,6 +159,10 @@ def _run(
                 "element 0 of tensors does not require grad and does not have a grad_fn: nothing was recorded for it "
                 "(was it made under no_grad, by .detach(), or from tensors without requires_grad=True?)"
             )
+        if composed(g):
+            _check_shape(tuple(g.shape), tuple(t.shape), at)
+            roots.append((node, g if type(node) is AccumulateGrad else g.to_dense()))
+            continue
         roots.append((node, _seed(t, g, at)))
     prev = tls.grad
     mode = tls.mode

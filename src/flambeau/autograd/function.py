@@ -13,7 +13,7 @@ from ..core.interpreters import JVP, Batched, Dual, Tape, Taped, VMap
 from ..core.pytree import tree_map
 from ..core.refusal import Refusal
 from ..core.state import tls
-from ..core.tape import BaseNode, OutNode, next_seq, raise_freed
+from ..core.tape import AccumulateGrad, BaseNode, OutNode, next_seq, raise_freed
 from ..core.tensor import Storage, Tensor, composed, snapshot, storage, wrap
 from ..core.where import Place, describe
 from ..prims.base import convert_to, full
@@ -175,6 +175,14 @@ class FunctionCtx(BaseNode):
                 grads[i] = x.sparse_mask(meta)._vals
                 continue
             shape, dtype = meta
+            if composed(x):  # a leaf may keep it as it is
+                if tuple(x.shape) != shape:
+                    raise RuntimeError(
+                        f"Function {self.name()} returned an invalid gradient at index {i} - got {list(x.shape)} but expected "
+                        f"shape compatible with {list(shape)}"
+                    )
+                grads[i] = x if type(self.next[i]) is AccumulateGrad else x.to_dense()
+                continue
             if x._a.dtype != dtype and dtype.kind in "fcV":
                 grads[i] = x = convert_to(x, dtype)
             have = tuple(x._a.shape)

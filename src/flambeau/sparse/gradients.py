@@ -1,8 +1,8 @@
-"""Sparse gradients: of a table of which few rows were looked up.
+"""Sparse gradients: of a table of which few rows were looked up, and what Functions and callers of backward give.
 
 The node of a look-up hands a leaf its gradient as a COO tensor with the rows looked up; what is computed from a leaf
 gets the dense one.  The engine meets such a gradient in two places only: where several are added up, and where a leaf
-collects them.  Both ask `core.tape.helpers`, into which this module enters itself when it is first needed.
+collects them.  Both ask `core.tape.helpers`, into which this module enters itself with the first sparse tensor.
 """
 
 from __future__ import annotations

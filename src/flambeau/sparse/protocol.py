@@ -6,6 +6,7 @@ import copy
 import math
 from typing import Any
 
+from ..autograd import differentiate
 from ..core.elementwise import OPERANDS
 from ..core.tensor import Tensor
 from ..ops.args import wrap_dim
@@ -163,18 +164,8 @@ def register_hook(self: Any, hook: Any) -> Any:
 def backward(
     self: Any, gradient: Any = None, retain_graph: Any = None, create_graph: bool = False, inputs: Any = None
 ) -> None:
-    """Gradients of the values, from a gradient of this tensor's shape."""
-    if gradient is None:
-        if math.prod(self._sizes) != 1:
-            raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        cotangent = self._vals.detach().clone().fill_(1)
-    else:
-        if tuple(gradient.shape) != self._sizes:
-            raise RuntimeError(
-                f"Mismatch in shape: grad_output has a shape of {gradient.shape} and output has a shape of {self.shape}."
-            )
-        cotangent = sparse_mask(gradient, detach(self))._vals
-    self._vals.backward(cotangent, retain_graph, create_graph, inputs=inputs)
+    """Gradients of the values of a sparse tensor, from a gradient of its shape; of others for a sparse gradient."""
+    differentiate.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 # -------------------------------------------------------------------------------------------------------- operators
