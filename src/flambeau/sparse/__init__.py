@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from ..runtime.absent import names_of
 from . import eigenpairs as _eigenpairs
-from . import gradients as _gradients
 from . import protocol as _protocol
 from .invariants import check_sparse_tensor_invariants
 from .making import as_sparse_gradcheck, spdiags
@@ -50,5 +49,5 @@ __all__ = [
     "spdiags",
     "sum",
 ]
-del _eigenpairs, _gradients, _protocol
+del _eigenpairs, _protocol
 __getattr__ = names_of(__name__)

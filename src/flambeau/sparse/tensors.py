@@ -291,6 +291,7 @@ def _new(cls: type, sizes: Any, values: Tensor) -> Any:
     """An instance; the classes take part in ``__torch_function__`` from the first one on."""
     if cls not in OVERRIDES:
         OVERRIDES.append(cls)
+        from . import gradients  # noqa: F401  from now on, one may come to a leaf
     t: Any = new_object(cls)
     t._sizes, t._vals, t._leaf, t._kept_places = tuple(sizes), values, False, None
     return t
