@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import pickle
+import socket
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -69,7 +71,7 @@ def test_a_store_answers_as_in_pytorch(kind: str, tmp_path: Path) -> None:
     def make(d: Any) -> Any:
         if kind == "TCPStore":
             return d.TCPStore("localhost", 0, 1, True)
-        return d.HashStore() if kind == "HashStore" else d.FileStore(str(tmp_path / "store"), 1)
+        return d.HashStore() if kind == "HashStore" else d.FileStore(str(tmp_path / d.__name__), 1)
 
     if kind != "HashStore":  # queues and lists of keys are not in all of PyTorch's
         ours = make(dist)
@@ -92,22 +94,25 @@ def test_stores_of_one_port_file_or_prefix_are_one(tmp_path: Path) -> None:
     with pytest.raises(dist.DistNetworkError, match="failed to listen"):
         dist.TCPStore("127.0.0.1", master.port, 1, True)
     port = master.port
-    del master, other
+    del master
+    with pytest.raises(dist.DistNetworkError, match="does not answer any more"):
+        other.get("a")
     dist.TCPStore("127.0.0.1", port, 1, True)  # free again
-    with pytest.raises(dist.DistNetworkError, match="no TCPStore in this process"):
-        dist.TCPStore("127.0.0.1", port)
-    files = [dist.FileStore(str(tmp_path / "f"), 1), dist.FileStore(str(tmp_path / "." / "f"))]
+    with pytest.raises(dist.DistNetworkError, match="failed to connect"):
+        dist.TCPStore("127.0.0.1", port, timeout=SHORT)
+    with pytest.raises(dist.DistStoreError, match="1 of 2 joined"):
+        dist.TCPStore("127.0.0.1", 0, 2, True, timeout=SHORT)
+    files = [dist.FileStore(str(tmp_path / "f"), 2), dist.FileStore(str(tmp_path / "." / "f"), 2)]
     files[0].set("a", "2")
-    assert files[1].get("a") == b"2" and list(tmp_path.iterdir()) == []
+    assert files[1].get("a") == b"2"
     inner = dist.PrefixStore("b", dist.PrefixStore("a", files[0]))
     inner.set("k", "3")
     assert files[1].get("a/b/k") == b"3" and inner.list_keys() == ["a/b/k"]
+    del inner, files
+    assert list(tmp_path.iterdir()) == []  # both have let go of it
 
 
-def test_several_processes_and_wrong_types_are_refused() -> None:
-    for make in (lambda: dist.TCPStore("localhost", 0, 2, True), lambda: dist.FileStore("x", 3)):
-        with pytest.raises(RuntimeError, match="groups of one process only"):
-            make()
+def test_wrong_types_are_refused() -> None:
     store = dist.HashStore()
     with pytest.raises(TypeError, match="No constructor"):
         dist.Store()
@@ -118,6 +123,82 @@ def test_several_processes_and_wrong_types_are_refused() -> None:
     with pytest.raises(TypeError, match="expected a str"):
         store.get(3)  # type: ignore[arg-type]
     assert store.num_keys() == 0
+
+
+class Recording(dist.Store):
+    """A store that a program brings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def set(self, key: str, value: str | bytes) -> None:
+        self.seen.append(key)
+        super().set(key, value)
+
+
+def test_a_store_in_python_is_asked_through_its_methods() -> None:
+    store = Recording()
+    dist.PrefixStore("p", store).set("k", b"\x00")
+    assert store.seen == ["p/k"] and store.get("p/k") == b"\x00"
+
+
+@pytest.mark.parametrize("kind", ["tcp", "file"])
+def test_a_store_between_connections_answers_as_a_table(kind: str, tmp_path: Path) -> None:
+    """Everything that `HashStore` answers, through sockets and through a file."""
+    if kind == "tcp":
+        master = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        far: Any = dist.TCPStore("127.0.0.1", master.port)
+    else:
+        master = dist.FileStore(str(tmp_path / "f"))  # type: ignore[assignment]
+        far = dist.FileStore(str(tmp_path / "f"))
+    assert master.timeout == far.timeout
+    keys = 2 if kind == "tcp" else 1
+    near = _calls(dist, dist.HashStore())
+    got = _calls(dist, far)
+    counted = [i for i, (a, b) in enumerate(zip(near, got, strict=True)) if a != b]
+    assert all(isinstance(near[i], int) and got[i] - near[i] in (1, keys) for i in counted), counted
+    far.set("large", b"x" * 3_000_000)
+    assert master.get("large") == b"x" * 3_000_000
+
+
+def test_a_stranger_at_the_port_does_no_harm() -> None:
+    master = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for greeting in (b"GET / HTTP/1.1\r\n\r\n", b"flambeau-store-1" + b"\xff" * 64, b""):
+        with socket.create_connection(("127.0.0.1", master.port), 10) as stranger:
+            stranger.sendall(greeting)
+    other = dist.TCPStore("127.0.0.1", master.port)
+    other.set("a", "1")
+    assert master.get("a") == b"1"
+
+
+def _count(port: int, path: str, n: int) -> None:
+    tcp = dist.TCPStore("127.0.0.1", port, timeout=timedelta(seconds=60))
+    file = dist.FileStore(path)
+    for i in range(n):
+        tcp.add("n", 1)
+        file.add("n", 1)
+        file.append("text", "ab")
+        tcp.queue_push("queue", str(i))
+    tcp.barrier("end", 3)
+
+
+def test_processes_share_a_store(tmp_path: Path) -> None:
+    master = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    path = str(tmp_path / "f")
+    file = dist.FileStore(path)
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_count, args=(master.port, path, 50)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    try:
+        master.barrier("end", 3, timedelta(seconds=60))
+        assert master.get("n") == file.get("n") == b"100"
+        assert file.get("text") == b"ab" * 100 and master.queue_len("queue") == 100
+    finally:
+        for process in processes:
+            process.join(10)
+            process.kill()
 
 
 def test_reading_waits_for_another_thread() -> None:
