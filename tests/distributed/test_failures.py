@@ -109,7 +109,7 @@ def _disagreeing(rank: int, size: int, case: str) -> str:
         ("long shape", ("100000 elements", "100001 elements")),
         ("dtype", ("2 elements of float64", "4 elements of float32")),
         ("op", ("by SUM", "by MAX")),
-        ("call", ("all_reduce", "broadcast")),
+        ("call", ("all_reduce", "call 0 of the group")),
     ],
 )
 def test_processes_that_disagree_say_about_what(case: str, words: tuple[str, str]) -> None:
