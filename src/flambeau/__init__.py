@@ -185,6 +185,13 @@ _LAZY = {
 _LAZY_NAMES = {
     **{"save": "serialization", "load": "serialization"},
     **{"TypedStorage": "tensor.storage", "UntypedStorage": "tensor.storage"},
+    **{
+        f"{n}Storage": "tensor.typed_storage"
+        for n in (
+            *("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"),
+            *("ComplexFloat", "ComplexDouble"),
+        )
+    },
     **{"AcceleratorError": "accelerator", "OutOfMemoryError": "accelerator"},
     "is_anomaly_enabled": "autograd.anomaly_mode",
     "to_dlpack": "utils.dlpack",
@@ -198,6 +205,7 @@ _LAZY_NAMES = {
             *("are_deterministic_algorithms_enabled", "compiled_with_cxx11_abi", "get_default_device"),
             *("get_deterministic_debug_mode", "get_float32_matmul_precision", "get_num_interop_threads"),
             *("get_num_threads", "is_deterministic_algorithms_warn_only_enabled", "is_storage"),
+            "_has_compatible_shallow_copy_type",
             *("is_warn_always_enabled", "set_default_device", "set_default_tensor_type"),
             *("set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal"),
             *("set_num_interop_threads", "set_num_threads", "set_warn_always", "typename"),

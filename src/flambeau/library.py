@@ -26,6 +26,7 @@ __all__ = [
     "register_fake",
     "register_kernel",
     "register_vmap",
+    "triton_op",
 ]
 
 _ops: dict[str, CustomOpDef] = {}
@@ -200,6 +201,22 @@ def custom_op(
         return op
 
     return made if fn is None else made(fn)
+
+
+def triton_op(
+    name: str,
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    mutates_args: str | Iterable[str],
+    schema: str | None = None,
+    allow_decomposition: bool = True,
+) -> Any:
+    """`custom_op`: what a function around kernels for accelerators is where there are none.
+
+    Raises: as `custom_op`.
+    """
+    return custom_op(name, fn, mutates_args=mutates_args, schema=schema)
 
 
 def _find(op: Any) -> CustomOpDef:

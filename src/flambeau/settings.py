@@ -181,6 +181,11 @@ def is_storage(obj: object) -> bool:
     return isinstance(obj, (TypedStorage, UntypedStorage))
 
 
+def _has_compatible_shallow_copy_type(a: Tensor, b: Tensor) -> bool:
+    """Whether ``a.data = b`` can be done, as far as the layouts go: what `Parameter` subclasses ask for."""
+    return a.layout is b.layout
+
+
 def typename(obj: Any) -> str:
     """The name of an object's type: ``torch.FloatTensor`` and the like for tensors."""
     if isinstance(obj, Tensor):

@@ -30,6 +30,8 @@ from .memory import (
     set_per_process_memory_fraction,
 )
 
+_initialized = False  # the state behind `is_initialized`, which libraries read
+
 __all__ = [
     "CUDAGraph",
     "Event",

@@ -42,12 +42,19 @@ class _Finder:
         return spec
 
 
-def when_imported(name: str, action: Callable[[], None]) -> None:
-    """Call `action` once the module `name` is imported: now, or when a program imports it."""
+def when_imported(name: str, action: Callable[[], None]) -> Callable[[], None]:
+    """Call `action` once the module `name` is imported: now, or when a program imports it.  Gives what ends the waiting."""
+    finder: Any = _Finder(name, action)
     if name in sys.modules:
         action()
     else:
-        sys.meta_path.insert(0, _Finder(name, action))
+        sys.meta_path.insert(0, finder)
+
+    def stop() -> None:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+
+    return stop
 
 
 def _tell_einops() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from ..ops.memory import empty_strided
 from ..runtime import dtypes
 from ..tensor.storage import TypedStorage, UntypedStorage
 from . import binding, tensors
@@ -78,6 +79,9 @@ def rebuild_tensor_v3(
     if not isinstance(storage, (TypedStorage, UntypedStorage)):
         raise TypeError(f"a storage was expected, not {type(storage).__name__}")
     tensors.check_hooks(backward_hooks)
+    if storage.device.type == "meta":
+        made = empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta")
+        return made.requires_grad_(requires_grad)
     data = storage.untyped().array()
     window = tensors.LoadedStorage(data, dtype, "cpu", binding.new_handle())
     tensor = tensors.build(window, dtype, storage_offset, tuple(size), tuple(stride), requires_grad)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
+
+from ..runtime import dtypes
+from ..tensor.storage import TypedStorage, UntypedStorage
 
 __all__ = ["PyTorchFileReader"]
 
@@ -35,3 +40,18 @@ class PyTorchFileReader:
         if not self.has_record(name):
             raise RuntimeError(f"PytorchStreamReader failed locating file {name}: file not found")
         return self._zip.read(self._folder + name)
+
+    def get_storage_from_record(self, name: str, numel: int, dtype: Any) -> TypedStorage:
+        """The bytes of a record as a storage of `numel` elements of `dtype` (of bytes, for ``UntypedStorage``).
+
+        Raises: RuntimeError when the record has another size.
+        """
+        kind = dtypes.uint8 if dtype is UntypedStorage else dtype
+        record = self.get_record(name)
+        if len(record) != numel * kind.itemsize:
+            raise RuntimeError(
+                f"the record {name} has {len(record)} bytes, not {numel} elements of {kind.itemsize}"
+            )
+        return TypedStorage(
+            wrap_storage=UntypedStorage(np.frombuffer(bytearray(record), np.uint8)), dtype=kind
+        )

@@ -8,18 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import flambeau
 
+from ..interop import when_imported
 from .finder import Finder, is_torch
 from .spawned import forget, remember
 from .version import VERSION
 
 _finder = Finder()
 _set_aside: dict[str, ModuleType] = {}
+_waiting: list[Callable[[], None]] = []  # what ends the waiting for modules that name tensors
 _own_version = flambeau.__version__
+
+
+# Classes by whose module libraries tell one framework's tensors from another's (autoray, opt_einsum, loggers).
+_TENSORS = {
+    ("flambeau.core.tensor", "Tensor"): "torch",
+    ("flambeau.nn.parameter", "Parameter"): "torch.nn.parameter",
+}
+
+
+def _name_tensors() -> None:
+    """Give these classes PyTorch's modules while the stand-in is on, as far as they are loaded, else their own."""
+    for (module, name), theirs in _TENSORS.items():
+        if module in sys.modules:
+            getattr(sys.modules[module], name).__module__ = theirs if is_installed() else module
 
 
 def is_installed() -> bool:
@@ -40,6 +56,8 @@ def install() -> None:
     flambeau.__name__ = "torch"  # libraries compare it with the first part of dotted names
     flambeau.torch = flambeau  # PyTorch's own module holds its name, and some use it
     sys.meta_path.insert(0, _finder)
+    for module, _ in _TENSORS:
+        _waiting.append(when_imported(module, _name_tensors))
     remember(install)
 
 
@@ -48,6 +66,9 @@ def uninstall() -> None:
     if not is_installed():
         return
     sys.meta_path.remove(_finder)
+    while _waiting:
+        _waiting.pop()()
+    _name_tensors()
     forget()
     flambeau.__version__ = _own_version
     flambeau.__name__ = "flambeau"

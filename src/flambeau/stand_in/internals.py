@@ -9,7 +9,7 @@ from ..core.tensor import Tensor
 from ..ops.random import Generator
 from ..overrides import DisableTorchFunction, DisableTorchFunctionSubclass
 from ..prims.linalg import LinAlgError
-from ..runtime.absent import no_such_name
+from ..runtime.absent import WHERE, no_such_name
 from ..runtime.dtypes import dtype
 from ..runtime.types import Size, device, layout, memory_format
 from ..tensor.protocol import disabled_torch_function
@@ -44,6 +44,16 @@ def _get_default_device() -> str:
     from ..settings import get_default_device
 
     return str(get_default_device())
+
+
+class Value:
+    """A value in a graph of TorchScript.  Nothing is an instance: libraries name it in annotations.
+
+    Raises: RuntimeError when constructed.
+    """
+
+    def __init__(self) -> None:
+        raise RuntimeError(f"torch._C.Value is absent: there is no TorchScript ({WHERE})")
 
 
 class DispatchKey(enum.Enum):

@@ -735,6 +735,13 @@ def retains_grad(self: Tensor) -> bool:
     )
 
 
+@attribute
+def _backward_hooks(self: Tensor) -> dict[int, Callable[[Tensor], Any]] | None:
+    """The hooks on this tensor's gradient, by number; None before the first."""
+    node = self._node
+    return node.extra.tensor_hooks or None if node is not None and node.extra is not None else None
+
+
 @method
 def retain_grad(self: Tensor) -> None:
     """Keep ``.grad`` of this non-leaf too.

@@ -242,9 +242,20 @@ class TypedStorage:
 
     is_cuda = is_sparse = False
     device = types.CPU
+    dtype: dtypes.dtype = dtypes.float32
 
-    def __init__(self, *args: Any, wrap_storage: UntypedStorage | None = None, dtype: Any = None) -> None:
-        self.dtype: dtypes.dtype = dtype if dtype is not None else dtypes.float32
+    def __init__(
+        self,
+        *args: Any,
+        wrap_storage: UntypedStorage | None = None,
+        dtype: Any = None,
+        device: Any = None,
+        _internal: bool = False,
+    ) -> None:
+        if dtype is not None:
+            self.dtype = dtype
+        if device is not None:
+            self.device = types.device(device)
         if wrap_storage is not None:
             self._untyped = wrap_storage
         elif args and not isinstance(args[0], int):
@@ -255,6 +266,15 @@ class TypedStorage:
     def untyped(self) -> UntypedStorage:
         """The bytes."""
         return self._untyped
+
+    @property
+    def _untyped_storage(self) -> UntypedStorage:
+        """`untyped`, as libraries reach it."""
+        return self._untyped
+
+    def _typed_storage(self) -> TypedStorage:
+        """Itself: what libraries ask of storages of either kind."""
+        return self
 
     def _array(self) -> Any:
         return self._untyped._tensor(self.dtype.numpy)._a

@@ -5,7 +5,16 @@ from . import data, dlpack
 
 __all__ = ["data", "dlpack"]
 
-_LAZY = ("_device", "benchmark", "checkpoint", "hooks", "model_zoo", "pytree", "tensorboard")
+_LAZY = (
+    "_device",
+    "_python_dispatch",
+    "benchmark",
+    "checkpoint",
+    "hooks",
+    "model_zoo",
+    "pytree",
+    "tensorboard",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -53,7 +53,7 @@ def attribute_of(proof: Proof, owner: Known, name: str) -> Value:
         proof.guards.tensor(v)
         return (
             Known(getattr(v, name))
-            if name in LAYOUT and type(v).__module__.startswith("flambeau")
+            if name in LAYOUT and type(v).__module__.partition(".")[0] in ("flambeau", "torch")
             else Method(owner, name)
         )
     if isinstance(v, types.ModuleType):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from ...runtime.absent import WHERE, names_of
 
-__all__ = ["FakeTensor", "FakeTensorMode", "is_fake"]
+__all__ = ["FakeTensor", "FakeTensorMode", "is_fake", "unset_fake_temporarily"]
 
 
 class FakeTensor:
@@ -26,6 +28,12 @@ class FakeTensorMode(FakeTensor):
 def is_fake(x: object) -> bool:
     """False."""
     return False
+
+
+@contextlib.contextmanager
+def unset_fake_temporarily() -> Iterator[None]:
+    """A block in which tensors have memory: as everywhere."""
+    yield
 
 
 __getattr__ = names_of(__name__)
