@@ -334,6 +334,9 @@ class _Loaded:
     def normal32(self, bits: npt.NDArray[np.uint32], mean: float, std: float) -> None:
         self._normal32(bits.ctypes.data, bits.size, mean, std)
 
+    def normal32_at(self, address: int, n: int, mean: float, std: float) -> None:
+        self._normal32(address, n, mean, std)
+
     def shuffle(self, order: npt.NDArray[np.int64], raw: npt.NDArray[np.uint32]) -> None:
         self._shuffle(order.ctypes.data, order.size, raw.ctypes.data)
 

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flambeau.runtime.box_muller import fill16_float64, libm, multiply_add, normals_from_bits, pairs
+from flambeau.runtime.box_muller import (
+    FEW,
+    few_normals,
+    fill16_float64,
+    libm,
+    multiply_add,
+    normals_from_bits,
+    pairs,
+)
 from flambeau.runtime.draws import (
     BFLOAT16,
     F16,
@@ -195,6 +203,11 @@ def _blocks_of_normals(
     When the size is no multiple of 16, the last 16 elements are drawn anew.  By then PyTorch has also drawn a
     uniform for each element of the incomplete block, except for the 16-bit dtypes.
     """
+    size = math.prod(shape)
+    if dtype == F32 and size % 16 == 0 and size <= FEW:
+        found = few_normals(generator, size, mean, std)
+        if found is not None:
+            return found.reshape(shape)
     result = empty(shape, dtype)
     flat = result.reshape(-1)
     whole = flat.size - flat.size % 16

@@ -36,6 +36,9 @@ class Kernels(Protocol):
     def normal32(self, bits: npt.NDArray[np.uint32], mean: float, std: float) -> None:
         """Turn outputs of the engine, a multiple of 16, into float32 normals in place (`fill16_float32`)."""
 
+    def normal32_at(self, address: int, n: int, mean: float, std: float) -> None:
+        """`normal32` of the `n` outputs at an address."""
+
     def shuffle(self, order: npt.NDArray[np.int64], raw: npt.NDArray[np.uint32]) -> None:
         """Exchange order[i] with order[i + raw[i] % (n - i)] for i = 0 .. n-2."""
 
