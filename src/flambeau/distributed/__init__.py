@@ -64,6 +64,7 @@ from .objects import (
 )
 from .point_to_point import P2POp, batch_isend_irecv, irecv, isend, monitored_barrier, recv, send
 from .process_group import Backend, ProcessGroup
+from .reducer import GradBucket
 from .reductions import ReduceOp
 from .rendezvous import register_rendezvous_handler, rendezvous
 from .stores import HashStore, PrefixStore, Store
@@ -77,6 +78,7 @@ __all__ = [
     "DistNetworkError",
     "DistStoreError",
     "FileStore",
+    "GradBucket",
     "GroupMember",
     "HashStore",
     "P2POp",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from ... import ops
+from ...autograd import no_grad
 from ...core.tensor import Tensor
 from ...runtime import dtypes
 from .. import functional as F
@@ -161,11 +163,13 @@ class BatchNorm3d(_BatchNorm):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch norm over (N, C, *) with the statistics of all processes: here there is one, so the batch's own.
+    """Batch norm over (N, C, *) with the statistics of all processes of `process_group`, by default of all.
 
-    `process_group` is kept, and used for nothing.
+    In training each process normalises its part by the mean and variance of the whole batch, and the backward pass
+    gives the gradients of that; parts may differ in size.  Without a group of several processes, and in evaluation, it
+    is batch norm.
 
-    Raises: ValueError for inputs of fewer than two dims, or without channels.
+    Raises: ValueError for inputs of fewer than two dims, or without channels, and for one value for each channel.
 
     >>> import flambeau as torch
     >>> torch.nn.SyncBatchNorm.convert_sync_batchnorm(torch.nn.Sequential(torch.nn.BatchNorm2d(3)))
@@ -195,6 +199,58 @@ class SyncBatchNorm(_BatchNorm):
             raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
         if input.size(1) == 0:
             raise ValueError("SyncBatchNorm number of input channels should be non-zero")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`input`, normalised."""
+        group = self._group()
+        if group is None:
+            return super().forward(input)
+        self._check_input_dim(input)
+        factor = 0.0 if self.momentum is None else self.momentum
+        if self.track_running_stats and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:  # a cumulative average
+                factor = 1.0 / float(self.num_batches_tracked)
+        from ...distributed.nn.functional import all_reduce
+
+        wide = input.float() if input.dtype in (dtypes.float16, dtypes.bfloat16) else input
+        dims = [d for d in range(wide.dim()) if d != 1]
+        shape = [1, -1] + [1] * (wide.dim() - 2)
+        own = wide.new_full((1,), float(wide.numel() // wide.size(1)))
+        sums = all_reduce(ops.cat([wide.sum(dims), own]), group=group)
+        count = sums[-1].detach()
+        if float(count) <= 1:
+            raise ValueError(
+                "Expected more than 1 value per channel when training, got input size "
+                f"{tuple(input.shape)} in the last of {group.size()} processes"
+            )
+        mean = sums[:-1] / count
+        centred = wide - mean.reshape(shape)
+        var = (
+            all_reduce(centred.square().sum(dims), group=group) / count
+        )  # of differences: squares would cancel
+        if self.running_mean is not None and self.track_running_stats:
+            with no_grad():
+                self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), factor)
+                unbiased = var.detach() * (count / (count - 1))
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), factor)
+        out = centred * (var + self.eps).rsqrt().reshape(shape)
+        if self.weight is not None:
+            out = out * self.weight.reshape(shape)
+        if self.bias is not None:
+            out = out + self.bias.reshape(shape)
+        result: Tensor = out.to(input.dtype)
+        return result
+
+    def _group(self) -> Any:
+        """The group to have statistics in common with, None where there is nobody else, or nothing to be computed."""
+        if not self.training:
+            return None
+        distributed = sys.modules.get("flambeau.distributed")
+        if distributed is None or not distributed.is_initialized():
+            return None
+        group = self.process_group if self.process_group is not None else distributed.group.WORLD
+        return group if distributed.get_world_size(group) > 1 else None
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:

@@ -18,7 +18,9 @@ class DistributedSampler(Sampler[int]):
     With `shuffle` the order depends on ``seed + epoch``: call `set_epoch` before each pass. Samples are
     repeated to make the parts equal, or with `drop_last` left out.
 
-    Raises: ValueError for a rank outside ``[0, num_replicas)``, RuntimeError where these are not given.
+    `num_replicas` and `rank` are by default those of the default group.
+
+    Raises: ValueError for a rank outside ``[0, num_replicas)``, and where these are not given and there is no group.
 
     >>> import flambeau as torch
     >>> list(torch.utils.data.DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False))
@@ -35,9 +37,10 @@ class DistributedSampler(Sampler[int]):
         drop_last: bool = False,
     ) -> None:
         if num_replicas is None or rank is None:
-            raise RuntimeError(
-                "Requires distributed package to be available; give num_replicas and rank explicitly"
-            )
+            from ... import distributed
+
+            num_replicas = distributed.get_world_size() if num_replicas is None else num_replicas
+            rank = distributed.get_rank() if rank is None else rank
         if rank >= num_replicas or rank < 0:
             raise ValueError(f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]")
         self.dataset = dataset

@@ -1,0 +1,10 @@
+"""Hooks for `DistributedDataParallel.register_comm_hook`."""
+
+from __future__ import annotations
+
+from ....runtime.absent import names_of as _names_of
+from . import default_hooks
+
+__all__ = ["default_hooks"]
+
+__getattr__ = _names_of(__name__)
