@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import tape
+from ..core import tape, walk
 from ..core.interpreters import Taped, Value
 from ..core.meta import is_meta, payload
 from ..core.op import dtype_of
@@ -174,7 +174,7 @@ def _run(
         # refreshes the mode before it runs hooks or users' functions
         if targets is not None:
             tls.partial = tls.backwards + 1  # the number of this walk, which visits a part of the graph only
-        return tape.run_backward(
+        return walk.run_backward(
             roots, keep_graph=keep_graph, targets=targets, accumulate=accumulate, create_graph=create_graph
         )
     finally:
@@ -192,7 +192,7 @@ def _plain_scalar(t: Tensor, keep_graph: bool) -> bool:
     seed.fill(1)
     tls.grad = False
     try:
-        tape.run_backward(((node, wrap(seed)),), keep_graph=keep_graph)
+        walk.run_backward(((node, wrap(seed)),), keep_graph=keep_graph)
     finally:
         tls.grad = True
         if tls.mode != RECORD:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from ..core.state import tls
-from ..core.tape import run_backward
+from ..core.walk import run_backward
 
 __all__ = ["Engine"]
 

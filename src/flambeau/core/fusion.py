@@ -21,8 +21,9 @@ from .interpreters import InputNode, Interpreter, Tape, Taped, Value
 from .layout import settled
 from .state import NO_GRAD, SPECIAL, everyone, tls
 from .straight import Straight
-from .tape import Node, helpers, make_node, run_backward
+from .tape import Node, helpers, make_node
 from .tensor import Tensor, wrap
+from .walk import run_backward
 
 if TYPE_CHECKING:
     from .op import Op, Plan

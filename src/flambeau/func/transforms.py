@@ -10,8 +10,9 @@ from ..core.families import run_vjp
 from ..core.interpreters import JVP, Dual, InputNode, Tape, Taped
 from ..core.op import Op, dtype_of
 from ..core.pytree import shown, tree_flatten, tree_map, tree_unflatten
-from ..core.tape import helpers, run_backward
+from ..core.tape import helpers
 from ..core.tensor import Tensor, wrap
+from ..core.walk import run_backward
 from ..prims.base import convert_to, from_value, full, reshape
 from .vectorize import vmap
 

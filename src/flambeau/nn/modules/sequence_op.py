@@ -16,8 +16,8 @@ from ...core import families as fam
 from ...core.interpreters import InputNode, Tape, Taped
 from ...core.op import bind
 from ...core.state import tls
-from ...core.tape import run_backward
 from ...core.tensor import Tensor, wrap
+from ...core.walk import run_backward
 from ...prims import recurrent_arrays as arrays
 
 __all__ = ["sequence_grad_op", "sequence_op", "set_definition"]
