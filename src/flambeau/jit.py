@@ -58,6 +58,10 @@ class Error(RuntimeError):
 class TracerWarning(Warning):
     """Never given here; for filters of warnings."""
 
+    @staticmethod
+    def ignore_lib_warnings() -> None:
+        """Nothing: there are none to be left out."""
+
 
 class ScriptModule(Module):
     """A module like any other; `script` and `trace` give back the module itself, which is no instance of this class."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -30,9 +31,10 @@ def tree_flatten_spec(pytree: Any, spec: Spec) -> list[Any]:
         return [pytree]
     if spec.kind in _own:
         below = _own[spec.kind](pytree, spec)
-    elif isinstance(pytree, dict):
-        below = [pytree[k] for k in spec.context]
-    elif isinstance(pytree, (list, tuple)):
+    elif isinstance(spec.kind, type) and issubclass(spec.kind, dict):
+        keys = spec.context[1] if issubclass(spec.kind, defaultdict) else spec.context
+        below = [pytree[k] for k in keys]
+    elif not isinstance(spec.kind, type) or issubclass(spec.kind, (list, tuple)):  # a namedtuple, for one
         below = [pytree[i] for i in range(len(spec.children))]
     else:
         found = children_of(pytree)

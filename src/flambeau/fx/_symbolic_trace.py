@@ -29,6 +29,7 @@ from .wrapping import (
     Patcher,
     _wrapped_fns_to_patch,
     _wrapped_methods_to_patch,
+    find_proxy,
     wrap,
     wrapped_method,
 )
@@ -66,12 +67,10 @@ class ProxyableClassMeta(type):
         super().__init__(name, bases, attrs)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = super().__call__(*args, **kwargs)
-        if is_fx_tracing():
-            found = [x for x in (*args, *kwargs.values()) if isinstance(x, Proxy)]
-            if found:
-                return found[0].tracer.create_proxy("call_function", cls, args, kwargs)
-        return made
+        found = find_proxy(args, kwargs) if is_fx_tracing() else None
+        if found is not None:
+            return found.tracer.create_proxy("call_function", cls, args, kwargs)
+        return super().__call__(*args, **kwargs)
 
 
 class PHBase:

@@ -19,9 +19,12 @@ from ..nn import modules as nn_modules
 from ..serialization import save
 from .codegen import PythonCode, _PyTreeCodeGen
 from .graph import Graph
-from .naming import custom_builtins, is_from_torch
+from .naming import custom_builtins
 
 __all__ = ["GraphModule", "reduce_graph_module"]
+
+
+_USER_PRESERVED_ATTRIBUTES_KEY = "_user_preserved_attributes"  # in `meta`: attributes that copies have, too
 
 
 class _Sources:
@@ -66,8 +69,8 @@ def _method_from_src(
 def _import_of(name: str, obj: Any) -> str:
     if name in custom_builtins:
         return custom_builtins[name].import_str
-    if is_from_torch(name):
-        return custom_builtins["torch"].import_str
+    if isinstance(obj, str):  # an annotation that is a string
+        return f"{name} = {obj!r}"
     own, module = getattr(obj, "__qualname__", None) or obj.__name__, obj.__module__
     found: Any = sys.modules.get(module)
     for part in own.split("."):
@@ -233,7 +236,9 @@ class _WrappedCall:
             above: Any = super(self.cls, obj)
             return above.__call__(*args, **kwargs)
         except Exception as e:
-            frame = traceback.extract_tb(e.__traceback__)[-1]
+            frames = traceback.extract_tb(e.__traceback__)
+            own = str(Path(__file__).parents[1])  # PyTorch's operations leave no frames
+            frame = [f for f in frames if not f.filename.startswith(own)][-1]
             if "eval_with_key" not in frame.filename:
                 raise
             print(self._generate_error_message(frame), file=sys.stderr)
@@ -374,8 +379,15 @@ class GraphModule(Module):
             if name not in made.__dict__ or (name.endswith("_hooks") and value):
                 made.__dict__[name] = value
         type(made).__name__ = type(self).__name__
-        made.meta = dict(getattr(self, "meta", {}))
+        made.meta = body.get("meta", {})
+        for name, value in made.meta.get(_USER_PRESERVED_ATTRIBUTES_KEY, {}).items():
+            setattr(made, name, value)
         return made  # type: ignore[no-any-return]
+
+    def _replicate_for_data_parallel(self) -> GraphModule:
+        made = self.__copy__()
+        made._is_replica = True
+        return made
 
     def __copy__(self) -> GraphModule:
         made = GraphModule(self, self.graph)

@@ -149,6 +149,8 @@ def as_passed_on(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tupl
     for name, parameter in signature.parameters.items():
         value = bound.arguments[name]
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            if fn.__name__ == "einsum" and len(value) == 2 and isinstance(value[1], (list, tuple)):
+                value = (value[0], *value[1])  # the operands as one list
             positional.extend(value)
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             named.update(value)
@@ -166,8 +168,6 @@ def torch_name(module: str) -> str:
 
 def is_from_torch(obj: Any) -> bool:
     """Whether generated code reaches `obj` through the name ``torch``."""
-    if isinstance(obj, str):
-        return obj.split(".")[0] == "torch" and not obj.startswith(("torch._dynamo.", "torch._inductor."))
     if id(obj) in known().of:
         return True
     module = getattr(obj, "__module__", None)

@@ -107,12 +107,12 @@ def check_for_mutable_operation(target: Any, args: tuple[Any, ...], kwargs: dict
     writes = name.endswith("_") and not name.endswith("__") and id(target) in known().of
     if writes or (kwargs.get("inplace") and getattr(functional, name, None) is target):
         raise RuntimeError(
-            f"Tried to trace mutable operation {name}. FX only supports functional code, so operations that mutate "
+            f"Tried to trace mutable operation aten::{name}. FX only supports functional code, so operations that mutate "
             "operands in-place (e.g. via `out` arguments) are not supported"
         )
     if kwargs.get("out") is not None and (id(target) in known().of or name in METHODS):
         raise RuntimeError(
-            f"Tried to trace mutable operation {name} with `out`. FX only supports functional code, so operations that "
+            f"Tried to trace mutable operation aten::{name}.out. FX only supports functional code, so operations that "
             "mutate operands in-place are not supported"
         )
 

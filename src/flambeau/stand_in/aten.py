@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..core.public import FUNCTIONS, METHODS
+from ..core.public import FUNCTIONS, METHODS, OVERRIDES, taken_over
 from ..runtime.absent import WHERE
 
 __all__ = ["Namespace", "Overload", "Packet", "aten"]
@@ -18,8 +18,14 @@ __all__ = ["Namespace", "Overload", "Packet", "aten"]
 class _Callable:
     def __init__(self, name: str, packet: str) -> None:
         self._name, self._packet = name, packet
+        self.__name__ = self.__qualname__ = name.partition(".")[2]
+        self.__module__ = "torch.ops.aten"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if OVERRIDES:
+            taken = taken_over(self, args, kwargs, as_method=True)
+            if taken is not None:
+                return taken[0]
         return _function(self._packet)(*args, **kwargs)
 
     def __str__(self) -> str:

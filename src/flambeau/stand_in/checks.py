@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..core.public import OVERRIDES
 from ..core.tensor import Tensor
+from ..overrides import handle_torch_function, has_torch_function
 from ..runtime.dtypes import bool_
 from ..settings import typename
 
@@ -38,6 +40,9 @@ def _check_with(error: type[Exception], cond: bool, message: Message) -> None:
 
 def _assert(condition: Any, message: Any) -> None:
     """Raises: AssertionError with `message` unless `condition` holds."""
+    if OVERRIDES and type(condition) is not Tensor and has_torch_function((condition,)):
+        handle_torch_function(_assert, (condition,), condition, message)
+        return
     if not condition:
         raise AssertionError(message)
 

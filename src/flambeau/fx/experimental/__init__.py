@@ -1,4 +1,6 @@
-"""PyTorch's tracers: absent."""
+"""More that programs do with graphs: simpler models for inference, values computed ahead."""
+
+from __future__ import annotations
 
 from ...runtime.absent import names_of as _names_of
 

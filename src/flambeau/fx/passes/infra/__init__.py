@@ -1,0 +1,7 @@
+"""Running passes over graphs one after another."""
+
+from __future__ import annotations
+
+from ....runtime.absent import names_of as _names_of
+
+__getattr__ = _names_of(__name__)
