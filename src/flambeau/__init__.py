@@ -177,6 +177,7 @@ _LAZY = {
     "_dynamo": "flambeau.stand_in.dynamo",
     "_higher_order_ops": "flambeau.stand_in.higher_order_ops",
     "_inductor": "flambeau.stand_in.inductor",
+    "_ops": "flambeau.stand_in.aten",
     "_subclasses": "flambeau.stand_in.subclasses",
     "_tensor_str": "flambeau.stand_in.tensor_str",
     "_utils": "flambeau.stand_in.utils_internals",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import copy
+import functools
 import inspect
 import itertools
 import math
@@ -13,25 +14,23 @@ from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from ..core.public import METHODS
 from ..core.tensor import Tensor
 from ..nn import Module, Parameter, Sequential
 from ..stand_in.checks import _assert
-from ..tensor.protocol import OPERATORS, REFLECTED
 from ..utils import pytree
 from . import proxy as proxies
+from ._compatibility import compatibility
 from .codegen import _PyTreeCodeGen, _PyTreeInfo
 from .graph import Graph
 from .graph_module import GraphModule
 from .node import Node, base_types
-from .proxy import METHOD_OF_OPERATOR, ParameterProxy, Proxy, Scope, ScopeContextManager, TracerBase
+from .proxy import ParameterProxy, Proxy, Scope, ScopeContextManager, TracerBase
 from .wrapping import (
     Patcher,
     _wrapped_fns_to_patch,
     _wrapped_methods_to_patch,
     find_proxy,
     wrap,
-    wrapped_method,
 )
 
 __all__ = [
@@ -42,6 +41,8 @@ __all__ = [
     "Tracer",
     "_wrapped_fns_to_patch",
     "_wrapped_methods_to_patch",
+    "compatibility",
+    "functools",
     "is_fx_symbolic_tracing",
     "is_fx_tracing",
     "symbolic_trace",
@@ -156,10 +157,10 @@ class Tracer(TracerBase):
         return super().create_arg(a)
 
     def _constant(self, a: Any, prefix: str) -> Node:
-        name = self.tensor_attrs.get(id(a))
+        name = self.tensor_attrs.get(_key_of(a))
         if name is None:
             name = self.get_fresh_qualname(prefix)
-            self.tensor_attrs[id(a)] = name
+            self.tensor_attrs[_key_of(a)] = name
             setattr(self.root, name, a)
         return self.create_node("get_attr", name, (), {})
 
@@ -375,9 +376,6 @@ class Tracer(TracerBase):
         with Patcher() as patcher:
             patcher.patch_method(Module, "__getattr__", module_getattr)
             patcher.patch_method(Module, "__call__", module_call)
-            if not any(t is not self for t in proxies._tracing):
-                for name, method in _methods().items():
-                    patcher.patch_method(Tensor, name, method)
             patcher.patch_wrapped()
             patcher.autowrap(names, ids)
             for module in self._autowrap_search:
@@ -391,28 +389,22 @@ class Tracer(TracerBase):
         return made  # type: ignore[no-any-return]
 
 
-def _methods() -> dict[str, Any]:
-    """The methods of Tensor, which make nodes when they are given a traced value."""
-    made = {}
-    for name in sorted({*OPERATORS, *METHODS} - REFLECTED):
-        own = vars(Tensor).get(name)
-        if isinstance(own, FunctionType):
-            made[name] = wrapped_method(METHOD_OF_OPERATOR.get(name, name), own)
-    return made
-
-
 def _is_own(fn: Any) -> bool:
     """Whether a function is the library's, whose annotations PyTorch's does not have."""
     return (fn.__module__ or "").split(".")[0] == "flambeau"
 
 
+def _key_of(a: Any) -> Any:
+    return a if isinstance(a, Tensor) else id(a)
+
+
 def _tensors_of(root: Module) -> dict[Any, str]:
-    """The tensors that modules have as plain attributes, by identity, and their dotted names."""
+    """The tensors that modules have as plain attributes, and their dotted names."""
     found: dict[Any, str] = {}
     for path, module in root.named_modules():
         for name, value in vars(module).items():
             if isinstance(value, (Tensor, pytree.TreeSpec)):
-                found[id(value)] = f"{path}.{name}" if path else name
+                found[_key_of(value)] = f"{path}.{name}" if path else name
     return found
 
 
@@ -458,6 +450,17 @@ def symbolic_trace(root: Module | Callable[..., Any], concrete_args: Any = None)
     graph = tracer.trace(root, concrete_args)
     name = type(root).__name__ if isinstance(root, Module) else root.__name__
     return GraphModule(tracer.root, graph, name)
+
+
+# What tracers outside are written with.
+_orig_module_call, _orig_module_getattr = Module.__call__, Module.__getattr__
+_Patcher = Patcher
+_autowrap_check = Patcher.autowrap
+_patch_wrapped_functions = Patcher.patch_wrapped
+
+
+class ScriptObject:
+    """An object of TorchScript: nothing is one."""
 
 
 @wrap

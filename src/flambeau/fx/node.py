@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -31,34 +32,26 @@ def has_side_effect(fn: Any) -> Any:
     return fn
 
 
-def _has_effects(target: Any, kwargs: Any, random: bool) -> bool:
-    import operator
+_DRAWS = "rand randn randint randperm rand_like randn_like randint_like normal poisson bernoulli multinomial".split()
+_DRAWS_OF_ATEN = [*_DRAWS, "dropout", "native_dropout", "alpha_dropout", "feature_dropout", "rrelu"]
 
+
+def _has_effects(target: Any, random: bool) -> bool:
+    """Whether calls stay where nobody uses what they give: as in PyTorch, that is known of few functions."""
     from ..stand_in import checks
+    from ..stand_in.aten import Overload, Packet
 
-    name = getattr(target, "__name__", "")
     if target in _side_effectful_functions or target in (
         operator.setitem,
         checks._assert,
         checks._assert_async,
     ):
         return True
-    if kwargs.get("out") is not None:
-        return True
-    in_place = name.endswith("_") and not name.endswith("__")
-    if in_place and (getattr(target, "__module__", "") or "").split(".")[0] in ("flambeau", "torch"):
-        return True
-    if name in ("set_grad_enabled", "_set_grad_enabled", "manual_seed", "seed"):
-        return True
-    return random and name in _DRAWS and (target.__module__ or "").startswith("flambeau")
-
-
-_DRAWS = frozenset(
-    """
-    alpha_dropout bernoulli binomial dropout dropout1d dropout2d dropout3d feature_alpha_dropout gumbel_softmax multinomial
-    native_dropout normal poisson rand rand_like randint randint_like randn randn_like randperm rrelu
-    """.split()
-)
+    if isinstance(target, (Overload, Packet)):
+        name, _, overload = target.__name__.partition(".")
+        writes = overload == "out" or (name.endswith("_") and not name.endswith("__"))
+        return writes or (random and name in _DRAWS_OF_ATEN)
+    return any(target is getattr(torch, name) for name in _DRAWS)
 
 
 def map_aggregate(a: Any, fn: Callable[[Any], Any]) -> Any:
@@ -361,7 +354,7 @@ class Node:
             if self.graph.owning_module is None:
                 raise AssertionError("self.graph.owning_module not set for purity check")
             return bool(getattr(self.graph.owning_module.get_submodule(self.target), "_is_impure", False))
-        return self.op == "call_function" and _has_effects(self.target, self.kwargs, impure_random)
+        return self.op == "call_function" and _has_effects(self.target, impure_random)
 
     def normalized_arguments(
         self,

@@ -6,10 +6,14 @@ import builtins
 import functools
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeVar
 
+from ..core.public import METHODS
+from ..core.tensor import Tensor
+from ..tensor.protocol import OPERATORS, REFLECTED
 from .node import map_aggregate
-from .proxy import Proxy
+from .proxy import METHOD_OF_OPERATOR, Proxy
 
 __all__ = ["Patcher", "wrap"]
 
@@ -110,7 +114,7 @@ class Patcher:
             (lambda: table.pop(name)) if before is _ABSENT else lambda: table.__setitem__(name, before)
         )
 
-    def patch_method(self, cls: type, name: str, value: Any) -> None:
+    def patch_method(self, cls: type, name: str, value: Any, deduplicate: bool = True) -> None:
         """Replace a class's attribute."""
         before = vars(cls)[name] if name in vars(cls) else _ABSENT
         setattr(cls, name, value)
@@ -124,6 +128,11 @@ class Patcher:
             self.patch(table, name, wrapped_function)
         for cls, name in _wrapped_methods_to_patch:
             self.patch_method(cls, name, wrapped_method(name, getattr(cls, name)))
+        # Methods of tensors, given a traced value, are nodes that call methods, as in PyTorch.
+        for name in sorted({*OPERATORS, *METHODS} - REFLECTED):
+            own = vars(Tensor).get(name)
+            if isinstance(own, FunctionType):
+                self.patch_method(Tensor, name, wrapped_method(METHOD_OF_OPERATOR.get(name, name), own))
 
     def autowrap(self, table: dict[str, Any], ids: set[int]) -> None:
         """Replace the functions with these ids among a module's globals."""

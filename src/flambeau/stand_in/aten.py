@@ -59,6 +59,9 @@ class Packet(_Callable):
         return f"<OpOverloadPacket(op='{self._name}')>"
 
 
+OpOverload, OpOverloadPacket = Overload, Packet  # as ``torch._ops`` calls them
+
+
 class Namespace:
     """``torch.ops.aten``.
 

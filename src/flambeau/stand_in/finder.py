@@ -23,6 +23,7 @@ ELSEWHERE = {
     "torch._dynamo": "flambeau.stand_in.dynamo",
     "torch._higher_order_ops": "flambeau.stand_in.higher_order_ops",
     "torch._inductor": "flambeau.stand_in.inductor",
+    "torch._ops": "flambeau.stand_in.aten",
     "torch._subclasses": "flambeau.stand_in.subclasses",
     "torch._utils": "flambeau.stand_in.utils_internals",
     "torch._dynamo.utils": "flambeau.stand_in.dynamo_utils",
