@@ -117,3 +117,52 @@ def test_environment_sets_the_number_of_threads():
             [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
         )
         assert found.stdout.strip() == expected
+
+
+LIMITS = """
+import ctypes, os, sys
+import flambeau as torch
+from flambeau.runtime import blas
+
+paths = blas._libraries("numpy")
+if not paths:
+    sys.exit(77)
+library = ctypes.CDLL(paths[0])
+names = ("scipy_openblas_get_num_threads64_", "scipy_openblas_get_num_threads", "openblas_get_num_threads")
+count = next((getattr(library, name) for name in names if hasattr(library, name)), None)
+if count is None:
+    sys.exit(77)
+for n in (1, 2):
+    torch.set_num_threads(n)
+    assert count() == n, (n, count())
+"""
+
+
+def test_the_linear_algebra_of_numpy_uses_as_many_threads():
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITS], capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode == 77:
+        pytest.skip("NumPy does not come with an OpenBLAS of its own here")
+    assert done.returncode == 0, done.stderr
+
+
+WAITS = """
+import numpy as np
+import flambeau as torch
+from flambeau.prims import products
+
+clock = iter(range(10**6))
+products.perf_counter = lambda: 0.05 * next(clock)  # each product seems to take 50 ms
+a, b = torch.ones(64, 256), torch.ones(256, 256)
+for _ in range(5):
+    assert (a @ b)[0, 0].item() == 256
+assert products._State.module is not None
+"""
+
+
+def test_products_that_wait_for_threads_are_no_longer_left_to_numpy():
+    done = subprocess.run(
+        [sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr

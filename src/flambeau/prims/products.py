@@ -7,18 +7,23 @@ Generated products run on the library's own threads, read transposed factors in 
 from __future__ import annotations
 
 import math
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from ..core.acceleration import BIG, HEAVY, LOADING, loaded, make_kernel, ready
 from ..runtime import pool
+from ..runtime.threads import respect_quota
 from .memory_kernels import converted
 
 WORTH = 1 << 18  # multiplications from which generated code pays
 SMALL = 1 << 15  # multiplications up to which the call is most of the work
 FEW = 4  # rows or columns of a product that only reads a matrix once: BLAS does as well
 SECONDS_PER_MULTIPLICATION = 5e-12  # what generated code saves, a cautious figure
+SECONDS_ALONE = (
+    5e-11  # what a multiplication takes on one thread: what NumPy takes beyond that is waiting for threads
+)
 SINGLE = np.dtype(np.float32)
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -26,11 +31,15 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 class _State:
     saved = 0.0
     module: Any = None
+    begun = False
 
 
 def kernels(work: int) -> Any:
     """`compiler.gemm` once what the products so far would have saved is worth loading it, else None."""
     if _State.module is None:
+        if not _State.begun:
+            _State.begun = True
+            respect_quota()
         _State.saved += work * SECONDS_PER_MULTIPLICATION
         if _State.saved < LOADING and not loaded():
             return None
@@ -109,6 +118,7 @@ def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
     `out` is C-contiguous, of the result's shape and dtype.
     """
     dtype = a.dtype
+    work = 0
     if out is None and dtype in FLOATS and a.ndim == b.ndim == 2 and b.dtype == dtype:
         if 1 < a.shape[1] == b.shape[0] and a.size * b.shape[1] < SMALL:
             y = a.dot(b)  # the same product with half of the call
@@ -145,7 +155,12 @@ def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
                 return out
         if out is None and work and a.ndim == b.ndim == 2 and m * n * dtype.itemsize >= BIG:
             out = pool.empty((m, n), dtype)
-    y = np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
+    if work < WORTH or _State.module is not None:
+        y = np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
+    else:  # on a machine that is busy, or grants less than it shows, its threads wait for each other
+        begun = perf_counter()
+        y = np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
+        _State.saved += max(0.0, perf_counter() - begun - work * SECONDS_ALONE)
     if bias is not None:
         y += bias
     return y

@@ -70,7 +70,8 @@ def forward(
         weights, h, c = np.ascontiguousarray(w_hh.T), h0, c0
         for t in range(length - 1, -1, -1) if reverse else range(length):
             shares = [
-                [part[:, i * size : (i + 1) * size] for i in range(count)] for part in (gates[t], h @ weights)
+                [part[:, i * size : (i + 1) * size] for i in range(count)]
+                for part in (gates[t], matmul(h, weights))
             ]
             own_gates, beside, h = steps.forward_step(mode, _Arrays, *shares, own, h, c)
             for share, gate in zip(shares[0], own_gates):
@@ -122,7 +123,7 @@ def backward(
             np.concatenate(parts, 1, out=dx[t])
             if gru:
                 np.concatenate(others, 1, out=dh[t])
-            state = (dh if gru else dx)[t] @ w_hh
+            state = matmul((dh if gru else dx)[t], w_hh)
     if gru:
         state = state + carry
     if not gru:

@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 
-__all__ = ["MAX_CHUNKS", "MAX_THREADS", "Pool", "get_num_threads", "set_num_threads"]
+__all__ = ["MAX_CHUNKS", "MAX_THREADS", "Pool", "get_num_threads", "respect_quota", "set_num_threads"]
 
 MAX_THREADS = 64
 SPINS = 20_000  # looks at the epoch before a worker sleeps: about half a millisecond
@@ -77,7 +77,8 @@ def set_num_threads(num: int) -> None:
     """Set the number of threads that compute, the calling one included.
 
     At start it is ``FLAMBEAU_NUM_THREADS``, ``OMP_NUM_THREADS``, or the CPUs that this process may use.
-    Numbers above 64 count as 64. Threads already started are kept, asleep.
+    Numbers above 64 count as 64. Threads already started are kept, asleep. The linear algebra of NumPy and SciPy, which
+    some functions use, computes with as many threads from then on.
 
     Raises: TypeError unless `num` is an int; RuntimeError unless it is positive.
     """
@@ -89,6 +90,17 @@ def set_num_threads(num: int) -> None:
         _state.threads = min(num, MAX_THREADS)
         if _state.pool is not None:
             _state.pool.resize(_state.threads)
+    from .blas import limit_threads  # later: to look for libraries takes longer than most imports
+
+    limit_threads(_state.threads)
+
+
+def respect_quota() -> None:
+    """Keep linear algebra libraries from using more threads than the control group, or the user, grants CPUs."""
+    if _state.threads < (os.cpu_count() or 1):
+        from .blas import limit_threads
+
+        limit_threads(_state.threads)
 
 
 class Pool:
