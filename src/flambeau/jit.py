@@ -52,7 +52,19 @@ _isinstance = isinstance
 
 
 class Error(RuntimeError):
-    """Never raised here; for ``except`` clauses."""
+    """What a scripted function raises; here only `AssertionFailed` is one."""
+
+
+class AssertionFailed(AssertionError, Error):
+    """What ``torch._assert`` raises: Python's error, and that of scripted functions, which here are the functions."""
+
+    def __reduce__(self) -> tuple[type[AssertionError], tuple[object, ...]]:
+        return AssertionError, self.args
+
+
+# Shown as what it is in PyTorch.
+AssertionFailed.__name__ = AssertionFailed.__qualname__ = "AssertionError"
+AssertionFailed.__module__ = "builtins"
 
 
 class TracerWarning(Warning):

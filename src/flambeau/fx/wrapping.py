@@ -86,6 +86,9 @@ def wrapped_method(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+_wrapped_once = functools.cache(wrapped_method)  # of the methods of tensors, which every trace asks for
+
+
 class Patcher:
     """Puts values into dicts and classes until the ``with`` block ends."""
 
@@ -132,7 +135,7 @@ class Patcher:
         for name in sorted({*OPERATORS, *METHODS} - REFLECTED):
             own = vars(Tensor).get(name)
             if isinstance(own, FunctionType):
-                self.patch_method(Tensor, name, wrapped_method(METHOD_OF_OPERATOR.get(name, name), own))
+                self.patch_method(Tensor, name, _wrapped_once(METHOD_OF_OPERATOR.get(name, name), own))
 
     def autowrap(self, table: dict[str, Any], ids: set[int]) -> None:
         """Replace the functions with these ids among a module's globals."""

@@ -39,12 +39,14 @@ def _check_with(error: type[Exception], cond: bool, message: Message) -> None:
 
 
 def _assert(condition: Any, message: Any) -> None:
-    """Raises: AssertionError with `message` unless `condition` holds."""
+    """Raises: AssertionError with `message` unless `condition` holds; it is a `torch.jit.Error`, too."""
     if OVERRIDES and type(condition) is not Tensor and has_torch_function((condition,)):
         handle_torch_function(_assert, (condition,), condition, message)
         return
     if not condition:
-        raise AssertionError(message)
+        from ..jit import AssertionFailed
+
+        raise AssertionFailed(message)
 
 
 def _assert_async(input: Tensor, assert_msg: str | None = None) -> None:
