@@ -80,6 +80,14 @@ class Loader:
             if above == self.target and getattr(module, own, below) is not below:
                 sys.modules[f"{self.name}.{own}"] = below
 
+    def get_code(self, name: str) -> Any:
+        """What ``python -m torch.distributed.run`` runs."""
+        spec = importlib.util.find_spec(self.target)
+        of = getattr(None if spec is None else spec.loader, "get_code", None)
+        if of is None:
+            raise ImportError(f"{self.name} cannot be run")
+        return of(self.target)
+
 
 def _exists(target: str) -> bool:
     if target in sys.modules:
