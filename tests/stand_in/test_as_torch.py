@@ -145,7 +145,7 @@ assert not torch.mps.is_available() and torch.xpu.device_count() == 0
 assert torch.random.Generator is torch.Generator
 assert torch.nn.modules.utils._ntuple(2)(3) == (3, 3)
 assert torch.cuda.memory_allocated() == 0 and not torch.cuda.is_bf16_supported()
-assert not torch.distributed.is_available() and not torch.distributed.is_initialized()
+assert torch.distributed.is_available() and not torch.distributed.is_initialized()
 assert torch.utils._pytree.tree_map(lambda n: n + 1, {"a": [1, 2]}) == {"a": [2, 3]}
 model = torch.nn.DataParallel(torch.nn.Linear(2, 1))
 assert model(torch.ones(3, 2)).shape == (3, 1) and model.module.bias is model.state_dict(keep_vars=True)["module.bias"]

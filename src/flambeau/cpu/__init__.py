@@ -11,6 +11,7 @@ __all__ = [
     "is_available",
     "memory_stats",
     "reset_peak_memory_stats",
+    "set_device",
     "synchronize",
 ]
 
@@ -28,6 +29,10 @@ def device_count() -> int:
 def current_device() -> str:
     """ "cpu"."""
     return "cpu"
+
+
+def set_device(device: object) -> None:
+    """Does nothing: there is one CPU."""
 
 
 def synchronize(device: object = None) -> None:

@@ -40,6 +40,7 @@ from .group import (
     destroy_process_group,
     get_backend,
     get_backend_config,
+    get_default_backend_for_device,
     get_global_rank,
     get_group_rank,
     get_node_local_rank,
@@ -106,6 +107,7 @@ __all__ = [
     "gather_object",
     "get_backend",
     "get_backend_config",
+    "get_default_backend_for_device",
     "get_global_rank",
     "get_group_rank",
     "get_node_local_rank",
@@ -186,20 +188,25 @@ def is_backend_available(backend: str) -> bool:
 
 
 _MODULES = (
-    "algorithms",
-    "checkpoint",
-    "constants",
-    "distributed_c10d",
-    "elastic",
-    "fsdp",
-    "nn",
-    "optim",
-    "rpc",
-    "tensor",
+    *(
+        "algorithms",
+        "checkpoint",
+        "constants",
+        "device_mesh",
+        "distributed_c10d",
+        "elastic",
+        "fsdp",
+        "nn",
+        "optim",
+    ),
+    *("rpc", "tensor"),
 )
+_LAZY = {"DeviceMesh": "device_mesh", "init_device_mesh": "device_mesh"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return _importlib.import_module(f"{__name__}.{name}")
+    if name in _LAZY:
+        return getattr(_importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise _no_such_name(__name__, name)

@@ -20,6 +20,7 @@ __all__ = [
     "destroy_process_group",
     "get_backend",
     "get_backend_config",
+    "get_default_backend_for_device",
     "get_global_rank",
     "get_group_rank",
     "get_node_local_rank",
@@ -300,6 +301,17 @@ def get_backend(group: Any = None) -> Backend:
 def get_backend_config(group: Any = None) -> str:
     """The backend of each kind of device, as ``cpu:gloo``."""
     return f"cpu:{the(group).name()}"
+
+
+def get_default_backend_for_device(device: Any) -> str:
+    """The backend for a kind of device, as PyTorch names it: "gloo" for the CPU, "nccl" for "cuda".
+
+    Raises: ValueError for kinds without one.
+    """
+    kind = str(device).partition(":")[0]
+    if kind not in Backend.default_device_backend_map:
+        raise ValueError(f"Default backend not registered for device : {device}")
+    return Backend.default_device_backend_map[kind]
 
 
 def get_pg_count() -> int:

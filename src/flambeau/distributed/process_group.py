@@ -37,6 +37,8 @@ class Backend(str):
     MPI = "mpi"
     TCP = "tcp"
     backend_list = [UNDEFINED, GLOO, NCCL, XCCL, UCC, MPI, TCP]
+    default_device_backend_map = {"cpu": GLOO, "cuda": NCCL, "xpu": XCCL, "mps": GLOO}
+    backend_capability = {GLOO: ["cpu"], TCP: ["cpu"]}
 
     def __new__(cls, name: str) -> Backend:
         if not isinstance(name, str):

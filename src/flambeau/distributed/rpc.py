@@ -16,7 +16,9 @@ def is_available() -> bool:
 
 
 def _raise(name: str) -> NoReturn:
-    raise RuntimeError(f"torch.distributed.rpc.{name} is absent: there is one process ({WHERE})")
+    raise RuntimeError(
+        f"torch.distributed.rpc.{name} is absent: there are collectives and messages ({WHERE})"
+    )
 
 
 def init_rpc(*args: Any, **kwargs: Any) -> None:

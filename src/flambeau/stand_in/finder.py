@@ -18,6 +18,7 @@ from .version import VERSION
 # Modules of PyTorch that have another name here.
 ELSEWHERE = {
     "torch._C": "flambeau.stand_in.internals",
+    "torch._C._distributed_c10d": "flambeau.distributed.distributed_c10d",
     "torch._C._nn": "flambeau.stand_in.nn_functions",
     "torch._custom_ops": "flambeau.library",
     "torch._dynamo": "flambeau.stand_in.dynamo",

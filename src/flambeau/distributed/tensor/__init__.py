@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ...runtime.absent import WHERE
@@ -11,7 +12,9 @@ __all__ = ["DTensor", "Partial", "Placement", "Replicate", "Shard", "distribute_
 
 
 def _raise(name: str) -> NoReturn:
-    raise RuntimeError(f"torch.distributed.tensor.{name} is absent: there is one process ({WHERE})")
+    raise RuntimeError(
+        f"torch.distributed.tensor.{name} is absent: every process has whole tensors ({WHERE})"
+    )
 
 
 class DTensor:
@@ -24,20 +27,39 @@ class DTensor:
         _raise(type(self).__name__)
 
 
-class Placement(DTensor):
-    """How a tensor is spread.  Nothing is an instance."""
+class Placement:
+    """How a tensor would be spread over processes: what programs say of it, as there are no such tensors."""
+
+    def is_shard(self, dim: int | None = None) -> bool:
+        """Whether each process has a part of a dim, or of `dim`."""
+        return isinstance(self, Shard) and dim in (None, self.dim)
+
+    def is_replicate(self) -> bool:
+        """Whether each process has all."""
+        return isinstance(self, Replicate)
+
+    def is_partial(self, reduce_op: str | None = None) -> bool:
+        """Whether the processes have summands."""
+        return isinstance(self, Partial) and reduce_op in (None, self.reduce_op)
 
 
+@dataclass(frozen=True)
 class Replicate(Placement):
-    """All of it everywhere.  Nothing is an instance."""
+    """All of it everywhere."""
 
 
+@dataclass(frozen=True)
 class Shard(Placement):
-    """A part of a dim each.  Nothing is an instance."""
+    """A part of a dim each."""
+
+    dim: int
 
 
+@dataclass(frozen=True)
 class Partial(Placement):
-    """Summands.  Nothing is an instance."""
+    """Summands."""
+
+    reduce_op: str = "sum"
 
 
 def distribute_tensor(*args: Any, **kwargs: Any) -> DTensor:

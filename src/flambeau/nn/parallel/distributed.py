@@ -275,6 +275,23 @@ class DistributedDataParallel(Module):
         """The group that averages."""
         return self.process_group
 
+    def _get_ddp_logging_data(self) -> dict[str, Any]:
+        """Some of what PyTorch records of a module; programs read the world size and the options there."""
+        return {
+            "world_size": self.process_group.size(),
+            "rank": self.process_group.rank(),
+            "module_name": type(self.module).__name__,
+            "backend_name": self.process_group.name(),
+            "bucket_cap_bytes": self.bucket_bytes_cap,
+            "find_unused_parameters": self.find_unused_parameters,
+            "gradient_as_bucket_view": self.gradient_as_bucket_view,
+            "static_graph": self.static_graph,
+        }
+
+    def _set_static_graph(self) -> None:
+        """`static_graph`, from now on."""
+        self.static_graph = self.reducer.find_unused = True
+
     # ------------------------------------------------------------------------------------------------------ pickling
 
     def __getstate__(self) -> dict[str, Any]:
