@@ -121,6 +121,7 @@ def test_environment_sets_the_number_of_threads():
 
 LIMITS = """
 import ctypes, os, sys
+import numpy as np
 import flambeau as torch
 from flambeau.runtime import blas
 
@@ -132,9 +133,19 @@ names = ("scipy_openblas_get_num_threads64_", "scipy_openblas_get_num_threads", 
 count = next((getattr(library, name) for name in names if hasattr(library, name)), None)
 if count is None:
     sys.exit(77)
-for n in (1, 2):
+for n in (1, min(2, os.cpu_count())):
     torch.set_num_threads(n)
     assert count() == n, (n, count())
+seen = []
+watched = blas.guarded(lambda a: seen.append(count()) or np.linalg.inv(a), "numpy")
+watched(np.eye(64))
+watched(np.eye(400))
+assert seen == [1, n] and count() == n, (seen, count())
+blas._of_package("numpy").crowded = float("inf")  # as after a call in which threads waited
+watched(np.eye(400))
+assert seen[2:] == [1] and count() == n
+torch.set_num_threads(10**6)
+assert count() <= os.cpu_count()
 """
 
 

@@ -18,6 +18,7 @@ from .. import ops
 from ..autograd.grad_mode import no_grad
 from ..core.public import OVERRIDES, taken_over
 from ..core.tensor import Tensor
+from ..prims import numpy_linalg
 from ..runtime.absent import names_of as _names_of
 
 _LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -291,7 +292,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         flat = tensor.new_empty((rows, cols)).normal_(0, 1, generator=generator)
         wide = rows < cols
         matrix = flat.numpy()
-        q, r = np.linalg.qr(matrix.T if wide else matrix)
+        q, r = numpy_linalg.qr(matrix.T if wide else matrix)
         q *= np.sign(np.diagonal(r))
         tensor.copy_(ops.from_numpy(np.ascontiguousarray(q.T if wide else q)).reshape(tensor.shape))
         tensor.mul_(gain)

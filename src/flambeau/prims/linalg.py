@@ -16,6 +16,8 @@ import numpy as np
 
 from ..core.families import opaque_op
 from ..core.tensor import Tensor
+from ..runtime.blas import guarded
+from . import numpy_linalg
 from .base import from_value, permute_op, sum_op
 from .contract import adjoint, matmul_op
 from .pointwise import complex_op, conj, imag, real, where_op
@@ -85,7 +87,7 @@ def _library_function(name: str, library: str, dtype: Any) -> Any:
     from scipy.linalg import blas, lapack
 
     found = blas.get_blas_funcs if library == "blas" else lapack.get_lapack_funcs
-    return found(name, dtype=dtype)
+    return guarded(found(name, dtype=dtype), "scipy")
 
 
 def lapack(name: str, a: Any) -> Any:
@@ -152,11 +154,11 @@ def _each_or_nan(f: Callable[..., Any], like: Any, *arrays: Any) -> Any:
 def _inv(a: Any, *, check: str) -> Any:
     try:
         with quiet():
-            return np.linalg.inv(a)
+            return numpy_linalg.inv(a)
     except np.linalg.LinAlgError:
         if check:
             _raise_singular(a, check, INVERSION)
-        return _each_or_nan(np.linalg.inv, a, a)
+        return _each_or_nan(numpy_linalg.inv, a, a)
 
 
 def _inv_vjp(g: Tensor, y: Tensor) -> Tensor:
@@ -181,11 +183,11 @@ def _solve(a: Any, b: Any, *, check: str) -> Any:
             return np.ascontiguousarray(x)
     try:
         with quiet():
-            return np.linalg.solve(a, b)
+            return numpy_linalg.solve(a, b)
     except np.linalg.LinAlgError:
         if check:
             _raise_singular(a, check, SOLUTION)
-        return _each_or_nan(np.linalg.solve, b, a, b)
+        return _each_or_nan(numpy_linalg.solve, b, a, b)
 
 
 def _solve_vjp_a(g: Tensor, a: Tensor, y: Tensor) -> Tensor:
@@ -276,7 +278,7 @@ def cholesky_info_of(a: Any) -> Any:
 
 def _cholesky(a: Any, *, check: str) -> Any:
     try:
-        return np.linalg.cholesky(a)
+        return numpy_linalg.cholesky(a)
     except np.linalg.LinAlgError:
         if check:
             info = cholesky_info_of(a).reshape(-1)
@@ -284,7 +286,7 @@ def _cholesky(a: Any, *, check: str) -> Any:
             raise LinAlgError(
                 f"{check}: {batch_element(k, a.shape[:-2])}{NOT_POSITIVE.format(int(info[k]))}"
             ) from None
-        return _each_or_nan(np.linalg.cholesky, a, a)
+        return _each_or_nan(numpy_linalg.cholesky, a, a)
 
 
 def _cholesky_vjp(g: Tensor, y: Tensor) -> Tensor:
@@ -312,7 +314,7 @@ def _cholesky_inverse(a: Any) -> Any:
     """(L L^H)^-1 from the lower triangle, in double precision: the conditions of L and L^H multiply."""
     wide = np.tril(a).astype(np.complex128 if a.dtype.kind == "c" else np.float64)
     try:
-        y = np.linalg.inv(wide)
+        y = numpy_linalg.inv(wide)
     except np.linalg.LinAlgError:
         k = int(np.flatnonzero((np.diagonal(wide, axis1=-2, axis2=-1) == 0).any(-1))[0])
         at = int(np.flatnonzero(np.diagonal(matrices_of(wide)[k]) == 0)[0]) + 1
@@ -350,7 +352,7 @@ def _regular(a: Any) -> Any:
     flat = out.reshape(-1, *a.shape[-2:])
     tiny = np.finfo(a.dtype).eps
     for k, (m,) in enumerate(matrices(a)):
-        s = np.linalg.svd(m, compute_uv=False) if np.isfinite(m).all() else np.ones(1)
+        s = numpy_linalg.svd(m, compute_uv=False) if np.isfinite(m).all() else np.ones(1)
         if s.size and s[-1] <= tiny * s[0]:
             p, lower, upper = lu(m)
             d = np.diagonal(upper)
@@ -362,13 +364,13 @@ def _regular(a: Any) -> Any:
 
 def _regular_inverse(a: Any) -> Any:
     try:
-        y = np.linalg.inv(a)
+        y = numpy_linalg.inv(a)
         if np.isfinite(y).all():
             return y
     except np.linalg.LinAlgError:
         pass
     wide = np.complex128 if a.dtype.kind == "c" else np.float64
-    return _each_or_nan(np.linalg.inv, a, _regular(a.astype(wide))).astype(a.dtype)
+    return _each_or_nan(numpy_linalg.inv, a, _regular(a.astype(wide))).astype(a.dtype)
 
 
 regular_inverse_op = opaque_op(_regular_inverse, (_inv_vjp,), name="regular_inverse", jvp=_inv_jvp)
@@ -377,13 +379,13 @@ regular_inverse_op = opaque_op(_regular_inverse, (_inv_vjp,), name="regular_inve
 def _regular_cofactor(wide: Any) -> Any:
     """det(A) A^-T in double precision, or None if a matrix is so close to a singular one that digits could be lost."""
     try:
-        inverse = np.linalg.inv(wide)
+        inverse = numpy_linalg.inv(wide)
     except np.linalg.LinAlgError:
         return None
     condition = np.abs(wide).sum(-1).max(-1) * np.abs(inverse).sum(-1).max(-1)
     if not (condition < 1e4).all():
         return None
-    det = np.linalg.det(wide)
+    det = numpy_linalg.det(wide)
     return det[..., None, None] * np.swapaxes(inverse, -1, -2)
 
 
@@ -397,13 +399,13 @@ def _cofactor(a: Any) -> Any:
         regular = _regular_cofactor(wide)
         if regular is not None:
             return regular.astype(a.dtype)
-        u, s, vh = np.linalg.svd(wide)
+        u, s, vh = numpy_linalg.svd(wide)
         n = s.shape[-1]
         others = np.where(
             np.eye(n, dtype=bool), 1.0, s[..., None, :]
         )  # [i, j]: s_j, with s_i replaced by one
         c = np.prod(others, axis=-1)
-        phase = np.linalg.det(u) * np.linalg.det(vh)
+        phase = numpy_linalg.det(u) * numpy_linalg.det(vh)
         out = np.matmul(np.conj(u) * (phase[..., None] * c)[..., None, :], np.conj(vh))
     return out.astype(a.dtype)
 
@@ -422,7 +424,7 @@ cofactor_op = opaque_op(_cofactor, (_cofactor_vjp,), name="cofactor")
 
 def _det(a: Any) -> Any:
     with quiet():
-        return np.linalg.det(a)
+        return numpy_linalg.det(a)
 
 
 def _det_vjp(g: Tensor, a: Tensor) -> Tensor:
@@ -439,7 +441,7 @@ det_op = opaque_op(_det, (_det_vjp,), name="det", jvp=_det_jvp, grad_name="Linal
 
 def _slogdet(a: Any) -> Any:
     with quiet():
-        sign, logabs = np.linalg.slogdet(a)
+        sign, logabs = numpy_linalg.slogdet(a)
     return np.asarray(sign), np.asarray(logabs)
 
 
@@ -472,7 +474,7 @@ def _matrix_exp(a: Any) -> Any:
         return np.array(a)
     wide = a.astype(np.complex128 if a.dtype.kind == "c" else np.float64)
     with quiet():
-        return np.ascontiguousarray(expm(wide)).astype(a.dtype)
+        return np.ascontiguousarray(guarded(expm, "scipy")(wide)).astype(a.dtype)
 
 
 def _block_derivative(a: Tensor, direction: Tensor) -> Tensor:

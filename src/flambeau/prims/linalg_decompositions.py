@@ -19,6 +19,7 @@ import numpy as np
 from ..core.families import linear_op, opaque_op
 from ..core.op import Op
 from ..core.tensor import Tensor
+from . import numpy_linalg
 from .base import from_value, full, index_view_op, sum_op
 from .contract import adjoint, matmul_op
 from .indexing import cat_op, diagonal_op
@@ -234,8 +235,8 @@ lu_factor_op = opaque_op(
 
 def _qr(a: Any, *, mode: str) -> Any:
     if mode == "r":
-        return np.empty((0,), a.dtype), np.linalg.qr(a, mode="r")
-    q, r = np.linalg.qr(a, mode=mode)  # type: ignore[call-overload]
+        return np.empty((0,), a.dtype), numpy_linalg.qr(a, mode="r")
+    q, r = numpy_linalg.qr(a, mode=mode)
     return np.ascontiguousarray(q), np.ascontiguousarray(r)
 
 
@@ -313,7 +314,7 @@ def least_squares(a: Any, b: Any, rcond: float) -> Any:
 
 def _eigh(a: Any, *, uplo: Any) -> Any:
     try:
-        w, v = np.linalg.eigh(a, UPLO=uplo)
+        w, v = numpy_linalg.eigh(a, UPLO=uplo)
     except np.linalg.LinAlgError:
         raise fail("linalg.eigh", a) from None
     return w, v
@@ -337,7 +338,7 @@ eigh_op = opaque_op(_eigh, (_eigh_vjp,), name="eigh", n_out=2, grad_name="Linalg
 
 def _eigvalsh(a: Any, *, uplo: Any) -> Any:
     try:
-        return np.linalg.eigvalsh(a, UPLO=uplo)
+        return numpy_linalg.eigvalsh(a, UPLO=uplo)
     except np.linalg.LinAlgError:
         raise fail("linalg.eigvalsh", a) from None
 
@@ -363,7 +364,7 @@ def _complex_of(d: Any) -> Any:
 
 def _eig(a: Any) -> Any:
     try:
-        w, v = np.linalg.eig(a)
+        w, v = numpy_linalg.eig(a)
     except np.linalg.LinAlgError:
         raise fail("linalg.eig", a) from None
     d = _complex_of(a.dtype)
@@ -389,7 +390,7 @@ eig_op = opaque_op(_eig, (_eig_vjp,), name="eig", n_out=2, grad_name="LinalgEigB
 
 def _eigvals(a: Any) -> Any:
     try:
-        w = np.linalg.eigvals(a)
+        w = numpy_linalg.eigvals(a)
     except np.linalg.LinAlgError:
         raise fail("linalg.eigvals", a) from None
     return w.astype(_complex_of(a.dtype), copy=False)
@@ -407,7 +408,7 @@ eigvals_op = opaque_op(_eigvals, (_eigvals_vjp,), name="eigvals", grad_name="Lin
 
 def _svd(a: Any, *, full: bool) -> Any:
     try:
-        u, s, vh = np.linalg.svd(a, full_matrices=full)
+        u, s, vh = numpy_linalg.svd(a, full_matrices=full)
     except np.linalg.LinAlgError:
         raise fail("linalg.svd", a) from None
     return u, s, vh
@@ -447,7 +448,7 @@ svd_op = opaque_op(_svd, (_svd_vjp,), name="svd", n_out=3, grad_name="LinalgSvdB
 
 def _svdvals(a: Any) -> Any:
     try:
-        return np.linalg.svd(a, compute_uv=False)
+        return numpy_linalg.svd(a, compute_uv=False)
     except np.linalg.LinAlgError:
         raise fail("linalg.svd", a) from None
 
@@ -473,10 +474,10 @@ def _pinv(a: Any, atol: Any, rtol: Any, *, hermitian: bool) -> Any:
     if a.size == 0:
         return np.zeros((*a.shape[:-2], n, m), a.dtype)
     if hermitian:
-        w, u = np.linalg.eigh(a)
+        w, u = numpy_linalg.eigh(a)
         vh = np.conj(np.swapaxes(u, -1, -2))
     else:
-        u, w, vh = np.linalg.svd(a, full_matrices=False)
+        u, w, vh = numpy_linalg.svd(a, full_matrices=False)
     size = np.abs(w)
     limit = np.maximum(atol, rtol * size.max(axis=-1))[..., None]
     keep = size > limit
@@ -575,7 +576,7 @@ def _ldl_solve_one(f: Any, piv: list[int], x: Any, flip: Any) -> None:
             x[k] /= f[k, k] if flip is np.asarray else f[k, k].real
         else:
             block = np.array([[f[k, k], flip(f[k + 1, k])], [f[k + 1, k], f[k + 1, k + 1]]])
-            x[k : k + 2] = np.linalg.solve(block, x[k : k + 2])
+            x[k : k + 2] = numpy_linalg.solve(block, x[k : k + 2])
         k = last + 1
     k = n - 1
     while k >= 0:

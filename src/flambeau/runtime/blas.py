@@ -1,7 +1,9 @@
 """How many threads NumPy's and SciPy's linear algebra uses: the OpenBLAS that comes with their wheels.
 
 OpenBLAS counts the CPUs of the machine, not those that the control group grants, and its threads spin while they wait:
-where more of them run than there are CPUs to be had, a product of 0.2 ms takes 50 ms.
+where more of them run than there are CPUs to be had, a product of 0.2 ms takes 50 ms, and the eigenvalues of a matrix of
+300 rows three seconds.  So `limit_threads` sets their number as a whole, and `guarded` calls run on one thread where more
+would gain little, or where more have just been seen to wait for each other.
 """
 
 from __future__ import annotations
@@ -11,11 +13,19 @@ import functools
 import glob
 import os
 import sys
+import threading
 from collections.abc import Callable
+from time import perf_counter
+from typing import Any
 
-__all__ = ["limit_threads"]
+__all__ = ["guarded", "limit_threads"]
 
-_NAMES = ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads", "openblas_set_num_threads")
+_SUFFIXES = ("64_", "")
+_PREFIXES = ("scipy_openblas", "openblas")
+ALONE = 256  # rows and columns up to which one thread is enough
+TINY = 8  # and up to which OpenBLAS has only one, too
+SECONDS_PER_STEP = 4e-10  # 25 n^3 steps, which no decomposition exceeds, on one thread of a slow machine
+PAUSE = 30.0  # seconds for which calls stay on one thread after one has waited
 
 
 def _libraries(package: str) -> list[str]:
@@ -24,21 +34,61 @@ def _libraries(package: str) -> list[str]:
     if module is None or not getattr(module, "__file__", None):
         return []
     folder = os.path.dirname(str(module.__file__))
-    return [
-        path
-        for place in (folder + ".libs", os.path.join(folder, ".dylibs"))
-        for path in glob.glob(f"{place}/*openblas*")
-    ]
+    places = folder + ".libs", os.path.join(folder, ".dylibs")
+    return [path for place in places for path in glob.glob(f"{place}/*openblas*")]
+
+
+class _Library:
+    """One OpenBLAS: how many threads it uses, and calls of it that are to run on one."""
+
+    def __init__(self, get: Callable[[], int], set_: Callable[[int], None]) -> None:
+        self.get, self.set = get, set_
+        self.lock = threading.Lock()
+        self.alone = 0  # calls under way on one thread
+        self.before = 1
+        self.crowded = 0.0  # until when more threads would wait for each other
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.alone:
+                self.before = self.get()
+                if self.before != 1:
+                    self.set(1)
+            self.alone += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.alone -= 1
+            if not self.alone and self.before != 1:
+                self.set(self.before)
+
+    def limit(self, n: int) -> None:
+        with self.lock:
+            if self.alone:
+                self.before = n
+            else:
+                self.set(n)
 
 
 @functools.cache
-def _setter(path: str) -> Callable[[int], None] | None:
-    """The function of a library that sets its threads; None where there is none, or nobody has loaded the library."""
+def _loaded(path: str) -> _Library | None:
+    """The library of a file; None where it has no such functions, or nobody has loaded it."""
     try:
         library = ctypes.CDLL(path, mode=getattr(os, "RTLD_NOLOAD", 0) | getattr(os, "RTLD_NOW", 0))
     except OSError:
         return None
-    return next((getattr(library, name) for name in _NAMES if hasattr(library, name)), None)
+    for prefix in _PREFIXES:
+        for suffix in _SUFFIXES:
+            get, set_ = (f"{prefix}_{verb}_num_threads{suffix}" for verb in ("get", "set"))
+            if hasattr(library, get) and hasattr(library, set_):
+                return _Library(getattr(library, get), getattr(library, set_))
+    return None
+
+
+@functools.cache
+def _of_package(package: str) -> _Library | None:
+    found = [library for path in _libraries(package) if (library := _loaded(path)) is not None]
+    return found[0] if len(found) == 1 else None
 
 
 def limit_threads(n: int) -> None:
@@ -49,8 +99,33 @@ def limit_threads(n: int) -> None:
     n = min(n, os.cpu_count() or 1)
     for package in ("numpy", "scipy"):
         for path in _libraries(package):
-            found = _setter(path)
+            found = _loaded(path)
             if found is None:
-                _setter.cache_clear()  # it may be loaded later
+                _loaded.cache_clear()  # it may be loaded later
             else:
-                found(n)
+                found.limit(n)
+
+
+def guarded(fn: Callable[..., Any], package: str) -> Callable[..., Any]:
+    """`fn`, a function of matrices (..., m, n) that computes with the OpenBLAS of `package`, kept from waiting."""
+
+    @functools.wraps(fn)
+    def call(a: Any, *args: Any, **options: Any) -> Any:
+        n = max(a.shape[-2:], default=0)
+        library = _of_package(package) if n > TINY else None
+        if library is None:
+            return fn(a, *args, **options)
+        begun = perf_counter()
+        if n >= ALONE and begun >= library.crowded:
+            result = fn(a, *args, **options)
+            now = perf_counter()
+            if now - begun > 25 * a.size * n * SECONDS_PER_STEP:
+                library.crowded = now + PAUSE
+            return result
+        library.enter()
+        try:
+            return fn(a, *args, **options)
+        finally:
+            library.leave()
+
+    return call
