@@ -18,6 +18,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 __all__ = ["guarded", "limit_threads"]
 
 _SUFFIXES = ("64_", "")
@@ -107,24 +109,28 @@ def limit_threads(n: int) -> None:
 
 
 def guarded(fn: Callable[..., Any], package: str) -> Callable[..., Any]:
-    """`fn`, a function of matrices (..., m, n) that computes with the OpenBLAS of `package`, kept from waiting."""
+    """`fn`, a function that computes with the OpenBLAS of `package`, kept from waiting.
+
+    Its first or second argument is an array of matrices (..., m, n), after whose size it is judged.
+    """
 
     @functools.wraps(fn)
-    def call(a: Any, *args: Any, **options: Any) -> Any:
-        n = max(a.shape[-2:], default=0)
+    def call(*args: Any, **options: Any) -> Any:
+        a = next((x for x in args[:2] if type(x) is np.ndarray), None)
+        n = 0 if a is None else max(a.shape[-2:], default=0)
         library = _of_package(package) if n > TINY else None
-        if library is None:
-            return fn(a, *args, **options)
+        if library is None or a is None:
+            return fn(*args, **options)
         begun = perf_counter()
         if n >= ALONE and begun >= library.crowded:
-            result = fn(a, *args, **options)
+            result = fn(*args, **options)
             now = perf_counter()
             if now - begun > 25 * a.size * n * SECONDS_PER_STEP:
                 library.crowded = now + PAUSE
             return result
         library.enter()
         try:
-            return fn(a, *args, **options)
+            return fn(*args, **options)
         finally:
             library.leave()
 
