@@ -185,3 +185,73 @@ def test_for_programs_that_import_torch() -> None:
     assert "torch._C._nn.linear(relu, x)" in gm.code
     x = flambeau.eye(2)
     assert gm(x).tolist() == [[1, 0], [0, 1]]
+
+
+def test_targets_are_what_programs_compare_with() -> None:
+    F = flambeau.nn.functional
+    graph = fx.symbolic_trace(lambda x, w: F.relu(F.conv2d(x, w)) + flambeau.relu(x)).graph
+    assert len(graph.find_nodes(op="call_function", target=flambeau.conv2d)) == 1
+    assert len(graph.find_nodes(op="call_function", target=F.relu)) == 1
+    assert len(graph.find_nodes(op="call_function", target=flambeau.relu)) == 1
+    aten = flambeau.ops.aten
+    gm = fx.symbolic_trace(lambda x: aten.add.Tensor(aten.relu(x), 1))
+    assert [n.target for n in gm.graph.nodes][1:3] == [aten.relu, aten.add.Tensor]
+    assert gm(flambeau.ones(1)).item() == 2 and "torch.ops.aten.add.Tensor(relu, 1)" in gm.code
+
+
+def test_tracers_with_a_loop_of_their_own() -> None:
+    """Libraries that write `trace` anew use the parts of PyTorch's."""
+    parts = fx._symbolic_trace
+
+    class Own(fx.Tracer):
+        def trace(self, root: Any, concrete_args: Any = None) -> Any:
+            self.root, fn = root, type(root).forward
+            self.submodule_paths = {m: name for name, m in root.named_modules()}
+            self.graph = fx.Graph(tracer_cls=type(self))
+            self.tensor_attrs = {}
+            fn, args = self.create_args_for_root(fn, True, concrete_args)
+
+            def call(module: Any, *args: Any, **kwargs: Any) -> Any:
+                def forward(*args: Any, **kwargs: Any) -> Any:
+                    return parts._orig_module_call(module, *args, **kwargs)
+
+                return self.call_module(module, forward, args, kwargs)
+
+            with parts._Patcher() as patcher:
+                patcher.patch_method(flambeau.nn.Module, "__call__", call, deduplicate=False)
+                parts._patch_wrapped_functions(patcher)
+                parts._autowrap_check(patcher, fn.__globals__, self._autowrap_function_ids)
+                self.create_node("output", "output", (self.create_arg(fn(*args)),), {})
+            return self.graph
+
+    model = flambeau.nn.Sequential(flambeau.nn.Linear(2, 2), flambeau.nn.ReLU())
+    gm = fx.GraphModule(model, Own().trace(model))
+    x = flambeau.ones(1, 2)
+    assert [n.op for n in gm.graph.nodes] == ["placeholder", "call_module", "call_module", "output"]
+    assert gm(x).tolist() == model(x).tolist()
+
+
+def test_stack_traces_and_modules_of_nodes() -> None:
+    class Traced(fx.Tracer):
+        record_stack_traces = True
+
+    graph = Traced().trace(Outer())
+    node = graph.find_nodes(op="call_function", target=flambeau.relu)[0]
+    assert "flambeau.relu(x)" in node.stack_trace and list(node.meta["nn_module_stack"]) == ["inner"]
+    assert "code: return flambeau.relu(x)" in fx.GraphModule(Outer(), graph).print_readable(
+        print_output=False
+    )
+
+
+class Inner(flambeau.nn.Module):
+    def forward(self, x):
+        return flambeau.relu(x)
+
+
+class Outer(flambeau.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, x):
+        return self.inner(x)

@@ -266,4 +266,22 @@ for _names, _table, _module in ((__all__, globals(), __name__), (list(_FUNCTIONS
             _table[_name] = _remembered.outermost(_checked, _name, _public.OVERRIDES, _public.OUTER_FORM)
             _table[_name].__module__ = _module
 
+# PyTorch has one function under both names, and programs compare.
+for _name in (
+    *(
+        "adaptive_avg_pool1d",
+        "avg_pool1d",
+        "bilinear",
+        "channel_shuffle",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_tbc",
+    ),
+    *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_similarity", "hardshrink"),
+    *("native_channel_shuffle", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle"),
+):
+    _FUNCTIONS[_name] = globals()[_name]
+    _FUNCTIONS[_name].__module__ = "flambeau"
+
 __getattr__ = _names_of(__name__)
