@@ -25,7 +25,7 @@ __all__ = ["guarded", "limit_threads"]
 _SUFFIXES = ("64_", "")
 _PREFIXES = ("scipy_openblas", "openblas")
 ALONE = 256  # rows and columns up to which one thread is enough
-TINY = 8  # and up to which OpenBLAS has only one, too
+TINY = 24  # and up to which OpenBLAS has only one, too
 SECONDS_PER_STEP = 4e-10  # 25 n^3 steps, which no decomposition exceeds, on one thread of a slow machine
 PAUSE = 30.0  # seconds for which calls stay on one thread after one has waited
 
@@ -116,10 +116,13 @@ def guarded(fn: Callable[..., Any], package: str) -> Callable[..., Any]:
 
     @functools.wraps(fn)
     def call(*args: Any, **options: Any) -> Any:
-        a = next((x for x in args[:2] if type(x) is np.ndarray), None)
-        n = 0 if a is None else max(a.shape[-2:], default=0)
+        a = args[0]
+        if type(a) is not np.ndarray:
+            a = args[1]
+        shape = getattr(a, "shape", ())[-2:]
+        n = max(shape) if shape else 0
         library = _of_package(package) if n > TINY else None
-        if library is None or a is None:
+        if library is None:
             return fn(*args, **options)
         begun = perf_counter()
         if n >= ALONE and begun >= library.crowded:
