@@ -21,6 +21,7 @@ from . import numpy_linalg
 from .base import from_value, permute_op, sum_op
 from .contract import adjoint, matmul_op
 from .pointwise import complex_op, conj, imag, real, where_op
+from .products import matmul
 
 
 class LinAlgError(RuntimeError):
@@ -322,7 +323,7 @@ def _cholesky_inverse(a: Any) -> Any:
             f"cholesky_inverse: {batch_element(k, a.shape[:-2])}The diagonal element {at} is zero, the inversion "
             "could not be completed because the input matrix is singular."
         ) from None
-    return np.matmul(np.conj(np.swapaxes(y, -1, -2)), y).astype(a.dtype)
+    return matmul(np.conj(np.swapaxes(y, -1, -2)), y).astype(a.dtype)
 
 
 def _cholesky_inverse_vjp(g: Tensor, a: Tensor, y: Tensor) -> Tensor:
@@ -406,7 +407,7 @@ def _cofactor(a: Any) -> Any:
         )  # [i, j]: s_j, with s_i replaced by one
         c = np.prod(others, axis=-1)
         phase = numpy_linalg.det(u) * numpy_linalg.det(vh)
-        out = np.matmul(np.conj(u) * (phase[..., None] * c)[..., None, :], np.conj(vh))
+        out = matmul(np.conj(u) * (phase[..., None] * c)[..., None, :], np.conj(vh))
     return out.astype(a.dtype)
 
 

@@ -37,6 +37,7 @@ from .linalg import (
     triangle,
 )
 from .pointwise import complex_op, conj, imag, real, where_op
+from .products import matmul
 
 
 def block(x: Tensor, rows: slice, cols: slice) -> Tensor:
@@ -483,7 +484,7 @@ def _pinv(a: Any, atol: Any, rtol: Any, *, hermitian: bool) -> Any:
     keep = size > limit
     inverse = np.where(keep, 1 / np.where(keep, w, 1), 0).astype(real_dtype(a.dtype))
     scaled = np.conj(np.swapaxes(vh, -1, -2)) * inverse[..., None, :]
-    return np.matmul(scaled, np.conj(np.swapaxes(u, -1, -2)))
+    return matmul(scaled, np.conj(np.swapaxes(u, -1, -2)))
 
 
 def _pinv_vjp(g: Tensor, a: Tensor, y: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.acceleration import BIG, HEAVY, LOADING, loaded, make_kernel, ready
 from ..runtime import pool
+from ..runtime.blas import guarded
 from ..runtime.threads import respect_quota
 from .memory_kernels import converted
 
@@ -61,6 +62,7 @@ def batches(a: Any, b: Any) -> tuple[Any, Any] | None:
     return None
 
 
+_complex_matmul = guarded(np.matmul, "numpy")  # for which nothing is generated
 _multiplications: dict[str, Any] = {}  # kernels, by dtype
 
 
@@ -156,7 +158,8 @@ def matmul(a: Any, b: Any, out: Any = None, bias: Any = None) -> Any:
         if out is None and work and a.ndim == b.ndim == 2 and m * n * dtype.itemsize >= BIG:
             out = pool.empty((m, n), dtype)
     if work < WORTH or _State.module is not None:
-        y = np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
+        multiply = _complex_matmul if dtype.kind == "c" else np.matmul
+        y = multiply(a, b) if out is None else multiply(a, b, out=out)
     else:  # on a machine that is busy, or grants less than it shows, its threads wait for each other
         begun = perf_counter()
         y = np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
