@@ -255,3 +255,24 @@ class Outer(flambeau.nn.Module):
 
     def forward(self, x):
         return self.inner(x)
+
+
+def test_nothing_takes_a_traced_value_for_a_number() -> None:
+    """What computes with numbers at once would give one that has nothing to do with the program's."""
+
+    def f(x, y):
+        padded = flambeau.nn.utils.rnn.pad_sequence([x, y])
+        return (
+            padded.to(flambeau.result_type(x, y)),
+            flambeau.zeros(x.size(0), 2),
+            flambeau.full((x.size(0),), 3.0),
+        )
+
+    gm = fx.symbolic_trace(f)
+    padded, zeros, full = gm(flambeau.ones(3), flambeau.ones(2, dtype=flambeau.float64))
+    assert padded.dtype is flambeau.float64 and padded.tolist() == [[1, 1], [1, 1], [1, 0]]
+    assert zeros.shape == (3, 2) and full.tolist() == [3, 3, 3]
+    proxy = fx.Proxy(next(iter(gm.graph.nodes)))
+    for use in (int, float, range, lambda p: [1, 2][p], lambda p: flambeau.Size([p])):
+        with pytest.raises((TypeError, fx.proxy.TraceError)):
+            use(proxy)

@@ -124,12 +124,22 @@ def _split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> None:
     """What `split` takes there."""
 
 
+def _tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> None:
+    """What `tensordot` takes there."""
+
+
+_SIGNATURES: dict[str, Callable[..., None]] = {
+    "torch.functional.split": _split,
+    "torch.functional.tensordot": _tensordot,
+}
+
+
 @functools.cache
 def _parameters(fn: Any) -> Any:
     """The signature of a function that PyTorch has in Python; None for others."""
     name = known().of.get(id(fn), "")
-    if name == "torch.functional.split":
-        return inspect.signature(_split)
+    if name in _SIGNATURES:
+        return inspect.signature(_SIGNATURES[name])
     in_python = name.startswith(("torch.nn.functional.", "torch.functional.", "torch.nn.init."))
     return inspect.signature(fn) if in_python else None
 

@@ -273,6 +273,8 @@ class Proxy:
         return f"Proxy({self.node.name})"
 
     def __getattr__(self, k: str) -> Attribute:
+        if k in _OF_VALUES:
+            raise AttributeError(f"a traced value has no {k}: it is no number and no array")
         return Attribute(
             self, k
         )  # its node is made when it is needed: most attributes are methods that are called
@@ -344,6 +346,11 @@ class Proxy:
             "call_function", orig_method, args, kwargs, name=tracer.graph._target_to_str(name)
         )
 
+
+# By these functions would take a traced value for a number or an array.
+_OF_VALUES = frozenset(
+    "__index__ __float__ __array__ __array_interface__ __array_struct__ __dlpack__".split()
+)
 
 _tracing: list[Any] = []  # the tracers at work
 _alive = 0  # proxies that there are

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
+from ..core.public import overridable
 from ..core.tensor import Tensor
 from ..runtime import dtypes
 from . import functional as F
@@ -213,6 +214,7 @@ def pad_packed_sequence(
     return (padded.transpose(0, 1) if batch_first else padded), lengths
 
 
+@overridable
 def pad_sequence(
     sequences: Iterable[Tensor],
     batch_first: bool = False,

@@ -17,6 +17,7 @@ from ..core.public import (
     METHODS,
     OVERRIDES,
     dtype_of_out,
+    overridable,
     overridden,
     public,
     seen_by_modes,
@@ -756,6 +757,6 @@ def legacy(cls: type, *args: Any, dtype: Any = None, device: Any = None, **kw: A
 
 
 constructors["legacy"] = legacy
-for _name, _fn in (("tensor", tensor), ("from_numpy", from_numpy), ("as_tensor", as_tensor), ("asarray", asarray), ("from_dlpack", from_dlpack), ("frombuffer", frombuffer), ("result_type", result_type)):  # fmt: skip
+for _name, _fn in (("tensor", tensor), ("from_numpy", from_numpy), ("as_tensor", as_tensor), ("asarray", asarray), ("from_dlpack", from_dlpack), ("frombuffer", frombuffer), ("result_type", overridable(result_type))):  # fmt: skip
     FUNCTIONS[_name] = _fn
 _ = (adapt, bind, numel)
