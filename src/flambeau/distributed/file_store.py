@@ -22,14 +22,14 @@ __all__ = ["FileStore"]
 
 T = TypeVar("T")
 _HEAD = struct.Struct("<BII")  # which change, and the lengths of the key and of the value
-_SET, _DELETE, _PUSH, _POP, _LEFT = range(5)
+_SET, _DELETE, _PUSH, _POP, _LEFT, _CAME = range(6)
 
 
 class _Changes:
     """A file of changes, and the table that they come to."""
 
     def __init__(self, path: str) -> None:
-        self.path, self.read, self.left = path, 0, 0
+        self.path, self.read, self.left, self.came = path, 0, 0, 0
         self.table, self.lock = Table(), threading.RLock()
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
@@ -48,8 +48,10 @@ class _Changes:
                 table.push(key, value)
             elif kind == _POP:
                 table.pop(key, None)
-            else:
+            elif kind == _LEFT:
                 self.left += 1
+            else:
+                self.came += 1
 
     @contextmanager
     def opened(self, exclusive: bool) -> Iterator[Callable[[int, str, bytes], None]]:
@@ -204,6 +206,9 @@ class FileStore(Store):
         self._changes = _Changes(os.path.realpath(self.path))
         self._over(self._changes)
         self._pid = os.getpid()
+        if world_size > 0:
+            with self._changes.opened(True) as change:
+                change(_CAME, "", b"")
 
     def __del__(self) -> None:
         changes = getattr(self, "_changes", None)
@@ -216,7 +221,7 @@ class FileStore(Store):
             return
         with changes.opened(True) as change:
             change(_LEFT, "", b"")
-            if changes.left >= self._world_size:
+            if changes.left >= max(changes.came, self._world_size):
                 os.unlink(changes.path)
 
     def clone(self) -> Store:

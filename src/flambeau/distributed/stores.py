@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .tables import Keys, Table
 
@@ -44,16 +44,23 @@ class Store:
     Reading waits for a key that is not there yet, as long as `timeout`, which is five minutes unless `set_timeout`
     says otherwise, and raises DistStoreError then.
 
-    A subclass in Python may bring its own `set`, `get`, `add` and so on; what it leaves out keeps its keys in memory.
+    A subclass in Python brings its own `set`, `get`, `add` and so on; what it leaves out raises NotImplementedError.
     """
 
     _own_keys = 0  # PyTorch's TCPStore and FileStore count a key of their own
-    _keys: Keys
+    if TYPE_CHECKING:
+        _keys: Keys
 
     def __init__(self) -> None:
         if type(self) is Store:
             raise TypeError("Store: No constructor defined! Make a HashStore, TCPStore or FileStore")
-        self._over(Table())
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_keys":
+            raise NotImplementedError("Not implemented. A store in Python has to bring this method itself")
+        if name == "_timeout":
+            return FIVE_MINUTES
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name)
 
     def _over(self, keys: Keys, timeout: datetime.timedelta = FIVE_MINUTES) -> None:
         self._keys, self._timeout = keys, timeout
@@ -149,8 +156,8 @@ class Store:
         return self._keys.names()
 
     def has_extended_api(self) -> bool:
-        """True: `append`, `multi_get` and `multi_set` exist."""
-        return True
+        """Whether `append`, `multi_get` and `multi_set` exist."""
+        return "_keys" in self.__dict__
 
     def queue_push(self, key: str, value: str | bytes) -> None:
         """Put `value` at the end of the queue `key`."""
@@ -191,21 +198,26 @@ class _Prefixed:
         return [self.prefix + n for n in names]
 
     def set(self, names: Sequence[str], values: Sequence[bytes]) -> None:
-        if len(names) == 1:
-            self.store.set(self.prefix + names[0], values[0])
-        else:
+        if len(names) > 1 and self.store.has_extended_api():
             self.store.multi_set(self._all(names), values)
+            return
+        for name, value in zip(names, values, strict=True):
+            self.store.set(self.prefix + name, value)
 
     def get(self, names: Sequence[str], seconds: float) -> list[bytes]:
-        if len(names) == 1:
-            return [self.store.get(self.prefix + names[0])]
-        return self.store.multi_get(self._all(names))
+        if len(names) > 1 and self.store.has_extended_api():
+            return self.store.multi_get(self._all(names))
+        return [self.store.get(self.prefix + n) for n in names]
 
     def add(self, name: str, amount: int) -> int:
         return self.store.add(self.prefix + name, amount)
 
     def append(self, name: str, value: bytes) -> None:
-        self.store.append(self.prefix + name, value)
+        key = self.prefix + name
+        if self.store.has_extended_api():
+            self.store.append(key, value)
+        else:
+            self.store.set(key, (self.store.get(key) if self.store.check([key]) else b"") + value)
 
     def compare_set(self, name: str, old: bytes, new: bytes) -> bytes:
         return self.store.compare_set(self.prefix + name, old, new)
@@ -256,6 +268,10 @@ class PrefixStore(Store):
     def set_timeout(self, timeout: datetime.timedelta) -> None:
         """Set that of the store below."""
         self.underlying_store.set_timeout(timeout)
+
+    def has_extended_api(self) -> bool:
+        """Whether the store below has it."""
+        return self.underlying_store.has_extended_api()
 
     @property
     def _underlying_non_prefix_store(self) -> Store:

@@ -192,7 +192,7 @@ def listen(host: str, port: int) -> socket.socket:
     if failed is not None and failed.errno == errno.EADDRNOTAVAIL:
         cure = ": not an address of this machine, give one of those by which the other processes reach it"
     raise DistNetworkError(
-        f"The server socket has failed to listen on {host!r}, port: {port}: {failed}{cure}"
+        f"The server socket has failed to listen on any local network address of {host!r}. port: {port}, {failed}{cure}"
     ) from None
 
 
@@ -210,7 +210,7 @@ def connect(host: str, port: int, seconds: float) -> socket.socket:
         except OSError as reason:
             if time.monotonic() + pause >= end:
                 raise DistNetworkError(
-                    f"The client socket has failed to connect to {host}:{port} within {seconds:g} s: {reason}"
+                    f"The client socket has timed out after {seconds * 1000:.0f}ms while trying to connect to ({host}, {port}): {reason}"
                 ) from None
         time.sleep(pause)
         pause = min(2 * pause, 0.5)
@@ -363,7 +363,7 @@ class TCPStore(Store):
             except DistStoreError:
                 came = self._keys.add(_INIT, 0)
                 raise DistStoreError(
-                    f"Timed out after {seconds:g} s waiting for clients: {came} of {world_size} joined"
+                    f"Timed out after {seconds:.0f} seconds waiting for clients. {came}/{world_size} clients joined."
                 ) from None
 
     def local_address(self) -> str:

@@ -13,7 +13,6 @@ import secrets
 import select
 import socket
 import struct
-import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -178,7 +177,6 @@ class Channels:
 
     def __init__(self, rank: int, size: int, socks: dict[int, socket.socket]) -> None:
         self.rank, self.size, self.socks = rank, size, socks
-        self.lock = threading.Lock()
 
     def exchange(self, sends: list[Outgoing], takes: list[Incoming], end: float) -> None:
         """Send and receive all of these, in whatever order the network allows.
