@@ -276,3 +276,35 @@ def test_nothing_takes_a_traced_value_for_a_number() -> None:
     for use in (int, float, range, lambda p: [1, 2][p], lambda p: flambeau.Size([p])):
         with pytest.raises((TypeError, fx.proxy.TraceError)):
             use(proxy)
+
+
+def test_assertions_of_programs() -> None:
+    """Traced where the tracer says so; in a text of its own, as pytest rewrites those in tests."""
+    names: dict[str, Any] = {}
+    exec(
+        "def f(x):\n    assert x.sum() > 0\n    return x + 1\n\ndef g(x):\n    if x > 0:\n        return x\n    return -x",
+        names,
+    )
+
+    class Asserting(fx.Tracer):
+        trace_asserts = True
+
+    gm = fx.GraphModule({}, Asserting().trace(names["f"]))
+    assert [n.name for n in gm.graph.nodes] == ["x", "sum_1", "gt", "assert_fn", "add", "output"]
+    assert gm(flambeau.ones(1)).item() == 2
+    with pytest.raises(AssertionError):
+        gm(-flambeau.ones(1))
+    for tracer, program in ((fx.Tracer(), "f"), (Asserting(), "g")):
+        with pytest.raises(fx.proxy.TraceError):
+            tracer.trace(names[program])
+
+
+def test_lazily_compiled_modules_are_ordinary_ones() -> None:
+    from flambeau.fx._lazy_graph_module import _LazyGraphModule, _make_graph_module, _use_lazy_graph_module
+
+    gm = fx.symbolic_trace(lambda x: x + 1)
+    with _use_lazy_graph_module(True):
+        made = _make_graph_module(gm, gm.graph)
+    lazy = _LazyGraphModule.from_graphmodule(made)
+    _LazyGraphModule.force_recompile(lazy)
+    assert lazy(flambeau.ones(1)).item() == 2 and isinstance(lazy, _LazyGraphModule)
