@@ -138,8 +138,10 @@ class Own(dist.Store):
     def get(self, key: str) -> bytes:
         return self.values[key]
 
-    def check(self, keys: Any) -> bool:
-        return all(k in self.values for k in keys)
+    def compare_set(self, key: str, expected_value: Any, desired_value: Any) -> bytes:
+        if self.values.get(key, b"") == expected_value:
+            self.values[key] = desired_value
+        return self.values[key]
 
 
 def test_a_store_in_python_is_asked_through_its_methods() -> None:

@@ -216,8 +216,10 @@ class _Prefixed:
         key = self.prefix + name
         if self.store.has_extended_api():
             self.store.append(key, value)
-        else:
-            self.store.set(key, (self.store.get(key) if self.store.check([key]) else b"") + value)
+            return
+        old = b""
+        while (found := bytes(self.store.compare_set(key, old, old + value))) != old + value:
+            old = found  # another value came in between
 
     def compare_set(self, name: str, old: bytes, new: bytes) -> bytes:
         return self.store.compare_set(self.prefix + name, old, new)
