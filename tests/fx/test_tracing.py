@@ -308,3 +308,14 @@ def test_lazily_compiled_modules_are_ordinary_ones() -> None:
     lazy = _LazyGraphModule.from_graphmodule(made)
     _LazyGraphModule.force_recompile(lazy)
     assert lazy(flambeau.ones(1)).item() == 2 and isinstance(lazy, _LazyGraphModule)
+
+
+def test_operations_of_programs_are_not_traced_through() -> None:
+    @flambeau.library.custom_op("fxtests::clipped", mutates_args=())
+    def clipped(x: flambeau.Tensor, top: float) -> flambeau.Tensor:
+        return flambeau.from_numpy(x.detach().numpy().clip(max=top))
+
+    gm = fx.symbolic_trace(lambda x: clipped(x, 1.0) + flambeau.ops.fxtests.clipped(x, top=2.0))
+    assert "clipped = torch.ops.fxtests.clipped(x, 1.0)" in gm.code
+    assert gm(flambeau.tensor([0.5, 3.0])).tolist() == [1, 3]
+    assert pickle.loads(pickle.dumps(gm))(flambeau.tensor([3.0])).tolist() == [3]

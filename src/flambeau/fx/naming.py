@@ -12,6 +12,7 @@ import inspect
 import keyword
 import math
 import re
+import sys
 import types
 from collections.abc import Callable
 from types import ModuleType
@@ -178,7 +179,7 @@ def torch_name(module: str) -> str:
 
 def is_from_torch(obj: Any) -> bool:
     """Whether generated code reaches `obj` through the name ``torch``."""
-    if id(obj) in known().of:
+    if id(obj) in known().of or _name_of_operation(obj) is not None:
         return True
     module = getattr(obj, "__module__", None)
     if not isinstance(module, str) or module.split(".")[0] not in ("flambeau", "torch"):
@@ -207,6 +208,14 @@ def _shortest(obj: Any) -> str | None:
     return None
 
 
+def _name_of_operation(fn: Any) -> str | None:
+    """Where an operation made by ``torch.library.custom_op`` is found."""
+    library = sys.modules.get("flambeau.library")  # nothing is one before that is loaded
+    if library is None or not isinstance(fn, library.CustomOpDef):
+        return None
+    return f"torch.ops.{fn._namespace}.{fn._name}"
+
+
 def qualified_name(fn: Any) -> str:
     """What a function is called in generated code.
 
@@ -221,6 +230,9 @@ def qualified_name(fn: Any) -> str:
         return str(name)
     if is_function(fn) or id(fn) in known().of:
         return known().of[id(fn)]
+    operation = _name_of_operation(fn)
+    if operation is not None:
+        return operation
     module = getattr(fn, "__module__", None)
     if name == "<lambda>":
         try:
