@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import glob
 import os
 import sys
 import threading
@@ -32,6 +31,8 @@ PAUSE = 30.0  # seconds for which calls stay on one thread after one has waited
 
 def _libraries(package: str) -> list[str]:
     """The OpenBLAS files beside an imported package's folder (Linux, Windows) or in it (macOS)."""
+    import glob  # here: importing it would cost half a millisecond
+
     module = sys.modules.get(package)
     if module is None or not getattr(module, "__file__", None):
         return []
