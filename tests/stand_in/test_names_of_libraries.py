@@ -62,7 +62,6 @@ def test_imports() -> None:
             FSDPModule,
             MixedPrecisionPolicy,
             torch.SymInt,
-            ZeroRedundancyOptimizer,
             torch.Stream,
         ):
             assert not isinstance(x, cls)
