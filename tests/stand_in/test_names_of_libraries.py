@@ -22,7 +22,6 @@ def test_imports() -> None:
         from torch.distributed._composable.fsdp import FSDPModule
         from torch.distributed._tensor.experimental import implicit_replication
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-        from torch.distributed.optim import ZeroRedundancyOptimizer
         from torch.distributed.tensor import DTensor
         from torch.distributions.constraints import _IndependentConstraint
         from torch.distributions.transforms import _InverseTransform
