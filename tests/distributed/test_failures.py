@@ -62,10 +62,10 @@ def _late(rank: int, size: int) -> Any:
             dist.recv(y, 1, group=other, tag=5)
         assert time.monotonic() - started < 30
         with pytest.raises(dist.DistBackendError, match="Rank 2 failed to pass monitoredBarrier"):
-            dist.monitored_barrier(timeout=timedelta(seconds=1))
+            dist.monitored_barrier(timeout=timedelta(seconds=3))
     elif rank == 1:
         with pytest.raises(dist.DistBackendError, match="Rank 1 successfully reached"):
-            dist.monitored_barrier(timeout=timedelta(seconds=1))
+            dist.monitored_barrier(timeout=timedelta(seconds=3))
     dist.barrier()  # another group goes on
     return errors
 

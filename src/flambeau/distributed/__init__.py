@@ -201,7 +201,10 @@ _MODULES = (
     ),
     *("rpc", "tensor"),
 )
-_LAZY = {"DeviceMesh": "device_mesh", "init_device_mesh": "device_mesh"}
+_LAZY = {
+    **{"DeviceMesh": "device_mesh", "init_device_mesh": "device_mesh"},
+    **{n: "distributed_c10d" for n in ("_get_process_group_name", "_rank_not_in_group")},
+}
 
 
 def __getattr__(name: str) -> Any:
