@@ -345,3 +345,8 @@ def test_skip_init():
         flambeau.nn.utils.skip_init(int)
     with pytest.raises(RuntimeError, match="'device'"):
         flambeau.nn.utils.skip_init(flambeau.nn.ReLU)
+
+
+def test_clipping_of_a_generator_without_parameters_warns():
+    with pytest.warns(UserWarning, match="empty generator"):
+        flambeau.nn.utils.clip_grad_norm_((p for p in []), 1.0)

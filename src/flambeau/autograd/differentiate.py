@@ -31,6 +31,24 @@ def _as_tuple(x: Any, what: str) -> tuple[Any, ...]:
         raise TypeError(f"{what} must be a Tensor or a sequence of Tensors, not {type(x).__name__}") from None
 
 
+def _inputs_of(inputs: Any, of: str) -> tuple[Any, ...]:
+    """The inputs of `grad` and `backward`: a tensor or an edge, several, or a dict of them.
+
+    Raises: TypeError for other mappings (whose keys would be taken for the inputs), RuntimeError for none at all.
+    """
+    if type(inputs) is dict:
+        inputs = tuple(inputs.values())
+    elif isinstance(inputs, Mapping):
+        raise TypeError(
+            f"`inputs` argument to `{of}()` must be a dict, not {type(inputs).__name__}. Other Mapping types are not "
+            "supported."
+        )
+    found = _as_tuple(inputs, "inputs")
+    if not found:
+        raise RuntimeError(f"`inputs` argument to `{of}()` cannot be empty.")
+    return found
+
+
 class GradientEdge(NamedTuple):
     """Where a gradient arrives: a node of the graph, and which of its outputs' gradients it is.
 
@@ -246,9 +264,7 @@ def backward(
     if len(seeds) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(seeds)} gradients")
     if inputs is not None:
-        wanted = _as_tuple(inputs, "inputs")
-        if not wanted:
-            raise RuntimeError("inputs argument to backward() cannot be empty.")
+        wanted = _inputs_of(inputs, "backward")
     keep = create_graph if retain_graph is None else retain_graph
     if inputs is None:
         _run(outputs, seeds, keep_graph=keep, create_graph=create_graph, targets=None, accumulate=True)
@@ -294,18 +310,11 @@ def grad(
         choices = (retain_graph, create_graph, only_inputs, allow_unused, is_grads_batched, materialize_grads)
         found: tuple[Any, ...] = compiled.record(grad, (outputs, inputs, grad_outputs, *choices), {})
         return found
-    if isinstance(inputs, Mapping):
-        if type(inputs) is not dict:
-            raise TypeError(
-                f"`inputs` argument to `grad()` must be a dict, not {type(inputs).__name__}. Other Mapping types are not "
-                "supported."
-            )
+    if type(inputs) is dict:
         options = (retain_graph, create_graph, only_inputs, allow_unused, is_grads_batched, materialize_grads)
         return dict(zip(inputs, grad(outputs, tuple(inputs.values()), grad_outputs, *options)))
     outs = _as_tuple(outputs, "outputs")
-    ins = _as_tuple(inputs, "inputs")
-    if not ins:
-        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    ins = _inputs_of(inputs, "grad")
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,10 +31,19 @@ def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[dict[str,
     Raises: AssertionError for anything but an `SDPBackend` or a list of them.
     """
     if not isinstance(backends, (list, SDPBackend)):
-        raise AssertionError("Backend must be an instance of SDPBackend or a list of SDPBackend instances")
+        raise AssertionError(
+            "Backend must be an instance of SDPBackend or a list of SDPBackend instances, got "
+            f"{type(backends).__name__}"
+        )
     if isinstance(backends, list) and not all(isinstance(b, SDPBackend) for b in backends):
         raise AssertionError(f"sdpa_kernel: every backend must be an SDPBackend, got {backends}")
     yield {}
 
 
-__getattr__ = _names_of(__name__)
+_absent = _names_of(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "bias":  # loads when first asked for
+        return importlib.import_module(f"{__name__}.bias")
+    return _absent(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ... import ops
@@ -21,9 +21,15 @@ __all__ = [
 
 
 def _with_grads(parameters: Any) -> list[Tensor]:
-    """The parameters that have gradients, from one tensor or several."""
+    """The parameters that have gradients, from one tensor or several; warns of a generator that yields none."""
     if isinstance(parameters, Tensor):
         parameters = [parameters]
+    elif isinstance(parameters, Iterator):
+        parameters = list(parameters)
+        if not parameters:  # most likely it was used up before
+            warnings.warn(
+                "`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3
+            )
     return [p for p in parameters if p.grad is not None]
 
 
