@@ -28,6 +28,10 @@ def _products(lib, x):
     x.mm(lib.ones(4, 2))
     lib.baddbmm(lib.ones(2, 3, 5), lib.ones(2, 3, 4), lib.ones(2, 4, 5))
     lib.ones(3) @ lib.ones(3)
+    lib.einsum("bij,bjk->bik", lib.ones(5, 2, 3), lib.ones(5, 3, 4))
+    lib.mm(input=lib.ones(2, 2), mat2=lib.ones(2, 2))
+    lib.addmm(lib.ones(2, 2), lib.ones(2, 2), lib.ones(2, 2), beta=2)
+    lib.nn.MultiheadAttention(4, 2)(*[lib.ones(2, 3, 4)] * 3)
     x.sin() + 1
 
 

@@ -42,7 +42,20 @@ def _broadcast(a: Any, b: Any) -> tuple[int, ...]:
     return tuple(y if x == 1 else x for x, y in zip(*padded))
 
 
-def _added(_: Any, a: Any, b: Any, **scales: Any) -> Count | None:
+def _einsum(equation: Any, *operands: Any) -> Count | None:
+    """A sum of products of two tensors, named by letters; other forms are not counted."""
+    operands = tuple(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else operands
+    if not isinstance(equation, str) or "." in equation or len(operands) != 2:
+        return None
+    left, _, result = equation.replace(" ", "").partition("->")
+    first, second = left.split(",")
+    sizes = dict(zip(first + second, (*operands[0].shape, *operands[1].shape)))
+    if not (set(first) & set(second)) - set(result):  # nothing is summed over
+        return None
+    return "aten.bmm", 2 * math.prod(sizes.values()), "aten.bmm"
+
+
+def _added(_: Any, a: Any, b: Any) -> Count | None:
     return _product(a, b, True)
 
 
@@ -76,6 +89,7 @@ _COUNTS: dict[str, Callable[..., Count | None]] = {
     **_PRODUCTS,
     **_ADDED,
     **_TRANSPOSED,
+    "einsum": _einsum,
     "linear": _linear,
     "scaled_dot_product_attention": _attention,
 }
@@ -90,20 +104,17 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         inner = getattr(func, "__wrapped__", None)
-        if inner is not None and name in (
-            "multi_head_attention_forward",
-            "einsum",
-            "tensordot",
-            "chain_matmul",
-        ):
+        if inner is not None and name == "multi_head_attention_forward":
             with self:  # what it is made of is counted
                 return inner(*args, **kwargs)
         result = func(*args, **kwargs)
         given = {k: v for k, v in kwargs.items() if k != "out"}
+        if name in _PRODUCTS or name in _ADDED:  # whatever their arguments are called
+            args, given = tuple(x for x in (*args, *given.values()) if isinstance(x, Tensor)), {}
         if name in _CONVOLUTIONS:
-            self.counter._count(_convolution(*args, **given, result=result), args, kwargs, result)
+            self.counter._count(_convolution(*args, **given, result=result), args, given, result)
         elif name in _COUNTS:
-            self.counter._count(_COUNTS[name](*args, **given), args, kwargs, result)
+            self.counter._count(_COUNTS[name](*args, **given), args, given, result)
         return result
 
 
