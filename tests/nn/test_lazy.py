@@ -117,3 +117,15 @@ def test_lazy_linear_learns_its_size_after_loading() -> None:
     other.load_state_dict(source.state_dict())
     assert (other(flambeau.ones(1, 3)) == source(flambeau.ones(1, 3))).all()
     assert repr(other) == "Linear(in_features=3, out_features=4, bias=True)"
+
+
+def test_parameters_without_a_shape_can_be_frozen():
+    p = flambeau.nn.parameter.UninitializedParameter()
+    p.requires_grad = False
+    assert not p.requires_grad
+    p.materialize((2,))
+    assert not p.requires_grad
+    layer = flambeau.nn.LazyLinear(3).requires_grad_(False)
+    assert not layer.weight.requires_grad
+    layer(flambeau.ones(1, 2))
+    assert not layer.weight.requires_grad and not layer.bias.requires_grad

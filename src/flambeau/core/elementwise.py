@@ -18,7 +18,7 @@ from .grad_names import rename
 from .layout import settled
 from .op import Op, bind
 from .promotion import COMPARE, FLOAT, LOGICAL, SAME, check_size, convert, promote, result_type
-from .public import OVERRIDES, check_tensor, overridden, register, store_out
+from .public import FUNCTIONS, OVERRIDES, check_tensor, overridden, register, store_out
 from .state import NO_GRAD, RECORD, defaults, everyone, tls
 from .tape import Node, PlainNode, next_seq
 from .tensor import Storage, Tensor, new_object
@@ -411,6 +411,8 @@ def _binary_fast(
             found = overridden(op.public, (self, other), {})
             if found is not None:
                 return found[0]
+        if isinstance(self, PLAIN_NUMBERS) and isinstance(other, PLAIN_NUMBERS) and name in ALONE:
+            self = FUNCTIONS["tensor"](self)
         recorder = tls.capture
         if recorder is not None and not OVERRIDES and not tls.stack:
             t = recorder.again(pair_op if isinstance(other, Tensor) else op, self, other)
@@ -459,6 +461,10 @@ def _binary_fast(
     method.__name__, reflected.__name__ = name, f"r{name}"
     return method, reflected, slow
 
+
+# What takes two Python numbers, too: the result is a tensor without dims.
+ALONE = ("add", "sub", "mul", "div", "div_floor", "div_trunc")
+PLAIN_NUMBERS = (bool, int, float, complex)
 
 # Beside 16-bit tensors a number has the tensor's dtype, so it is rounded first; PyTorch's kernels of these keep one on
 # the right whole.

@@ -165,10 +165,15 @@ class UninitializedTensorMixin(Tensor):
     data = property(
         lambda self: self._empty.detach()
     )  # an initialisation of it does nothing, and is no error
-    requires_grad = property(lambda self: self._wants_grad)
+    requires_grad = property(lambda self: self._wants_grad, lambda self, value: self.requires_grad_(value))
     grad = property(lambda self: None, lambda self, value: None)
     grad_fn = property(lambda self: None)
     is_leaf = property(lambda self: True)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Whether the tensor will require grad once it has a shape."""
+        self._wants_grad = bool(requires_grad)
+        return self
 
     def _convert(self, fn: Any) -> None:
         """Apply a conversion of dtype or device."""
